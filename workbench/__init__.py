@@ -1,0 +1,82 @@
+"""One grouped dataset, every way of estimating its group effects, side by side.
+
+>>> import workbench as wb
+>>> fit = wb.fit("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")})
+>>> round(fit.sigma, 6)
+0.707107
+
+The public names below are loaded when they are first used, so that importing the package is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.api import compare, estimators, fit, run
+    from workbench.comparison import Comparison
+    from workbench.errors import WorkbenchError
+    from workbench.fit import Fit
+    from workbench.formula import parse as parse_formula
+    from workbench.priors import Prior
+    from workbench.simulate import simulate_groups, twelve_groups
+    from workbench.study import load_study
+
+_HOMES = {
+    "Comparison": "comparison",
+    "Fit": "fit",
+    "Prior": "priors",
+    "WorkbenchError": "errors",
+    "compare": "api",
+    "estimators": "api",
+    "fit": "api",
+    "load_study": "study",
+    "parse_formula": "formula.parse",
+    "run": "api",
+    "simulate_groups": "simulate",
+    "twelve_groups": "simulate",
+}
+
+__all__ = [
+    "Comparison",
+    "Fit",
+    "Prior",
+    "WorkbenchError",
+    "compare",
+    "estimators",
+    "fit",
+    "load_study",
+    "parse_formula",
+    "run",
+    "simulate_groups",
+    "twelve_groups",
+]
+__version__ = "0.1.0"
+
+
+class _Workbench(ModuleType):
+    """The package, whose functions ``fit`` and ``estimators`` share their names with rooms of the house.
+
+    Importing the room ``workbench.fit`` must not put the module where users expect the function.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _HOMES:
+            raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+        module, _, other = _HOMES[name].partition(".")
+        value = getattr(import_module(f"workbench.{module}"), other or name)
+        setattr(self, name, value)
+        return value
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Workbench

@@ -1,0 +1,150 @@
+"""The one-call conveniences; each says which longer call it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from workbench.comparison import Comparison, compare_fits
+from workbench.design import build_design
+from workbench.errors import OptionError
+from workbench.estimators import DEFAULTS, REGISTRY, Settings, lookup, run_estimator
+from workbench.fit import Fit
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def fit(
+    formula: str,
+    data: Any,
+    estimator: str = "reml",
+    *,
+    family: str = "gaussian",
+    link: str | None = None,
+    weights: Any = None,
+    offset: Any = None,
+    se: Any = None,
+    seed: int = 1,
+    level: float = 0.95,
+    priors: Mapping[str, Any] = NOTHING,
+    progress: bool = False,
+    options: Any = None,
+) -> Fit:
+    """Fit one estimator: ``run_estimator(estimator, build_design(formula, data, ...), Settings(...), options)``.
+
+    Parameters
+    ----------
+    formula : str
+        lme4's notation.
+    data : dataframe, mapping or path
+    estimator : str
+        A registered name; see :func:`estimators`.
+    family, link, weights, offset, se
+        See :func:`workbench.design.build_design`.
+    seed : int
+        For estimators that draw.
+    level : float
+        Probability of intervals.
+    priors : mapping of str to prior or its text
+        See :mod:`workbench.priors`; for Bayesian estimators.
+    progress : bool
+        Show progress of long work.
+    options : the estimator's Options, or a dict of them
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    WorkbenchError
+        Bad input of any kind; the message says what to do.
+
+    Examples
+    --------
+    >>> table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
+    >>> fit("y ~ 1 + (1 | g)", table).fixed["estimate"].round(6).tolist()
+    [3.833333]
+    """
+    lookup(estimator)
+    _refuse_idle_priors([estimator], priors)
+    settings = Settings(level=level, seed=seed, progress=progress, priors=MappingProxyType(dict(priors)))
+    design = build_design(formula, data, family, link, weights, offset, se)
+    return run_estimator(estimator, design, settings, options)
+
+
+def compare(
+    formula: str,
+    data: Any,
+    estimators: Sequence[str] | None = None,
+    *,
+    family: str = "gaussian",
+    link: str | None = None,
+    weights: Any = None,
+    offset: Any = None,
+    se: Any = None,
+    seed: int = 1,
+    level: float = 0.95,
+    priors: Mapping[str, Any] = NOTHING,
+    progress: bool = False,
+    options: Mapping[str, Any] = NOTHING,
+    truth: Any = None,
+    title: str = "",
+) -> Comparison:
+    """Fit several estimators and align them: ``compare_fits(build_design(...), estimators, Settings(...), options)``.
+
+    Parameters are those of :func:`fit`, but `options` maps an estimator's name to its options, and
+
+    estimators : sequence of str, optional
+        The family's defaults where left out.
+    truth : dataframe with ``level``, ``term``, ``value``, optional
+        True group coefficients, for simulated data.
+    title : str
+        For the report.
+
+    Examples
+    --------
+    >>> table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
+    >>> both = compare("y ~ 1 + (1 | g)", table, ["no_pooling", "reml"])
+    >>> both.agreement[["estimator1", "estimator2", "level"]].values.tolist()
+    [['no_pooling', 'reml', 'c']]
+    """
+    if isinstance(estimators, str):
+        estimators = [estimators]
+    if estimators is None:
+        if family not in DEFAULTS:
+            raise OptionError(f"Comparisons are of gaussian responses so far, not {family}.")
+        estimators = DEFAULTS[family]
+    for name in estimators:
+        lookup(name)
+    _refuse_idle_priors(estimators, priors)
+    settings = Settings(level=level, seed=seed, progress=progress, priors=MappingProxyType(dict(priors)))
+    design = build_design(formula, data, family, link, weights, offset, se)
+    return compare_fits(design, estimators, settings, options, truth, title or str(design.formula))
+
+
+def run(study: str | Path, **changes: Any) -> Comparison:
+    """Run a study, by folder or built-in name: ``workbench.study.run_study(load_study(study), **changes)``."""
+    from workbench.study import load_study, run_study
+
+    return run_study(load_study(study), **changes)
+
+
+def estimators() -> pd.DataFrame:
+    """The registry as a table: ``name, title, use, families, needs``."""
+    import pandas as pd
+
+    rows = [(e.name, e.title, e.use, ", ".join(e.families), ", ".join(e.needs)) for e in REGISTRY.values()]
+    return pd.DataFrame(rows, columns=["name", "title", "use", "families", "needs"])
+
+
+def _refuse_idle_priors(names: Sequence[str], priors: Mapping[str, Any]) -> None:
+    """Priors that no estimator would look at are a misunderstanding."""
+    if priors and not any(REGISTRY[name].bayesian for name in names):
+        able = ", ".join(e.name for e in REGISTRY.values() if e.bayesian)
+        raise OptionError(f"Priors were given, but {', '.join(names)} takes none. Use {able}, or leave priors out.")

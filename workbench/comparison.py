@@ -1,0 +1,297 @@
+"""Fits of one design, aligned: :class:`Comparison`.
+
+Only what can be compared is compared: all fits must be of the same rows, the same response and the same scale. The tables
+say how far estimators lie apart (*agreement*) and how much of each group's own deviation each estimator keeps
+(*shrinkage factor*):
+
+    shrinkage factor = 1 - (c - m) / (c_alone - m)
+
+with c the estimator's coefficient of a group, m its population value, and c_alone the group's coefficient without
+pooling. It is 0 without pooling, 1 with complete pooling, and 1 - tau^2 / (tau^2 + sigma^2 / n_j) for one varying
+intercept. With several varying terms that are correlated it may lie outside [0, 1]: a slope may be moved by
+what its group's intercept tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import combinations
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.design import Design
+from workbench.errors import ComparisonError, DataError
+from workbench.estimators import REGISTRY, Settings, lookup, run_estimator
+from workbench.fit import Fit, GroupEffects, tidy_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from workbench.plots import Plots
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several fits of the same design, aligned group by group.
+
+    Attributes
+    ----------
+    fits : mapping of str to Fit
+        By estimator, in the order of the tables and pictures.
+    alone : Fit or None
+        The fit without pooling, which shrinkage is measured from; None where the design has none.
+    truth : mapping of (level, term) to float
+        True group coefficients, for simulated data; empty otherwise.
+    title : str
+    """
+
+    fits: Mapping[str, Fit]
+    alone: Fit | None = None
+    truth: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.fits:
+            raise ComparisonError("There is nothing to compare: no fit was given. Name at least one estimator.")
+        object.__setattr__(self, "fits", MappingProxyType(dict(self.fits)))
+        first = next(iter(self.fits.values()))
+        for fit in (*self.fits.values(), *([self.alone] if self.alone else [])):
+            _refuse_other_data(first, fit)
+
+    @property
+    def design(self) -> Design:
+        """The design that all fits share."""
+        return next(iter(self.fits.values())).design
+
+    @property
+    def converged(self) -> bool:
+        """Whether every fit ended where it should."""
+        return all(fit.converged for fit in self.fits.values())
+
+    @cached_property
+    def estimates(self) -> pd.DataFrame:
+        """All tidy rows: fixed effects, effects (``ran_vals``) and coefficients (``ran_coefs``) of every estimator."""
+        import pandas as pd
+
+        return pd.concat([tidy_rows(fit) for fit in self.fits.values()], ignore_index=True)
+
+    @cached_property
+    def agreement(self) -> pd.DataFrame:
+        """How far the group coefficients of each pair of estimators lie apart, per group and term.
+
+        Columns ``estimator1, estimator2, group, term, levels, max_difference, rms_difference, level``; `level` is
+        where the difference is largest. Levels that either estimator could not estimate are left out of the count.
+        """
+        import pandas as pd
+
+        rows = []
+        for (name1, fit1), (name2, fit2) in combinations(self.fits.items(), 2):
+            for part1, part2 in zip(fit1.group_effects, fit2.group_effects, strict=True):
+                difference = part1.coefficient.estimate - part2.coefficient.estimate
+                for k, term in enumerate(part1.terms):
+                    known = np.flatnonzero(np.isfinite(difference[:, k]))
+                    gaps = np.abs(difference[known, k])
+                    if len(known):
+                        worst = int(np.argmax(gaps))
+                        figures = (float(gaps[worst]), float(np.sqrt(np.mean(gaps**2))), part1.levels[known[worst]])
+                    else:
+                        figures = (np.nan, np.nan, "")
+                    rows.append((name1, name2, part1.group, term, len(known), *figures))
+        names = ["estimator1", "estimator2", "group", "term", "levels", "max_difference", "rms_difference", "level"]
+        return pd.DataFrame(rows, columns=names)
+
+    @cached_property
+    def shrinkage(self) -> pd.DataFrame:
+        """Shrinkage factor per estimator, group, level and term (see the module's definition).
+
+        Columns ``estimator, group, level, term, n, no_pooling, population, estimate, shrinkage``. Missing where the
+        group's own coefficient is missing or is the population value itself.
+        """
+        import pandas as pd
+
+        tables = []
+        for name, fit in self.fits.items():
+            for index, part in enumerate(fit.group_effects):
+                tables.append(_shrinkage_rows(name, part, self._alone(index)))
+        return pd.concat(tables, ignore_index=True)
+
+    def _alone(self, index: int) -> Array | None:
+        return None if self.alone is None else self.alone.group_effects[index].coefficient.estimate
+
+    @cached_property
+    def variance(self) -> pd.DataFrame:
+        """Variance components of every estimator: ``estimator`` and the columns of ``Fit.variance``."""
+        import pandas as pd
+
+        tables = [fit.variance.assign(estimator=name) for name, fit in self.fits.items()]
+        joined = pd.concat(tables, ignore_index=True)
+        return joined[["estimator", "group", "term1", "term2", "vcov", "sdcor"]]
+
+    @cached_property
+    def timings(self) -> pd.DataFrame:
+        """One row per estimator: seconds, and whether its numbers can be trusted.
+
+        Columns ``estimator, seconds, needs, converged, singular, r_hat, ess_bulk, divergences, trust``. `seconds` is the fit
+        itself; `needs` names what it builds on. `r_hat` is the largest and `ess_bulk` the smallest over all parameters and
+        effects.
+        """
+        import pandas as pd
+
+        rows = []
+        for name, fit in self.fits.items():
+            needs = ", ".join(REGISTRY[name].needs) if name in REGISTRY else ""
+            d = fit.diagnostics
+            rows.append(
+                {
+                    "estimator": name,
+                    "seconds": fit.seconds,
+                    "needs": needs,
+                    "converged": fit.converged,
+                    "singular": fit.singular,
+                    "r_hat": d.get("r_hat", np.nan),
+                    "ess_bulk": d.get("ess_bulk", np.nan),
+                    "divergences": d.get("divergences", np.nan),
+                    "trust": " ".join(fit.warnings) or "no objection",
+                }
+            )
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def parameters(self) -> pd.DataFrame:
+        """Posterior summaries of the Bayesian estimators' named parameters, with R-hat and effective sample sizes."""
+        import pandas as pd
+
+        tables = []
+        for name, fit in self.fits.items():
+            if fit.parameters is not None:
+                head = {"estimator": name, "name": list(fit.parameters.names)}
+                tables.append(pd.DataFrame(head | fit.parameters.estimates.tidy()))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["estimator", "name"])
+
+    @property
+    def plot(self) -> Plots:
+        """The pictures: ``comparison.plot.shrinkage(ax=None)`` and the others, each returning matplotlib Axes."""
+        from workbench.plots import Plots
+
+        return Plots(self)
+
+    def report(self, folder: str | Path) -> Path:
+        """Write the report to a folder, whole or not at all; returns the folder."""
+        from workbench.report import write_report
+
+        return write_report(self, folder)
+
+    def __repr__(self) -> str:
+        """One line: formula and estimators."""
+        return f"<Comparison of {', '.join(self.fits)}: {self.design.formula}, n = {self.design.n}>"
+
+
+def compare_fits(
+    design: Design,
+    estimators: Sequence[str],
+    settings: Settings = Settings(),
+    options: Mapping[str, Any] = MappingProxyType({}),
+    truth: Any = None,
+    title: str = "",
+) -> Comparison:
+    """Fit several estimators to one design and align them; a fit that another builds on is made once.
+
+    Parameters
+    ----------
+    design : Design
+    estimators : sequence of str
+        In the order wanted; repeats are dropped.
+    settings : Settings
+    options : mapping of estimator to its options
+    truth : dataframe with ``level``, ``term`` and ``value``, optional
+        True group coefficients.
+    title : str
+    """
+    for name in (*estimators, *options):  # refuse before anything long runs
+        lookup(name)
+    fits: dict[str, Fit] = {}
+    for name in dict.fromkeys(estimators):
+        for needed in (*lookup(name).needs, name):
+            if needed not in fits:
+                fits[needed] = run_estimator(needed, design, settings, options.get(needed), fits)
+    wanted = {name: fits[name] for name in dict.fromkeys(estimators)}
+    return Comparison(wanted, _alone_fit(design, settings, fits), read_truth(truth, design), title)
+
+
+def read_truth(table: Any, design: Design) -> Mapping[tuple[str, str], float]:
+    """Read true group coefficients from a table with the columns ``level``, ``term`` and ``value``.
+
+    Raises
+    ------
+    DataError
+        A level or a term that the design does not have.
+    """
+    if table is None:
+        return MappingProxyType({})
+    from workbench.data import as_factor, read
+
+    columns = read(table, ["level", "term", "value"])
+    level, term, value = as_factor(columns["level"]), as_factor(columns["term"]), columns["value"]
+    known_levels = {name for block in design.blocks for name in block.levels}
+    known_terms = {name for block in design.blocks for name in block.terms}
+    for what, seen, known in (("level", level.levels, known_levels), ("term", term.levels, known_terms)):
+        if unknown := [name for name in seen if name not in known]:
+            raise DataError(f"The truth names the {what} {unknown[0]!r}, which the data do not have.")
+    keys = [(level.levels[a], term.levels[b]) for a, b in zip(level.codes, term.codes, strict=True)]
+    return MappingProxyType(dict(zip(keys, value.numbers.tolist(), strict=True)))  # type: ignore[union-attr]
+
+
+def _alone_fit(design: Design, settings: Settings, fits: Mapping[str, Fit]) -> Fit | None:
+    if "no_pooling" in fits:
+        return fits["no_pooling"]
+    return run_estimator("no_pooling", design, settings) if len(design.groups) == 1 else None
+
+
+def _shrinkage_rows(name: str, part: GroupEffects, alone: Array | None) -> pd.DataFrame:
+    import pandas as pd
+
+    J, q = len(part.levels), len(part.terms)
+    c = part.coefficient.estimate
+    population = c - part.effect.estimate
+    own = np.full((J, q), np.nan) if alone is None else alone
+    gap = own - population
+    with np.errstate(invalid="ignore", divide="ignore"):
+        factor = np.where(np.abs(gap) > 1e-12 * (1 + np.abs(own)), 1 - part.effect.estimate / gap, np.nan)
+    return pd.DataFrame(
+        {
+            "estimator": name,
+            "group": part.group,
+            "level": np.repeat(np.asarray(part.levels, dtype=object), q),
+            "term": list(part.terms) * J,
+            "n": np.repeat(part.sizes, q),
+            "no_pooling": own.ravel(),
+            "population": population.ravel(),
+            "estimate": c.ravel(),
+            "shrinkage": factor.ravel(),
+        }
+    )
+
+
+def _refuse_other_data(first: Fit, other: Fit) -> None:
+    """Only fits of the same rows, response and scale may stand side by side."""
+    a, b = first.design, other.design
+    if a is b:
+        return
+    if a.n != b.n or a.rows != b.rows:
+        raise ComparisonError(f"{first.estimator} used {a.n:,} rows and {other.estimator} {b.n:,}. Fit both to the same rows.")
+    if (a.family, a.link) != (b.family, b.link) or a.response != b.response or not np.array_equal(a.y, b.y):
+        raise ComparisonError(
+            f"{first.estimator} and {other.estimator} have different responses ({a.response}, {b.response}) or scales "
+            f"({a.link}, {b.link}). Fit both to the same response."
+        )
+    if [(k.group, k.terms, k.levels) for k in a.blocks] != [(k.group, k.terms, k.levels) for k in b.blocks]:
+        raise ComparisonError(f"{first.estimator} and {other.estimator} have different groups or varying terms.")

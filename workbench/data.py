@@ -1,0 +1,363 @@
+"""Any table -> :class:`GroupedData`: typed columns, and an account of every row.
+
+A table is a dataframe that narwhals knows (pandas, Polars, Arrow; lazy ones are collected, and only
+the columns that are needed) or a path to a file. Two kinds of column come out of it:
+
+========  =============================================  ==========================================
+kind      made from                                      order of the levels
+========  =============================================  ==========================================
+Numeric   integers, floats, decimals                     (as a grouping factor: ascending)
+Factor    text, truth values                             sorted; ``FALSE`` before ``TRUE``
+Factor    categorical, Enum                              as the categories stand, unused ones left out
+========  =============================================  ==========================================
+
+In text files a quoted value is text, as R writes its factors (``"308"`` is a label, ``308`` a number),
+unless the file quotes everything, which then says nothing. A row with a missing value in any column that
+the model uses is dropped and counted; an infinite value is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.errors import DataError, nearest
+
+MISSING_TEXT = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+"""What stands for a missing value in a text file."""
+
+
+def read_only(values: ArrayLike, dtype: Any = None) -> NDArray[Any]:
+    """Return `values` as an array that cannot be written to (a copy only where one is needed)."""
+    array = np.asarray(values, dtype=dtype)
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class Numeric:
+    """A column of numbers; `values` keeps the table's own number type, shape (n,)."""
+
+    name: str
+    values: NDArray[Any]
+
+    @property
+    def numbers(self) -> NDArray[np.float64]:
+        """The values as floats, shape (n,)."""
+        return self.values.astype(np.float64, copy=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """A column of labels: ``levels[codes[i]]`` is the label of row i; every level occurs.
+
+    `ordered` is true only for a categorical column that says so; it then gets polynomial contrasts.
+    """
+
+    name: str
+    codes: NDArray[np.intp]
+    levels: tuple[str, ...]
+    ordered: bool = False
+
+
+Column = Numeric | Factor
+
+
+@dataclass(frozen=True)
+class RowAccount:
+    """What became of the rows: `read`, `kept`, and per column how many values were missing."""
+
+    read: int
+    kept: int
+    missing: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def dropped(self) -> int:
+        """Rows left out because some column that the model uses had no value there."""
+        return self.read - self.kept
+
+    def sentence(self) -> str:
+        """Say it in words: ``180 rows read, 3 dropped (missing: Days 2, Reaction 1), 177 kept``."""
+        if not self.dropped:
+            return f"{self.read:,} rows read, none dropped"
+        where = ", ".join(f"{name} {count:,}" for name, count in self.missing)
+        return f"{self.read:,} rows read, {self.dropped:,} dropped (missing: {where}), {self.kept:,} kept"
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedData:
+    """The columns that a model uses, complete rows only.
+
+    Attributes
+    ----------
+    columns : mapping of str to Numeric or Factor
+        In the order asked for.
+    rows : RowAccount
+    kept : array of int, shape (n,)
+        Which rows of the table these are, counted from 0.
+    """
+
+    columns: Mapping[str, Column]
+    rows: RowAccount
+    kept: NDArray[np.intp] = field(repr=False)
+
+    def __getitem__(self, name: str) -> Column:
+        return self.columns[name]
+
+    def __len__(self) -> int:
+        return self.rows.kept
+
+    def take(self, rows: NDArray[np.intp], reason: str) -> GroupedData:
+        """Keep only these rows (positions in this table) and account for the others under `reason`."""
+        columns: dict[str, Column] = {}
+        for name, column in self.columns.items():
+            if isinstance(column, Factor):
+                columns[name] = _used(name, column.codes[rows], column.levels, column.ordered)
+            else:
+                columns[name] = Numeric(name, read_only(column.values[rows]))
+        missing = (*self.rows.missing, (reason, self.rows.kept - len(rows)))
+        account = RowAccount(self.rows.read, len(rows), missing)
+        return GroupedData(MappingProxyType(columns), account, read_only(self.kept[rows]))
+
+
+def read(
+    data: Any, columns: Sequence[str], extra: Mapping[str, ArrayLike] = MappingProxyType({})
+) -> GroupedData:
+    """Read the columns that a model uses from any table.
+
+    Parameters
+    ----------
+    data : dataframe, mapping of columns, or path
+        CSV, TSV, Parquet, Arrow (Feather) files by their ending.
+    columns : sequence of str
+        The names needed; others are never looked at.
+    extra : mapping of str to array of shape (rows of the table,)
+        Values that come beside the table (weights given as an array); rows with a missing one are dropped alike.
+
+    Raises
+    ------
+    DataError
+        Missing file or column (with the nearest name), no rows, no complete rows, infinite values,
+        a column of a type that is neither number nor label.
+
+    Examples
+    --------
+    >>> table = read({"y": [1.0, None, 3.0], "g": ["b", "a", "a"]}, ["y", "g"])
+    >>> table.rows.sentence()
+    '3 rows read, 1 dropped (missing: y 1), 2 kept'
+    >>> table["g"].levels, table["g"].codes.tolist()
+    (('a', 'b'), [1, 0])
+    """
+    import narwhals as nw
+
+    names = list(dict.fromkeys(columns))
+    frame = _frame(data, names)
+    series = {name: frame.get_column(name) for name in names}
+    length = len(frame)
+    for name, values in extra.items():
+        given = np.asarray(values)
+        if given.shape != (length,):
+            raise DataError(
+                f"{name} has shape {given.shape}, but the table has {length:,} rows. Give one value per row."
+            )
+        series[name] = nw.new_series(name, given, backend=frame.implementation)
+    if not length:
+        raise DataError("The table has no rows. Nothing can be estimated from it.")
+
+    absent = {name: _absent(column) for name, column in series.items()}
+    complete = ~np.logical_or.reduce(list(absent.values())) if absent else np.ones(length, bool)
+    missing = tuple((name, int(mask.sum())) for name, mask in absent.items() if mask.any())
+    kept = np.flatnonzero(complete)
+    account = RowAccount(read=length, kept=len(kept), missing=missing)
+    if not len(kept):
+        raise DataError(f"No complete row is left: {account.sentence()}. Mend the columns named, or leave them out.")
+    whole = len(kept) == length
+    typed = {
+        name: _column(name, column if whole else column.filter(complete.tolist()), kept)
+        for name, column in series.items()
+    }
+    return GroupedData(MappingProxyType(typed), account, read_only(kept))
+
+
+def as_factor(column: Column) -> Factor:
+    """Make labels of a column: a factor stays, numbers become their ascending levels (as R's ``factor``)."""
+    if isinstance(column, Factor):
+        return column
+    values, codes = np.unique(column.values, return_inverse=True)
+    return Factor(column.name, read_only(codes, np.intp), tuple(_number_label(v) for v in values.tolist()))
+
+
+def describe(path: str | Path) -> list[str]:
+    """List the columns of a file, for messages and menus."""
+    return list(_read_file(Path(path)).columns)
+
+
+# --- tables -------------------------------------------------------------------------------------------
+
+
+def _frame(data: Any, names: list[str]) -> Any:
+    """Open `data`, check the names and keep only these columns, as a narwhals dataframe."""
+    import narwhals as nw
+
+    where = "The table"
+    if isinstance(data, str | Path):
+        where = f"{Path(data).name}"
+        data = _read_file(Path(data))
+    elif isinstance(data, Mapping):
+        import pandas as pd
+
+        data = pd.DataFrame(dict(data))
+    try:
+        table = nw.from_native(data)
+    except TypeError:
+        raise DataError(
+            f"Data of type {type(data).__name__} is no table. "
+            "Give a pandas, Polars or Arrow dataframe, a mapping of columns, or a path to a file."
+        ) from None
+    known = table.collect_schema().names()
+    for name in names:
+        if name not in known:
+            raise DataError(f"{where} has no column {name!r}. {nearest(name, known)}")
+        if known.count(name) > 1:
+            raise DataError(f"{where} has {known.count(name)} columns named {name!r}. Rename them.")
+    selected = table.select(names) if names else table
+    return selected.collect() if isinstance(selected, nw.LazyFrame) else selected
+
+
+def _read_file(path: Path) -> Any:
+    """Read a file into a Polars frame, by its ending."""
+    import polars as pl
+
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a file. Name the table itself.")
+    if not path.exists():
+        beside = [p.name for p in sorted(path.parent.glob("*")) if p.is_file()] if path.parent.is_dir() else []
+        raise DataError(f"There is no file {path}. {nearest(path.name, beside) if beside else 'Check the path.'}")
+    suffixes = [s.lower() for s in path.suffixes]
+    kind = next((s for s in reversed(suffixes) if s not in (".gz", ".zst")), "")
+    try:
+        match kind:
+            case ".csv" | ".tsv" | ".txt":
+                return _read_text(path, "," if kind == ".csv" else "\t")
+            case ".parquet" | ".pq":
+                return pl.read_parquet(path)
+            case ".arrow" | ".feather" | ".ipc":
+                return pl.read_ipc(path, memory_map=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DataError(f"{path} cannot be read as {kind[1:].upper()}: {first}") from None
+    raise DataError(
+        f"{path} ends in {kind or 'nothing'!r}, which is not known. "
+        "Use .csv, .tsv, .parquet or .arrow (R: write.csv(d, 'd.csv', row.names = FALSE))."
+    )
+
+
+def _read_text(path: Path, separator: str) -> Any:
+    import polars as pl
+
+    table = pl.read_csv(
+        path, separator=separator, null_values=list(MISSING_TEXT), infer_schema_length=None, encoding="utf8-lossy"
+    )
+    if all(dtype == pl.String for dtype in table.dtypes):  # everything quoted, or everything text
+        for name in table.columns:
+            numbers = table[name].cast(pl.Float64, strict=False)
+            if numbers.null_count() == table[name].null_count() < len(table):
+                table = table.with_columns(numbers)
+    return table
+
+
+# --- columns ------------------------------------------------------------------------------------------
+
+
+def _absent(column: Any) -> NDArray[np.bool_]:
+    mask = np.asarray(column.is_null().to_numpy(), dtype=bool)
+    if column.dtype.is_float():
+        mask = mask | np.isnan(column.to_numpy().astype(float, copy=False))
+    return mask
+
+
+def _column(name: str, column: Any, kept: NDArray[np.intp]) -> Column:
+    """Type one complete column."""
+    import narwhals as nw
+
+    dtype = column.dtype
+    if dtype.is_numeric():
+        values = column.to_numpy()
+        if values.dtype == object:  # decimals, and nullable integers without a missing value
+            values = values.astype(float)
+        return _numeric(name, values, kept)
+    if dtype == nw.Boolean:
+        codes = np.asarray(column.to_numpy(), dtype=np.intp)
+        return _used(name, codes, ("FALSE", "TRUE"), ordered=False)
+    if dtype in (nw.Categorical, nw.Enum):
+        return _categorical(name, column)
+    if dtype == nw.String:
+        return _text(name, column.to_numpy())
+    if dtype == nw.Object:
+        values = column.to_numpy()
+        kinds = {type(v) for v in values.tolist()}
+        if kinds <= {str}:
+            return _text(name, values)
+        if kinds <= {int, float, bool}:
+            return _numeric(name, values.astype(float), kept)
+        raise DataError(
+            f"Column {name!r} mixes {', '.join(sorted(k.__name__ for k in kinds))}. Make it all numbers or all text."
+        )
+    raise DataError(
+        f"Column {name!r} is of type {dtype}, which is neither number nor label "
+        f"(first value {column.to_list()[0]!r}). Convert it to numbers, or to text if it names groups."
+    )
+
+
+def _numeric(name: str, values: NDArray[Any], kept: NDArray[np.intp]) -> Numeric:
+    if values.dtype.kind == "f":
+        infinite = np.flatnonzero(~np.isfinite(values))
+        if len(infinite):
+            raise DataError(
+                f"Column {name!r} holds {len(infinite):,} infinite value{'s' * (len(infinite) > 1)}, "
+                f"the first ({values[infinite[0]]}) in data row {kept[infinite[0]] + 1}. "
+                "Mend them, or make them missing to leave these rows out."
+            )
+    return Numeric(name, read_only(values))
+
+
+def _text(name: str, values: NDArray[Any]) -> Factor:
+    import pandas as pd
+
+    codes, labels = pd.factorize(np.asarray(values, dtype=object), sort=False)
+    order = np.argsort(np.asarray(labels, dtype=str), kind="stable")
+    rank = np.empty(len(order), dtype=np.intp)
+    rank[order] = np.arange(len(order))
+    return Factor(name, read_only(rank[codes]), tuple(str(labels[i]) for i in order))
+
+
+def _categorical(name: str, column: Any) -> Factor:
+    native = column.to_native()
+    categories = [str(c) for c in column.cat.get_categories().to_list()]
+    if hasattr(native, "cat") and hasattr(native.cat, "codes"):  # pandas
+        return _used(name, np.asarray(native.cat.codes, dtype=np.intp), tuple(categories), bool(native.cat.ordered))
+    place = {label: i for i, label in enumerate(categories)}
+    codes = np.fromiter((place[str(v)] for v in column.to_list()), dtype=np.intp, count=len(column))
+    ordered = bool(getattr(getattr(native, "type", None), "ordered", False))  # an Arrow dictionary
+    return _used(name, codes, tuple(categories), ordered)
+
+
+def _used(name: str, codes: NDArray[np.intp], levels: tuple[str, ...], ordered: bool) -> Factor:
+    """Leave out the levels that no row has, keeping the order of the others."""
+    counts = np.bincount(codes, minlength=len(levels))
+    used = np.flatnonzero(counts)
+    rank = np.cumsum(counts > 0) - 1
+    return Factor(name, read_only(rank[codes], np.intp), tuple(levels[i] for i in used), ordered)
+
+
+def _number_label(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return f"{value:.15g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,346 @@
+"""Formula x GroupedData -> :class:`Design`: what every estimator starts from.
+
+    y | u ~ N(X b + sum_k Z_k u_k + offset, sigma^2 W^-1),     u_k ~ N(0, Sigma_k) in every level
+
+=========  ==========================================  =================
+symbol     name                                        shape
+=========  ==========================================  =================
+y          response                                    (n,)
+X          fixed (population) columns                  (n, p)
+Z_k        varying columns of random block k           (n, q_k)
+codes_k    level of block k's factor, row by row       (n,), in 0..J_k-1
+W          diagonal of prior weights                   (n,)
+=========  ==========================================  =================
+
+With known standard errors (``se``), W = 1/se^2 and sigma is 1 and not estimated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.data import Factor, GroupedData, Numeric, RowAccount, as_factor, read, read_only
+from workbench.errors import DataError, DesignError, OptionError, nearest
+from workbench.formula import Call, Formula, Name, RandomTerm, parse
+from workbench.model_matrix import evaluate, model_columns
+
+LINKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "gaussian": ("identity",),
+        "binomial": ("logit", "probit", "cloglog"),
+        "poisson": ("log",),
+        "gamma": ("inverse", "log"),
+    }
+)
+"""The families and their links, the default link first."""
+
+ALIASED = 1e-7
+"""A column whose part not explained by the columns before it is smaller than this share of it is dropped (as in R)."""
+
+
+@dataclass(frozen=True, eq=False)
+class RandomBlock:
+    """One random term ``(terms | group)``: its levels share one covariance matrix (q, q).
+
+    Attributes
+    ----------
+    group : str
+        ``Subject``, or ``cask:batch`` for an interaction.
+    levels : tuple of str
+        J labels; for an interaction ``a:A``.
+    codes : array of int, shape (n,)
+    terms : tuple of str
+        The q varying columns, by their R names.
+    Z : array, shape (n, q)
+    fixed : tuple of int or None
+        For each varying column, the column of X with the same name (its population value), if there is one.
+    """
+
+    group: str
+    levels: tuple[str, ...]
+    codes: NDArray[np.intp]
+    terms: tuple[str, ...]
+    Z: NDArray[np.float64]
+    fixed: tuple[int | None, ...]
+
+    @property
+    def sizes(self) -> NDArray[np.intp]:
+        """Rows per level, shape (J,)."""
+        return np.bincount(self.codes, minlength=len(self.levels))
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """The arrays of a model and their names; read-only.
+
+    `offset` is zero and `weights` one where none was given. `known_se` says that the residual SDs are
+    known (``weights = 1 / se**2``, sigma = 1). `aliased` names the columns of X that were dropped
+    because the columns before them already explain them.
+    """
+
+    formula: Formula
+    family: str
+    link: str
+    y: NDArray[np.float64]
+    X: NDArray[np.float64]
+    fixed_terms: tuple[str, ...]
+    aliased: tuple[str, ...]
+    blocks: tuple[RandomBlock, ...]
+    weights: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    known_se: bool
+    rows: RowAccount
+
+    @property
+    def n(self) -> int:
+        """Rows that enter the fit."""
+        return len(self.y)
+
+    @property
+    def response(self) -> str:
+        """The response as the formula writes it."""
+        return self.formula.response_label
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """Grouping factors and their numbers of levels, in the order of the formula."""
+        return {block.group: len(block.levels) for block in self.blocks}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader of any fit of this design must know about it."""
+        found = []
+        if self.aliased:
+            names = ", ".join(self.aliased)
+            found.append(f"Dropped from the fixed effects, because the columns before explain them: {names}.")
+        if self.rows.dropped:
+            found.append(self.rows.sentence() + ".")
+        return tuple(found)
+
+
+def build_design(
+    formula: str | Formula,
+    data: Any,
+    family: str = "gaussian",
+    link: str | None = None,
+    weights: str | ArrayLike | None = None,
+    offset: str | ArrayLike | None = None,
+    se: str | ArrayLike | None = None,
+) -> Design:
+    """Build the design of a grouped model.
+
+    Parameters
+    ----------
+    formula : str or Formula
+        lme4's notation, ``"Reaction ~ Days + (Days | Subject)"``.
+    data : dataframe, mapping or path
+        See :func:`workbench.data.read`.
+    family, link : str
+        See `LINKS`; the first link is the default.
+    weights, offset : column name or array of shape (rows of the table,), optional
+        Prior weights (> 0; a zero leaves the row out) and an offset on the scale of the linear predictor.
+    se : column name or array, optional
+        Known standard error of each row (meta-analysis); excludes `weights`.
+
+    Raises
+    ------
+    FormulaError, DataError, DesignError, OptionError
+        Each says what was wrong, the value seen and what to do.
+
+    Examples
+    --------
+    >>> table = {"y": [1.0, 2.0, 4.0, 3.0], "x": [0, 1, 0, 1], "g": ["a", "a", "b", "b"]}
+    >>> design = build_design("y ~ x + (1 | g)", table)
+    >>> design.fixed_terms, design.blocks[0].levels, design.X.shape
+    (('(Intercept)', 'x'), ('a', 'b'), (4, 2))
+    """
+    parsed = parse(formula) if isinstance(formula, str) else formula
+    family, link = check_family(family, link)
+    if not parsed.random:
+        raise DesignError(
+            f"The formula {parsed} has no random term, so there are no group effects. Add one, such as (1 | group)."
+        )
+    if se is not None and weights is not None:
+        raise OptionError("Both weights and se were given; se already sets the weights to 1/se^2. Give one of them.")
+    beside = {"weights": weights, "offset": offset, "se": se}
+    named = {key: value for key, value in beside.items() if isinstance(value, str)}
+    arrays = {key: np.asarray(value, float) for key, value in beside.items() if value is not None and key not in named}
+    table = read(data, [*parsed.variables, *named.values()], arrays)
+    columns = {key: _numbers(table, named.get(key, key)) for key in (*named, *arrays)}
+    table, columns = _without_zero_weights(table, columns)
+
+    y = _response(parsed, table)
+    row_weights = _row_weights(columns, table)
+    fixed = model_columns(parsed.terms, parsed.intercept, table)
+    kept, aliased = _independent(fixed.values)
+    names = tuple(fixed.names[k] for k in kept)
+    blocks = tuple(_block(term, table, names) for term in parsed.random)
+    total_offset = sum((evaluate(e, table) for e in parsed.offsets), start=columns.get("offset", np.zeros(len(table))))
+    design = Design(
+        formula=parsed,
+        family=family,
+        link=link,
+        y=read_only(y),
+        X=read_only(np.ascontiguousarray(fixed.values[:, kept])),
+        fixed_terms=names,
+        aliased=tuple(fixed.names[k] for k in aliased),
+        blocks=blocks,
+        weights=read_only(row_weights),
+        offset=read_only(total_offset, float),
+        known_se="se" in columns,
+        rows=table.rows,
+    )
+    _check_identified(design)
+    return design
+
+
+def check_family(family: str, link: str | None = None) -> tuple[str, str]:
+    """Return a known family and its link (the default one where none is named), or raise OptionError."""
+    if family not in LINKS:
+        raise OptionError(f"There is no family {family!r}. {nearest(str(family), LINKS)}")
+    links = LINKS[family]
+    if link is not None and link not in links:
+        raise OptionError(f"The {family} family has no link {link!r} here. {nearest(str(link), links)}")
+    return family, link or links[0]
+
+
+# --- parts --------------------------------------------------------------------------------------------
+
+
+def _response(formula: Formula, table: GroupedData) -> NDArray[np.float64]:
+    response = formula.response
+    if isinstance(response, Call) and response.function == "cbind":
+        raise DesignError(
+            f"{formula.response_label} counts successes and failures, which is a binomial response; "
+            "the estimators here take a gaussian one. Use a single numeric response."
+        )
+    if isinstance(response, Name):
+        column = table[response.name]
+        if isinstance(column, Factor):
+            raise DesignError(
+                f"The response {response.name} is text (the first value is {column.levels[column.codes[0]]!r}); "
+                "a gaussian response must be numbers. Convert it, or check for stray entries in the column."
+            )
+    y = evaluate(response, table)
+    if np.ptp(y) == 0:
+        raise DesignError(
+            f"The response {formula.response_label} is constant ({y[0]:g} in all {len(y):,} rows): there is nothing to explain."
+        )
+    return y
+
+
+def _block(term: RandomTerm, table: GroupedData, fixed_terms: tuple[str, ...]) -> RandomBlock:
+    group = _grouping(term, table)
+    if len(group.levels) < 2:
+        raise DesignError(
+            f"The grouping factor {term.group_label} has {len(group.levels)} level ({group.levels[0]!r}); "
+            "a spread between groups needs at least 2. Choose another column."
+        )
+    varying = model_columns(term.terms, term.intercept, table)
+    if not varying.names:
+        raise DesignError(f"The random term ({term.text}) varies nothing. Write (1 | {term.group_label}) for intercepts.")
+    return RandomBlock(
+        group=term.group_label,
+        levels=group.levels,
+        codes=group.codes,
+        terms=varying.names,
+        Z=read_only(varying.values),
+        fixed=tuple(fixed_terms.index(name) if name in fixed_terms else None for name in varying.names),
+    )
+
+
+def _grouping(term: RandomTerm, table: GroupedData) -> Factor:
+    """The factor of a random term; an interaction takes the combinations that occur, the first name running slowest."""
+    parts = [as_factor(table[name]) for name in term.group]
+    if len(parts) == 1:
+        return parts[0]
+    combined = np.zeros(len(table), dtype=np.intp)
+    for part in parts:
+        combined = combined * len(part.levels) + part.codes
+    used, codes = np.unique(combined, return_inverse=True)
+    labels, rest = [()] * len(used), used
+    for part in reversed(parts):
+        rest, code = np.divmod(rest, len(part.levels))
+        labels = [(part.levels[c], *label) for c, label in zip(code.tolist(), labels, strict=True)]
+    return Factor(term.group_label, read_only(codes, np.intp), tuple(":".join(label) for label in labels))
+
+
+def _independent(X: NDArray[np.float64]) -> tuple[list[int], list[int]]:
+    """Split columns into those kept and those explained by kept ones before them."""
+    kept: list[int] = []
+    aliased: list[int] = []
+    basis = np.empty((len(X), 0))
+    for k in range(X.shape[1]):
+        column = X[:, k]
+        length = np.linalg.norm(column)
+        rest = column - basis @ (basis.T @ column)
+        rest = rest - basis @ (basis.T @ rest)
+        size = np.linalg.norm(rest)
+        if length == 0 or size <= ALIASED * length:
+            aliased.append(k)
+        else:
+            kept.append(k)
+            basis = np.column_stack([basis, rest / size])
+    return kept, aliased
+
+
+def _numbers(table: GroupedData, name: str) -> NDArray[np.float64]:
+    column = table[name]
+    if not isinstance(column, Numeric):
+        raise DesignError(f"{name} must be numbers, but holds labels such as {column.levels[0]!r}.")
+    return column.numbers
+
+
+def _without_zero_weights(
+    table: GroupedData, columns: dict[str, NDArray[np.float64]]
+) -> tuple[GroupedData, dict[str, NDArray[np.float64]]]:
+    """Leave out rows of weight zero: they carry no information, and their levels must not count."""
+    weights = columns.get("weights")
+    if weights is None or (weights != 0).all():
+        return table, columns
+    keep = np.flatnonzero(weights != 0)
+    if not len(keep):
+        raise DataError("Every weight is zero, so no row is left. Give positive weights.")
+    return table.take(keep, "zero weight"), {key: values[keep] for key, values in columns.items()}
+
+
+def _row_weights(columns: Mapping[str, NDArray[np.float64]], table: GroupedData) -> NDArray[np.float64]:
+    for name in ("weights", "se"):
+        if name not in columns:
+            continue
+        values = columns[name]
+        bad = np.flatnonzero(values <= 0) if name == "se" else np.flatnonzero(values < 0)
+        if len(bad):
+            raise DesignError(
+                f"{name} must be positive, but is {values[bad[0]]:g} in data row {table.kept[bad[0]] + 1}. Mend these values."
+            )
+        return np.asarray(values if name == "weights" else values**-2.0)
+    return np.ones(len(table))
+
+
+def _check_identified(design: Design) -> None:
+    """Refuse designs in which the spread between groups cannot be told from the residual."""
+    if design.known_se:
+        return
+    for block in design.blocks:
+        levels, effects = len(block.levels), len(block.levels) * len(block.terms)
+        if levels >= design.n:
+            raise DesignError(
+                f"The grouping factor {block.group} has {levels:,} levels in {design.n:,} rows: with one row per group, "
+                "between-group and residual spread cannot be told apart. Give known standard errors (se=), or group more coarsely."
+            )
+        if effects >= design.n:
+            raise DesignError(
+                f"({' + '.join(block.terms)} | {block.group}) needs {effects:,} group effects, but there are {design.n:,} rows. "
+                "Let fewer columns vary, or group more coarsely."
+            )
+    if design.n <= len(design.fixed_terms):
+        raise DesignError(
+            f"There are {design.n} rows for {len(design.fixed_terms)} fixed effects, so nothing is left for the residual."
+        )

@@ -1,0 +1,177 @@
+"""The registry of estimators, and how they are called.
+
+An estimator is a plain function ``(design, settings, options, upstream) -> Fit``. It modifies nothing; `upstream` maps
+the names in :attr:`Estimator.needs` to their fits of the same design.
+
+To add one: write a file here, add an entry to :data:`REGISTRY`. The entry names the function by module, so that listing
+the estimators imports none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from workbench.errors import OptionError, nearest
+
+if TYPE_CHECKING:
+    from workbench.design import Design
+    from workbench.fit import Fit
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+"""No upstream fits, no options."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all estimators share: `level` of intervals, `seed`, `progress`, and `priors` by name."""
+
+    level: float = 0.95
+    seed: int = 1
+    progress: bool = False
+    priors: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.level < 1:
+            raise OptionError(f"level is {self.level}, but a probability between 0 and 1 is needed, such as 0.95.")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise OptionError(f"seed is {self.seed!r}, but a whole number from 0 on is needed.")
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """One entry of the registry.
+
+    Attributes
+    ----------
+    name : str
+    title : str
+        For tables and pictures.
+    use : str
+        How it uses the likelihood, in a few words.
+    module : str
+        Below ``workbench.estimators``; holds the function of the estimator's name and, where there are options, ``Options``.
+    families : tuple of str
+    needs : tuple of str
+        Estimators whose fits it builds on.
+    options : bool
+        Whether the module has ``Options``.
+    bayesian : bool
+        Whether it takes priors.
+    """
+
+    name: str
+    title: str
+    use: str
+    module: str
+    families: tuple[str, ...] = ("gaussian",)
+    needs: tuple[str, ...] = ()
+    options: bool = False
+    bayesian: bool = False
+
+    def option_type(self) -> type | None:
+        """The options dataclass of the estimator, or None."""
+        if not self.options:
+            return None
+        kind: type = import_module(f"workbench.estimators.{self.module}").Options
+        return kind
+
+    def function(self) -> Callable[..., Fit]:
+        """The estimator itself."""
+        made: Callable[..., Fit] = getattr(import_module(f"workbench.estimators.{self.module}"), self.name)
+        return made
+
+
+REGISTRY: Mapping[str, Estimator] = MappingProxyType(
+    {
+        entry.name: entry
+        for entry in (
+            Estimator("complete_pooling", "complete pooling", "one value for all groups", "complete_pooling"),
+            Estimator("no_pooling", "no pooling", "each group by itself", "no_pooling"),
+            Estimator("reml", "REML", "maximised, fixed effects integrated out", "reml"),
+            Estimator("ml", "ML", "maximised", "reml"),
+            Estimator(
+                "fixed_prior",
+                "fixed prior",
+                "plugged in: REML's mean and SD as a fixed prior",
+                "fixed_prior",
+                needs=("reml",),
+                options=True,
+            ),
+            Estimator(
+                "hierarchical",
+                "full Bayes",
+                "integrated, by sampling in PyMC",
+                "hierarchical",
+                options=True,
+                bayesian=True,
+            ),
+        )
+    }
+)
+
+DEFAULTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"gaussian": ("complete_pooling", "no_pooling", "reml", "fixed_prior", "hierarchical")}
+)
+"""What a comparison fits when nothing is named, by family."""
+
+
+def lookup(name: str) -> Estimator:
+    """Find an estimator by name; an unknown one is an OptionError with the nearest name."""
+    if name not in REGISTRY:
+        raise OptionError(f"There is no estimator {name!r}. {nearest(str(name), REGISTRY)}")
+    return REGISTRY[name]
+
+
+def make_options(estimator: Estimator, given: Any) -> Any:
+    """Turn a dict (or the options object itself) into the estimator's options, checking every key."""
+    kind = estimator.option_type()
+    if kind is None:
+        if given:
+            raise OptionError(f"{estimator.name} takes no options, but {given!r} was given. Leave options out.")
+        return None
+    if given is None:
+        return kind()
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise OptionError(
+            f"options for {estimator.name} must be a dict or {kind.__module__}.Options, not {type(given).__name__}."
+        )
+    assert is_dataclass(kind)
+    known = [f.name for f in fields(kind)]
+    for key in given:
+        if key not in known:
+            raise OptionError(f"{estimator.name} has no option {key!r}. {nearest(str(key), known)}")
+    return kind(**given)
+
+
+def run_estimator(
+    name: str, design: Design, settings: Settings, options: Any = None, upstream: Mapping[str, Fit] | None = None
+) -> Fit:
+    """Fit one estimator, fitting what it needs first where `upstream` does not hold it, and time it.
+
+    Raises
+    ------
+    OptionError
+        Unknown estimator, option, or a family that it does not fit.
+    """
+    from time import perf_counter
+
+    estimator = lookup(name)
+    if design.family not in estimator.families:
+        able = [e.name for e in REGISTRY.values() if design.family in e.families]
+        instead = f"For {design.family} use {', '.join(able)}." if able else f"Nothing here fits {design.family} yet."
+        raise OptionError(f"{name} fits {', '.join(estimator.families)} responses, not {design.family}. {instead}")
+    chosen = make_options(estimator, options)
+    ready = dict(upstream or {})
+    for needed in estimator.needs:
+        if needed not in ready:
+            ready[needed] = run_estimator(needed, design, settings)
+    begun = perf_counter()
+    fit = estimator.function()(design, settings, chosen, ready)
+    return fit.timed(perf_counter() - begun)

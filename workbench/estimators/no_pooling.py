@@ -1,0 +1,266 @@
+"""`no_pooling`: every group by itself, as if the others told nothing about it.
+
+    y = Z_j c_j + R b_rest + e,     e ~ N(0, sigma^2 W^-1),     c_j free in every group
+
+It is the end of the axis at which the spread between groups is infinite. The columns R that do not vary keep
+one coefficient for all groups, and the residual variance is common. A regression on one indicator per group
+and varying column (statsmodels WLS) gives it; beyond `DENSE` such columns, where a dense
+regression would not fit into memory, the c_j are eliminated group by group from the normal equations, which
+is the same estimate.
+
+The population value reported beside it is the plain mean of the groups' coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.design import Design
+from workbench.estimators import NOTHING, Settings
+from workbench.fit import Criterion, Estimates, Fit, GroupEffects
+from workbench.moments import ByGroup, Moments, by_group, moments
+
+Array = NDArray[np.float64]
+
+DENSE = 1000
+"""Up to so many group columns, statsmodels carries the regression."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Solution:
+    """Coefficients and their covariances over sigma^2.
+
+    `groups` (J, q), `groups_cov` (J, q, q), `rest` (r,), `rest_cov` (r, r), and `pull` (J, q, r): how the
+    group coefficients answer to those of the rest, c_j(b + d) = c_j(b) - pull_j d.
+    """
+
+    groups: Array
+    groups_cov: Array
+    rest: Array
+    rest_cov: Array
+    pull: Array
+
+
+def no_pooling(
+    design: Design, settings: Settings = Settings(), options: None = None, upstream: Mapping[str, Fit] = NOTHING
+) -> Fit:
+    """Fit every group by itself, with a common residual variance.
+
+    A group with too few distinct rows for its coefficients gets missing values and is named in the warnings. A
+    column that is constant within every group cannot be told from the groups, and is named too.
+
+    Examples
+    --------
+    >>> from workbench.design import build_design
+    >>> fit = no_pooling(build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0], "g": list("aabb")}))
+    >>> fit.group_effects[0].coefficient.estimate[:, 0].round(12).tolist()
+    [1.5, 3.5]
+    """
+    data = moments(design)
+    f, recast = data.factor, by_group(data)
+    estimable = _estimable(f.ZtZ)
+    rest = _told_from_groups(data, recast, estimable)
+    columns = int(estimable.sum()) * len(f.fixed)
+    solve = _by_statsmodels if columns <= DENSE else _by_elimination
+    solution = solve(design, data, recast, estimable, rest)
+    return _assemble(design, data, recast, solution, settings, estimable, rest)
+
+
+def _estimable(ZtZ: Array) -> NDArray[np.bool_]:
+    """Which groups have enough distinct rows for their own coefficients, shape (J,)."""
+    scale = np.sqrt(np.einsum("jqq->jq", ZtZ))
+    safe = np.where(scale > 0, scale, 1.0)
+    smallest = np.linalg.eigvalsh(ZtZ / safe[:, :, None] / safe[:, None, :])[:, 0]
+    return np.asarray((smallest > 1e-10) & (scale > 0).all(axis=1))
+
+
+def _inverse(ZtZ: Array, estimable: NDArray[np.bool_]) -> Array:
+    """Inverses of the groups' cross-products; generalised ones where a group is not estimable."""
+    inverse = np.empty_like(ZtZ)
+    inverse[estimable] = np.linalg.inv(ZtZ[estimable])
+    inverse[~estimable] = np.linalg.pinv(ZtZ[~estimable], rcond=1e-10, hermitian=True)
+    return inverse
+
+
+def _told_from_groups(data: Moments, recast: ByGroup, estimable: NDArray[np.bool_]) -> list[int]:
+    """Positions in R of the columns that are not explained by the groups and the columns before them."""
+    inverse = _inverse(data.factor.ZtZ, estimable)
+    within = recast.RtR - np.einsum("jqr,jqs,jst->rt", recast.ZtR, inverse, recast.ZtR)
+    kept: list[int] = []
+    for k in range(len(recast.rest)):
+        left = within[k, k]
+        if kept:
+            left -= within[k, kept] @ np.linalg.solve(within[np.ix_(kept, kept)], within[kept, k])
+        if left > 1e-10 * recast.RtR[k, k]:
+            kept.append(k)
+    return kept
+
+
+def _by_statsmodels(
+    design: Design, data: Moments, recast: ByGroup, estimable: NDArray[np.bool_], rest: list[int]
+) -> _Solution:
+    """Weighted least squares on indicators times varying columns."""
+    import statsmodels.api as sm
+
+    f = data.factor
+    (J, q), codes = f.Zty.shape, design.blocks[0].codes
+    Z = np.hstack([block.Z for block in design.blocks])
+    indicators = np.zeros((design.n, J, q))
+    indicators[np.arange(design.n), codes] = Z
+    R = design.X[:, [recast.rest[k] for k in rest]]
+    X = np.hstack([indicators[:, estimable].reshape(design.n, -1), R])
+    rows = estimable[codes]
+    y = (design.y - design.offset - data.shift.response)[rows]
+    result = sm.WLS(y, X[rows], weights=design.weights[rows]).fit()
+    m = int(estimable.sum()) * q
+    groups, cov = np.full((J, q), np.nan), np.full((J, q, q), np.nan)
+    groups[estimable] = result.params[:m].reshape(-1, q)
+    own = result.normalized_cov_params[:m, :m].reshape(-1, q, m // q, q)
+    cov[estimable] = np.einsum("jajb->jab", own)
+    inverse = _inverse(f.ZtZ, estimable)
+    return _Solution(
+        groups, cov, result.params[m:], result.normalized_cov_params[m:, m:], inverse @ recast.ZtR[:, :, rest]
+    )
+
+
+def _by_elimination(
+    design: Design, data: Moments, recast: ByGroup, estimable: NDArray[np.bool_], rest: list[int]
+) -> _Solution:
+    """Block elimination: R's coefficients from what is left within groups, then each group's own."""
+    f = data.factor
+    used = estimable
+    inverse = _inverse(f.ZtZ, estimable)
+    ZtR = recast.ZtR[:, :, rest]
+    pull = inverse @ ZtR
+    lost_RtR, lost_Rty = _rows_of_unused(design, data, recast, ~used, rest)
+    RtR = recast.RtR[np.ix_(rest, rest)] - lost_RtR - np.einsum("jqr,jqs->rs", ZtR[used], pull[used])
+    Rty = recast.Rty[rest] - lost_Rty - np.einsum("jqr,jq->r", pull[used], f.Zty[used])
+    rest_cov = np.linalg.inv(RtR) if rest else np.empty((0, 0))
+    b = rest_cov @ Rty
+    groups = np.einsum("jqs,js->jq", inverse, f.Zty - ZtR @ b)
+    cov = inverse + pull @ rest_cov @ np.swapaxes(pull, 1, 2)
+    groups[~used], cov[~used] = np.nan, np.nan
+    return _Solution(groups, cov, b, rest_cov, pull)
+
+
+def _rows_of_unused(
+    design: Design, data: Moments, recast: ByGroup, unused: NDArray[np.bool_], rest: list[int]
+) -> tuple[Array, Array]:
+    """Cross-products of the rows in groups that are left out."""
+    rows = unused[design.blocks[0].codes]
+    R = design.X[rows][:, [recast.rest[k] for k in rest]]
+    y = (design.y - design.offset)[rows] - data.shift.response
+    weighted = R * design.weights[rows, None]
+    return weighted.T @ R, weighted.T @ y
+
+
+def _assemble(
+    design: Design,
+    data: Moments,
+    recast: ByGroup,
+    solution: _Solution,
+    settings: Settings,
+    estimable: NDArray[np.bool_],
+    rest: list[int],
+) -> Fit:
+    f, level = data.factor, settings.level
+    J, q = solution.groups.shape
+    c = solution.groups + recast.origin
+    b_rest = np.zeros(len(recast.rest))
+    b_rest[rest] = solution.rest
+    b_rest += recast.rest_origin
+    codes = design.blocks[0].codes
+    Z = np.hstack([block.Z for block in design.blocks])
+    fitted = np.einsum("nq,nq->n", Z, c[codes]) + design.X[:, list(recast.rest)] @ b_rest + design.offset
+    used = estimable[codes]
+    rss = float(design.weights[used] @ (design.y - fitted)[used] ** 2)
+    left = int(used.sum()) - int(estimable.sum()) * q - len(rest)
+    sigma2 = 1.0 if data.known_se else rss / left if left > 0 else np.nan
+
+    b, cov = _population(design, data, recast, solution, c, b_rest, sigma2, estimable, rest)
+    mean = np.array([0.0 if k is None else b[k] for k in f.fixed])
+    error = np.sqrt(sigma2 * np.einsum("jqq->jq", solution.groups_cov))
+    spread = 1.0 if data.known_se else rss / max(int(used.sum()), 1)
+    deviance = float(used.sum() * np.log(2 * np.pi * spread) + rss / spread - np.log(design.weights[used]).sum())
+    return Fit(
+        estimator="no_pooling",
+        design=design,
+        population=Estimates.wald(b, np.sqrt(np.diag(cov)), level, "mean of the groups' least squares", "sampling SE"),
+        fixed_cov=cov,
+        components=(),
+        group_effects=tuple(
+            GroupEffects(
+                group=f.group,
+                levels=f.levels,
+                sizes=f.sizes,
+                terms=block.terms,
+                effect=Estimates.wald(
+                    (c - mean)[:, where], error[:, where], level, "least squares less the mean", "sampling SE of the coefficient"
+                ),
+                coefficient=Estimates.wald(c[:, where], error[:, where], level, "least squares", "sampling SE"),
+            )
+            for where, block in zip(f.blocks, design.blocks, strict=True)
+        ),
+        sigma=float(np.sqrt(sigma2)),
+        fitted=fitted,
+        criterion=Criterion(deviance, "deviance"),
+        log_likelihood=-deviance / 2,
+        df=int(estimable.sum()) * q + len(rest) + (not data.known_se),
+        warnings=(*design.notes, *_remarks(design, data, recast, estimable, rest)),
+    )
+
+
+def _population(
+    design: Design,
+    data: Moments,
+    recast: ByGroup,
+    solution: _Solution,
+    c: Array,
+    b_rest: Array,
+    sigma2: float,
+    estimable: NDArray[np.bool_],
+    rest: list[int],
+) -> tuple[Array, Array]:
+    """Plain mean of the group coefficients, with its covariance with the rest; NaN where nothing is estimable."""
+    p, f = data.p, data.factor
+    own = np.zeros((p, p))  # what the group coefficients contribute beside the rest's uncertainty
+    pull = np.zeros((p, len(rest)))
+    b = np.full(p, np.nan)
+    count = max(int(estimable.sum()), 1)
+    for a, k in enumerate(f.fixed):
+        if k is None:
+            continue
+        b[k] = c[estimable, a].mean() if estimable.any() else np.nan
+        pull[k] = -solution.pull[estimable, a].mean(axis=0) if rest else 0.0
+        for a2, k2 in enumerate(f.fixed):
+            if k2 is not None:
+                inverse = _inverse(f.ZtZ, estimable)[estimable, a, a2]
+                own[k, k2] = inverse.sum() / count**2
+    for position, k in enumerate(recast.rest):
+        b[k] = b_rest[position] if position in rest else np.nan
+        if position in rest:
+            pull[k, rest.index(position)] = 1.0
+        else:
+            own[k, k] = np.nan
+    return b, sigma2 * (own + pull @ solution.rest_cov @ pull.T)
+
+
+def _remarks(
+    design: Design, data: Moments, recast: ByGroup, estimable: NDArray[np.bool_], rest: list[int]
+) -> tuple[str, ...]:
+    remarks = []
+    lost = np.flatnonzero(~estimable)
+    if len(lost):
+        names = ", ".join(data.factor.levels[j] for j in lost[:5]) + (", ..." if len(lost) > 5 else "")
+        remarks.append(
+            f"{len(lost):,} of {len(estimable):,} levels of {data.factor.group} have too few distinct rows for coefficients of "
+            f"their own ({names}): they are missing here."
+        )
+    mixed = [design.fixed_terms[k] for i, k in enumerate(recast.rest) if i not in rest]
+    if mixed:
+        remarks.append(f"Without pooling, {', '.join(mixed)} cannot be told from the groups and has no estimate.")
+    return tuple(remarks)

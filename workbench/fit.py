@@ -1,0 +1,396 @@
+"""One estimator's answer for one design: :class:`Fit`, and the one tidy schema of its rows.
+
+A number never travels without its label. :class:`Estimates` carries, beside the numbers, what kind the
+point is (``BLUP``, ``posterior mean``), what kind the standard error is (``conditional SD``,
+``posterior SD``, ``sampling SE``) and what kind the interval is, written by whoever computed them. No later layer
+renames them.
+
+Tidy rows follow broom.mixed: ``estimator, effect, group, level, term, n, estimate, std_error, conf_low,
+conf_high``, where *effect* is ``fixed`` (a population coefficient), ``ran_vals`` (a group's deviation from the
+population value) or ``ran_coefs`` (population value + deviation). Then come the labels ``point``,
+``std_error_kind`` and ``interval``, and for draws ``r_hat``, ``ess_bulk`` and ``ess_tail``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from statistics import NormalDist
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.data import read_only
+from workbench.design import Design
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+TIDY_COLUMNS = (
+    "estimator", "effect", "group", "level", "term", "n", "estimate", "std_error", "conf_low", "conf_high",
+    "point", "std_error_kind", "interval", "r_hat", "ess_bulk", "ess_tail",
+)  # fmt: skip
+
+
+class Criterion(float):
+    """The value of an estimator's objective at its optimum: a float that knows its name.
+
+    `name` is ``REML`` (lme4's REMLcrit) or ``deviance`` (-2 log likelihood). REML criteria of models with different
+    fixed effects are not comparable.
+    """
+
+    name: str
+
+    def __new__(cls, value: float, name: str) -> Criterion:
+        """Make a criterion of a value and its name."""
+        made = super().__new__(cls, value)
+        made.name = name
+        return made
+
+    @property
+    def value(self) -> float:
+        """The number itself."""
+        return float(self)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Numbers of one shape with their errors, intervals and labels.
+
+    Attributes
+    ----------
+    estimate, std_error, conf_low, conf_high : array, all of one shape
+    point, std_error_kind, interval : str
+        What kind each number is, in words.
+    median, r_hat, ess_bulk, ess_tail : array of the same shape, or None
+        For posterior draws.
+    """
+
+    estimate: Array
+    std_error: Array
+    conf_low: Array
+    conf_high: Array
+    point: str
+    std_error_kind: str
+    interval: str
+    median: Array | None = None
+    r_hat: Array | None = None
+    ess_bulk: Array | None = None
+    ess_tail: Array | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("estimate", "std_error", "conf_low", "conf_high", "median", "r_hat", "ess_bulk", "ess_tail"):
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, read_only(values, np.float64))
+
+    @classmethod
+    def wald(cls, estimate: Array, std_error: Array, level: float, point: str, std_error_kind: str) -> Estimates:
+        """Estimates with normal intervals, estimate +- z times standard error."""
+        reach = NormalDist().inv_cdf(0.5 + level / 2) * np.asarray(std_error)
+        centre = np.asarray(estimate)
+        return cls(
+            centre, np.asarray(std_error), centre - reach, centre + reach, point, std_error_kind, f"Wald {level:.4g}"
+        )
+
+    def tidy(self) -> dict[str, Any]:
+        """Flatten to the columns of a tidy table that hold numbers and labels."""
+        columns: dict[str, Any] = {
+            name: getattr(self, name).ravel() for name in ("estimate", "std_error", "conf_low", "conf_high")
+        }
+        columns |= {"point": self.point, "std_error_kind": self.std_error_kind, "interval": self.interval}
+        for name in ("r_hat", "ess_bulk", "ess_tail"):
+            values = getattr(self, name)
+            columns[name] = np.nan if values is None else values.ravel()
+        return columns
+
+
+@dataclass(frozen=True, eq=False)
+class Component:
+    """The covariance matrix, shape (q, q), of one random block ``(terms | group)``."""
+
+    group: str
+    terms: tuple[str, ...]
+    covariance: Array
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviations, shape (q,)."""
+        return np.sqrt(np.diag(self.covariance))
+
+    @property
+    def correlation(self) -> Array:
+        """Correlation matrix, shape (q, q); NaN beside a standard deviation of zero."""
+        scale = np.outer(self.sd, self.sd)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            matrix = np.where(scale > 0, self.covariance / scale, np.nan)
+        np.fill_diagonal(matrix, 1.0)
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
+class GroupEffects:
+    """The effects and coefficients of one random block; all arrays of shape (J, q)."""
+
+    group: str
+    levels: tuple[str, ...]
+    sizes: NDArray[np.intp]
+    terms: tuple[str, ...]
+    effect: Estimates
+    coefficient: Estimates
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """Named scalar parameters of a Bayesian fit, with posterior mean, SD, interval and median."""
+
+    names: tuple[str, ...]
+    estimates: Estimates
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """One estimator's answer for one design; tables are made when asked for.
+
+    Attributes
+    ----------
+    estimator : str
+        The registered name.
+    design : Design
+    population : Estimates, shape (p,)
+        Population coefficients, in the order of ``design.fixed_terms``.
+    fixed_cov : array, shape (p, p)
+    components : tuple of Component
+        One per random block; empty where the estimator has no variance components.
+    group_effects : tuple of GroupEffects
+        One per random block.
+    sigma : float
+        Residual SD on the response's scale (1 with known standard errors).
+    fitted : array, shape (n,)
+    criterion : Criterion or None
+    log_likelihood : float or None
+        For REML fits the restricted one, as lme4.
+    df : int or None
+        Number of estimated parameters, for AIC and BIC.
+    converged, singular : bool
+    warnings : tuple of str
+        Everything that keeps a number from being trusted, in words.
+    diagnostics : mapping
+        The estimator's own figures (gradient at the optimum, dispersion, divergences, ...).
+    parameters : Parameters or None
+    draws : xarray.DataTree or None
+        The ArviZ tree of a sampled fit.
+    priors : mapping of str to str
+        The resolved priors, by what they stand on.
+    seconds : float
+        Wall time of the fit itself, without reading data or fitting what it builds on.
+    """
+
+    estimator: str
+    design: Design
+    population: Estimates
+    fixed_cov: Array
+    components: tuple[Component, ...]
+    group_effects: tuple[GroupEffects, ...]
+    sigma: float
+    fitted: Array = field(repr=False)
+    criterion: Criterion | None = None
+    log_likelihood: float | None = None
+    df: int | None = None
+    converged: bool = True
+    singular: bool = False
+    warnings: tuple[str, ...] = ()
+    diagnostics: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    parameters: Parameters | None = None
+    draws: Any = field(default=None, repr=False)
+    priors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    seconds: float = 0.0
+
+    def timed(self, seconds: float) -> Fit:
+        """The same fit with its wall time."""
+        return replace(self, seconds=seconds)
+
+    # --- tables ---------------------------------------------------------------------------------------
+
+    @cached_property
+    def fixed(self) -> pd.DataFrame:
+        """Population coefficients: ``term, estimate, std_error, conf_low, conf_high`` and the labels."""
+        import pandas as pd
+
+        table = pd.DataFrame({"term": list(self.design.fixed_terms)} | self.population.tidy())
+        return table if self.parameters else table.drop(columns=["r_hat", "ess_bulk", "ess_tail"])
+
+    @cached_property
+    def variance(self) -> pd.DataFrame:
+        """Variance components as lme4's ``as.data.frame(VarCorr(fit))``: ``group, term1, term2, vcov, sdcor``.
+
+        `sdcor` is a standard deviation where `term2` is missing, else a correlation; the residual comes last.
+        """
+        import pandas as pd
+
+        rows: list[tuple[str, str | None, str | None, float, float]] = []
+        for part in self.components:
+            q = len(part.terms)
+            rows += [(part.group, part.terms[k], None, part.covariance[k, k], part.sd[k]) for k in range(q)]
+            rows += [
+                (part.group, part.terms[a], part.terms[b], part.covariance[a, b], part.correlation[a, b])
+                for a in range(q)
+                for b in range(a + 1, q)
+            ]
+        rows.append(("Residual", None, None, self.sigma**2, self.sigma))
+        return pd.DataFrame(rows, columns=["group", "term1", "term2", "vcov", "sdcor"])
+
+    @cached_property
+    def effects(self) -> pd.DataFrame:
+        """Group effects (deviations from the population values) as tidy rows, ``effect = "ran_vals"``."""
+        return tidy_rows(self, ("ran_vals",))
+
+    @cached_property
+    def coefficients(self) -> pd.DataFrame:
+        """Group coefficients (population value + effect) as tidy rows, ``effect = "ran_coefs"``."""
+        return tidy_rows(self, ("ran_coefs",))
+
+    @property
+    def residuals(self) -> Array:
+        """Response less fitted value, shape (n,)."""
+        return np.asarray(self.design.y - self.fitted)
+
+    @property
+    def aic(self) -> float | None:
+        """-2 log likelihood + 2 df; of a REML fit on the restricted likelihood, as lme4."""
+        if self.log_likelihood is None or self.df is None:
+            return None
+        return -2 * self.log_likelihood + 2 * self.df
+
+    @property
+    def bic(self) -> float | None:
+        """-2 log likelihood + df log n."""
+        if self.log_likelihood is None or self.df is None:
+            return None
+        return float(-2 * self.log_likelihood + self.df * np.log(self.design.n))
+
+    def __repr__(self) -> str:
+        """One line: estimator, formula, and where it ended."""
+        state = "converged" if self.converged else "NOT CONVERGED"
+        return f"<Fit {self.estimator}: {self.design.formula}, n = {self.design.n}, {state}{', singular' * self.singular}>"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fit as one JSON document (schema 1); floats keep all their digits, what is missing is None.
+
+        In ``effects``, `std_error`, `conf_low` and `conf_high` belong to the *effect*, not to the coefficient.
+        """
+        design = self.design
+        return {
+            "schema": 1,
+            "estimator": self.estimator,
+            "formula": str(design.formula),
+            "family": design.family,
+            "nobs": design.n,
+            "dropped": design.rows.dropped,
+            "groups": design.groups,
+            "fixed": [
+                {"term": term, "estimate": value, "std_error": error}
+                for term, value, error in zip(
+                    design.fixed_terms, plain(self.population.estimate), plain(self.population.std_error), strict=True
+                )
+            ],
+            "fixed_cov": plain(self.fixed_cov),
+            "sigma": plain(self.sigma),
+            "variance": [
+                {"group": c.group, "terms": list(c.terms), "sd": plain(c.sd), "corr": plain(c.correlation)}
+                for c in self.components
+            ],
+            "criterion": None
+            if self.criterion is None
+            else {"name": self.criterion.name, "value": plain(self.criterion.value)},
+            "log_likelihood": plain(self.log_likelihood),
+            "aic": plain(self.aic),
+            "bic": plain(self.bic),
+            "effects": [row for part in self.group_effects for row in _effect_rows(part)],
+            "parameters": [] if self.parameters is None else _parameter_rows(self.parameters),
+            "converged": self.converged,
+            "singular": self.singular,
+            "warnings": list(self.warnings),
+            "seconds": self.seconds,
+        }
+
+
+def tidy_rows(fit: Fit, effects: Sequence[str] = ("fixed", "ran_vals", "ran_coefs")) -> pd.DataFrame:
+    """Collect the rows of a fit in the tidy schema of this module.
+
+    Parameters
+    ----------
+    fit : Fit
+    effects : sequence of str
+        Which kinds of row, of ``fixed``, ``ran_vals``, ``ran_coefs``.
+    """
+    import pandas as pd
+
+    tables = []
+    if "fixed" in effects and fit.design.fixed_terms:
+        head = {"estimator": fit.estimator, "effect": "fixed", "group": None, "level": None}
+        terms = {"term": list(fit.design.fixed_terms), "n": fit.design.n}
+        tables.append(pd.DataFrame(head | terms | fit.population.tidy()))
+    for part in fit.group_effects:
+        J, q = len(part.levels), len(part.terms)
+        for effect, values in (("ran_vals", part.effect), ("ran_coefs", part.coefficient)):
+            if effect in effects:
+                head = {"estimator": fit.estimator, "effect": effect, "group": part.group}
+                levels = np.repeat(np.asarray(part.levels, dtype=object), q)
+                where = {"level": levels, "term": list(part.terms) * J, "n": np.repeat(part.sizes, q)}
+                tables.append(pd.DataFrame(head | where | values.tidy()))
+    if not tables:
+        return pd.DataFrame(columns=list(TIDY_COLUMNS))
+    kept = [table.astype({"r_hat": float, "ess_bulk": float, "ess_tail": float}) for table in tables]
+    return pd.concat(kept, ignore_index=True)[list(TIDY_COLUMNS)]
+
+
+def _effect_rows(part: GroupEffects) -> list[dict[str, Any]]:
+    arrays = (
+        part.effect.estimate, part.coefficient.estimate, part.effect.std_error, part.effect.conf_low, part.effect.conf_high,
+    )  # fmt: skip
+    names = ("effect", "coefficient", "std_error", "conf_low", "conf_high")
+    numbers = np.stack(arrays, axis=-1).tolist()
+    return [
+        {"group": part.group, "level": level, "term": term, "n": int(part.sizes[j])}
+        | {name: plain(value) for name, value in zip(names, numbers[j][k], strict=True)}
+        for j, level in enumerate(part.levels)
+        for k, term in enumerate(part.terms)
+    ]
+
+
+def _parameter_rows(parameters: Parameters) -> list[dict[str, Any]]:
+    values = parameters.estimates
+    median = values.estimate if values.median is None else values.median
+    columns = {
+        "mean": values.estimate, "std_error": values.std_error, "conf_low": values.conf_low,
+        "median": median, "conf_high": values.conf_high,
+    }  # fmt: skip
+    if values.r_hat is not None and values.ess_bulk is not None and values.ess_tail is not None:
+        columns |= {"r_hat": values.r_hat, "ess_bulk": values.ess_bulk, "ess_tail": values.ess_tail}
+    return [
+        {"name": name} | {key: plain(column[i]) for key, column in columns.items()}
+        for i, name in enumerate(parameters.names)
+    ]
+
+
+def plain(value: Any) -> Any:
+    """Python numbers and lists of arrays, for JSON; what is not finite becomes None.
+
+    Examples
+    --------
+    >>> plain(np.array([[1.0, np.nan], [0.1, 2.0]]))
+    [[1.0, None], [0.1, 2.0]]
+    """
+    if value is None:
+        return None
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()] if value.ndim else plain(value.item())
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    number = float(value)
+    return number if np.isfinite(number) else None
