@@ -1,0 +1,52 @@
+"""The classic corpus: R's figures with their data and formulas, for every suite to run.
+
+``data/lmer`` holds what lme4 1.1-31 gave on R 4.2.2, polished by Newton steps on its own deviance
+function; ``data/bayesglm`` what arm 1.13-1 gave. Data: the sleep study of Belenky et al. (2003), Dyestuff and
+Dyestuff2 (Davies & Goldsmith 1972; Box & Tiao 1973), and the simulated twelve groups.
+"""
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from workbench.design import build_design
+
+DATA = Path(__file__).parent / "data"
+
+LMER = {
+    "Dyestuff--ri": ("datasets/Dyestuff.csv", "Yield ~ 1 + (1 | Batch)"),
+    "Dyestuff2--ri": ("datasets/Dyestuff2.csv", "Yield ~ 1 + (1 | Batch)"),
+    "sleepstudy--ri": ("datasets/sleepstudy.csv", "Reaction ~ 1 + Days + (1 | Subject)"),
+    "sleepstudy--slope": ("datasets/sleepstudy.csv", "Reaction ~ Days + (Days | Subject)"),
+    "sleepstudy--slope_uncorr": (
+        "datasets/sleepstudy.csv",
+        "Reaction ~ Days + (1 | Subject) + (0 + Days | Subject)",
+    ),
+    "sleepstudy--slope_doublebar": ("datasets/sleepstudy.csv", "Reaction ~ Days + (Days || Subject)"),
+    "twelve_groups--ri": ("twelve_groups.csv", "samples ~ 1 + (1 | group)"),
+}
+"""Case -> data file and formula, each with a REML and an ML fit."""
+
+
+@cache
+def design_of(case):
+    path, formula = LMER[case]
+    return build_design(formula, DATA / path)
+
+
+@cache
+def lmer_figures(case, kind):
+    return json.loads((DATA / "lmer" / f"{case}.json").read_text())[kind]
+
+
+@cache
+def bayesglm_figures(case):
+    return json.loads((DATA / "bayesglm" / f"{case}.json").read_text())
+
+
+def ranef_matrix(figures):
+    """The effects of the only grouping factor, shape (levels, terms)."""
+    (table,) = figures["ranef"].values()
+    return np.array(table["values"], dtype=float), table["levels"]

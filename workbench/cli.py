@@ -1,0 +1,292 @@
+"""The command ``workbench``: arguments in, exit code out; no statistics.
+
+Exit codes: 0 done; 1 a check did not hold or a fit did not converge; 2 bad usage or bad input, with one to three lines on
+stderr; 130 interrupted. Heavy parts are imported by the command that needs them, so that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
+    from workbench.fit import Fit
+    from workbench.report import FigureCheck
+    from workbench.study import Study
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    parser = _parser()
+    try:
+        given = parser.parse_args(arguments)
+    except SystemExit as stop:  # argparse prints usage and the mistake itself
+        return int(stop.code or 0)
+    if given.command is None:
+        parser.print_help()
+        return 2
+    from workbench.errors import WorkbenchError
+
+    try:
+        return int(given.run(given))
+    except WorkbenchError as error:
+        print(f"workbench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("workbench: interrupted; nothing was left half-written.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone
+        sys.stderr.close()
+        return 0
+
+
+# --- arguments ----------------------------------------------------------------------------------------
+
+_EXAMPLES = """examples:
+  workbench demo
+  workbench run sleepstudy
+  workbench compare data.csv "y ~ x + (x | g)" --estimators no_pooling reml fixed_prior
+  workbench fit data.csv "y ~ 1 + (1 | g)" --estimator reml --json
+  workbench fit data.csv "y ~ 1 + (1 | g)" --estimator hierarchical --prior "sd(g)=HalfCauchy(5)"
+  workbench check twelve_groups
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="workbench",
+        description="One grouped dataset, every way of estimating its group effects, side by side.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        sub.set_defaults(run=run)
+        return sub
+
+    run = command("run", _run, "fit, compare and report studies; all of them when none is named")
+    run.add_argument("studies", nargs="*", metavar="STUDY", help="a built-in name, or a folder with a model.toml")
+    _add_estimators(run)
+    _add_out(run, "reports")
+
+    compare = command("compare", _compare, "fit several estimators to a table and print them side by side")
+    _add_model(compare)
+    _add_estimators(compare)
+    compare.add_argument("--out", metavar="DIR", help="write the report to this folder as well")
+    compare.add_argument("--json", action="store_true", help="print one JSON document per fit, a line each")
+
+    fit = command("fit", _fit, "fit one estimator to a table")
+    _add_model(fit)
+    fit.add_argument("--estimator", "-e", default="reml", metavar="E", help="see: workbench estimators (default reml)")
+    fit.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the estimator; repeatable")
+    fit.add_argument("--json", action="store_true", help="print the fit as one JSON document")
+
+    check = command("check", _check, "hold our figures against the published ones; exit code 1 where one is missed")
+    check.add_argument("studies", nargs="*", metavar="STUDY")
+
+    demo = command("demo", _demo, "the twelve groups, start to finish, and where the report lies")
+    _add_out(demo, "reports")
+    _add_quiet(demo)
+
+    show = command("show", _show, "the fully resolved study: data, formula, design, priors")
+    show.add_argument("study", metavar="STUDY")
+    command("estimators", _estimators, "list the estimators")
+    command("studies", _studies, "list the built-in studies")
+    return parser
+
+
+def _add_out(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--out", default=default, metavar="DIR", help=f"folder of the reports (default {default})")
+
+
+def _add_quiet(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress bars")
+
+
+def _add_estimators(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--estimators", nargs="+", metavar="E", help="which ones, by name (default: the family's)")
+    _add_quiet(parser)
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", help="a .csv, .tsv, .parquet or .arrow file")
+    parser.add_argument("formula", metavar="FORMULA", help='lme4\'s notation, "y ~ x + (x | g)"')
+    parser.add_argument("--family", default="gaussian")
+    parser.add_argument("--link")
+    parser.add_argument("--weights", metavar="COLUMN", help="prior weights")
+    parser.add_argument("--offset", metavar="COLUMN")
+    parser.add_argument("--se", metavar="COLUMN", help="known standard error of each row")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--level", type=float, default=0.95, help="probability of the intervals (default 0.95)")
+    parser.add_argument("--prior", action="append", default=[], metavar="NAME=PRIOR", help='"sd(g)=HalfCauchy(5)"; repeatable')
+
+
+# --- commands -----------------------------------------------------------------------------------------
+
+
+def _run(given: argparse.Namespace) -> int:
+    from workbench.study import load_study, study_names
+
+    studies = [load_study(name) for name in given.studies or study_names()]
+    codes = [_run_one(study, given) for study in studies]
+    return max(codes, default=0)
+
+
+def _run_one(study: Study, given: argparse.Namespace) -> int:
+    from workbench.report import write_report
+    from workbench.report.terminal import print_comparison
+    from workbench.study import run_study, study_context
+
+    estimators = _names(given.estimators) if "estimators" in given else None
+    comparison = run_study(study, estimators, progress=_progress(given))
+    context = study_context(study, comparison)
+    print_comparison(comparison)
+    folder = write_report(comparison, Path(given.out) / study.name, context)
+    missed = [figure for figure in context.figures if not figure.holds]
+    if context.figures:
+        kept = len(context.figures) - len(missed)
+        print(f"Published figures: {kept} of {len(context.figures)} reached (workbench check {study.name}).")
+    print(f"Report: {folder / 'index.html'}")
+    return _code(comparison) or (1 if missed else 0)
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from workbench.study import load_study
+
+    return _run_one(load_study("twelve_groups"), given)
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from workbench.api import compare
+
+    comparison = compare(
+        given.formula,
+        given.data,
+        _names(given.estimators),
+        progress=_progress(given) and not given.json,
+        **_model(given),
+    )
+    if given.json:
+        for fit in comparison.fits.values():
+            _print_json(fit)
+    else:
+        from workbench.report.terminal import print_comparison
+
+        print_comparison(comparison)
+    if given.out:
+        folder = comparison.report(given.out)
+        print(f"Report: {folder / 'index.html'}", file=sys.stderr if given.json else sys.stdout)
+    return _code(comparison)
+
+
+def _fit(given: argparse.Namespace) -> int:
+    from workbench.api import fit
+
+    options = dict(_option(text) for text in given.option) or None
+    made = fit(given.formula, given.data, given.estimator, options=options, progress=sys.stderr.isatty(), **_model(given))
+    if given.json:
+        _print_json(made)
+    else:
+        from workbench.report.terminal import print_fit
+
+        print_fit(made)
+    return 0 if made.converged else 1
+
+
+def _check(given: argparse.Namespace) -> int:
+    from workbench.reference import check_study
+    from workbench.report.terminal import print_checks
+    from workbench.study import load_study, study_names
+
+    checks: dict[str, list[FigureCheck]] = {}
+    for name in given.studies or study_names():
+        study = load_study(name)
+        checks[study.name] = check_study(study)
+    print_checks(checks)
+    return 0 if all(figure.holds for figures in checks.values() for figure in figures) else 1
+
+
+def _show(given: argparse.Namespace) -> int:
+    from workbench.priors import resolve_priors
+    from workbench.report.terminal import print_study
+    from workbench.study import load_study
+
+    study = load_study(given.study)
+    design = study.design()
+    print_study(study.resolved(), design, resolve_priors(design, study.priors))
+    return 0
+
+
+def _estimators(given: argparse.Namespace) -> int:
+    from workbench.estimators import REGISTRY
+
+    for entry in REGISTRY.values():
+        needs = f" (builds on {', '.join(entry.needs)})" if entry.needs else ""
+        print(f"{entry.name:18}{entry.title}: {entry.use}{needs}")
+    return 0
+
+
+def _studies(given: argparse.Namespace) -> int:
+    from workbench.study import load_study, study_names
+
+    for name in study_names():
+        study = load_study(name)
+        print(f"{name:18}{study.title}\n{'':18}{study.formula}")
+    return 0
+
+
+# --- reading and printing -----------------------------------------------------------------------------
+
+
+def _model(given: argparse.Namespace) -> dict[str, Any]:
+    from workbench.errors import OptionError
+
+    priors = {}
+    for text in given.prior:
+        name, equals, prior = text.partition("=")
+        if not equals:
+            raise OptionError(f"--prior {text!r} has no '='. Write it like \"sd(g)=HalfCauchy(5)\".")
+        priors[name.strip()] = prior.strip()
+    names = ("family", "link", "weights", "offset", "se", "seed", "level")
+    return {name: getattr(given, name) for name in names} | {"priors": priors}
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """Read KEY=VALUE; a value that is JSON (a number, true, {"(Intercept)": 2}) is taken as such, else as text."""
+    from workbench.errors import OptionError
+
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise OptionError(f"--option {text!r} has no '='. Write it like --option dispersion=reml.")
+    try:
+        return key.strip(), json.loads(value)
+    except json.JSONDecodeError:
+        return key.strip(), value.strip()
+
+
+def _names(given: Sequence[str] | None) -> list[str] | None:
+    """Estimators may be separated by blanks or commas."""
+    return [name for part in given for name in part.split(",") if name] if given else None
+
+
+def _progress(given: argparse.Namespace) -> bool:
+    return not given.quiet and sys.stderr.isatty()
+
+
+def _print_json(fit: Fit) -> None:
+    print(json.dumps(fit.to_dict(), ensure_ascii=False, allow_nan=False))
+
+
+def _code(comparison: Comparison) -> int:
+    return 0 if comparison.converged else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,143 @@
+"""The raw data: every observation by group, each group's sample mean, and the true mean where it is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.plots import style
+from workbench.plots.varying import (
+    Shown,
+    Varying,
+    choose,
+    figure4,
+    own,
+    printable,
+    sample_means,
+    sizes_in_words,
+    truth,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from workbench.comparison import Comparison
+    from workbench.design import Design
+
+Array = NDArray[np.float64]
+
+ROWS = 20_000
+"""Up to so many observations are drawn."""
+GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class View:
+    """What the picture shows, as plain data.
+
+    Attributes
+    ----------
+    title, caption, alt, x_label, y_label : str
+    warnings : tuple of str
+    labels : tuple of str
+        Names of the levels, left to right; empty where there are too many.
+    levels : tuple of str
+        All levels that are drawn, left to right.
+    positions, means : array, shape (J,)
+    sizes : tuple of int
+    rows_x, rows_y : array, shape (number of observations drawn,)
+    truth : array, shape (J,), or None
+    mean_label : str
+    """
+
+    title: str
+    caption: str
+    alt: str
+    x_label: str
+    y_label: str
+    warnings: tuple[str, ...]
+    labels: tuple[str, ...]
+    levels: tuple[str, ...]
+    positions: Array
+    sizes: tuple[int, ...]
+    means: Array
+    rows_x: Array
+    rows_y: Array
+    truth: Array | None
+    mean_label: str
+
+
+def view(comparison: Comparison, v: Varying) -> View:
+    """Lay out the picture for the grouping factor of a varying term."""
+    design = comparison.design
+    means = sample_means(design, v.block)
+    shown = choose(v, own(comparison, v) if v.plain else means)
+    x, y, thinned = observations(design, v, shown)
+    known = truth(comparison, v) if v.plain else None
+    weighted = "weighted " if np.ptp(design.weights) > 0 else ""
+    at = shown.index
+    true_words = " Red dots are the true means." if known is not None else ""
+    caption = (
+        f"Grey: {design.n:,} values of {v.response}, {sizes_in_words(v.sizes)}. "
+        f"Blue crosses: each group's {weighted}sample mean.{true_words} {shown.note} {thinned}"
+    )
+    low, high = int(np.nanargmin(means)), int(np.nanargmax(means))
+    alt = (
+        f"{v.response} by {v.group}, {len(v.levels):,} groups. Observations run from {figure4(design.y.min())} to "
+        f"{figure4(design.y.max())}; {weighted}sample means run from {figure4(means[low])} ({printable(v.levels[low])}) to "
+        f"{figure4(means[high])} ({printable(v.levels[high])})."
+    )
+    return View(
+        title=f"What was measured: {printable(v.response, 60)} by {printable(v.group, 40)}",
+        caption=" ".join(caption.split()),
+        alt=alt,
+        x_label=v.group,
+        y_label=v.response,
+        warnings=(),
+        labels=shown.labels,
+        levels=tuple(v.levels[j] for j in at),
+        positions=shown.positions,
+        sizes=tuple(int(n) for n in v.sizes[at]),
+        means=means[at],
+        rows_x=x,
+        rows_y=y,
+        truth=None if known is None else known[at],
+        mean_label=f"{weighted}sample mean",
+    )
+
+
+def observations(design: Design, v: Varying, shown: Shown) -> tuple[Array, Array, str]:
+    """The observations of the levels shown: x (spread a little, always in the same way), y, and a remark."""
+    codes = design.blocks[v.block].codes
+    place = np.full(len(v.levels), np.nan)
+    place[shown.index] = shown.positions
+    rows = np.flatnonzero(np.isfinite(place[codes]))
+    thinned = ""
+    if len(rows) > ROWS:
+        step = -(-len(rows) // ROWS)
+        rows = rows[::step]
+        thinned = f"One in {step:,} observations is drawn."
+    width = 0.2 * np.clip((v.sizes - 1) / 20, 0, 1)
+    jitter = ((np.arange(design.n) * GOLDEN) % 1 - 0.5) * 2 * width[codes]
+    return place[codes[rows]] + jitter[rows], design.y[rows], thinned
+
+
+def draw(seen: View, ax: Axes | None = None) -> Axes:
+    """Draw a view on the given Axes, or on a figure of its own."""
+    ax = ax or style.new_axes()
+    style.frame(ax, seen.title, seen.y_label, seen.x_label)
+    many = len(seen.rows_x)
+    size = 11 if many <= 3_000 else 4
+    ax.scatter(
+        seen.rows_x, seen.rows_y, s=size, c=[style.FAINT], linewidths=0, zorder=1, label="observation",
+        rasterized=many > style.RASTER,
+    )  # fmt: skip
+    if seen.truth is not None:
+        style.points(ax, seen.positions, seen.truth, style.Look(style.TRUTH, "o"), "true mean", zorder=3)
+    style.points(ax, seen.positions, seen.means, style.LOOKS["no_pooling"], seen.mean_label, size=60)
+    style.level_axis(ax, seen.positions, seen.labels, seen.sizes, seen.x_label)
+    style.legend_below(ax)
+    return ax

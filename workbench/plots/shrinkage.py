@@ -1,0 +1,280 @@
+"""All estimators side by side: every group drawn from what it says by itself to what the estimator makes of it.
+
+One panel per estimator and one row of panels per varying term (two where there are more than five estimators),
+with one y axis per term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.plots import style
+from workbench.plots.varying import (
+    Varying,
+    choose,
+    coefficients,
+    figure4,
+    own,
+    population,
+    printable,
+    sizes_in_words,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from workbench.comparison import Comparison
+
+Array = NDArray[np.float64]
+
+ABREAST = 5
+"""So many panels stand in one row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One estimator and one term.
+
+    Attributes
+    ----------
+    estimator, title, term, group, y_label : str
+    levels : tuple of str
+    left, right : array, shape (J,)
+        What each group says by itself (NaN where it says nothing), and the estimator's coefficient.
+    areas : array, shape (J,)
+        Marker areas in points squared, by the group's size.
+    population : float
+    y_limits : tuple of two floats
+        Shared by all panels of a term.
+    """
+
+    estimator: str
+    title: str
+    term: str
+    group: str
+    y_label: str
+    levels: tuple[str, ...]
+    left: Array
+    right: Array
+    areas: Array
+    population: float
+    y_limits: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class View:
+    """What the picture shows, as plain data.
+
+    Attributes
+    ----------
+    title, caption, alt : str
+    warnings : tuple of str
+    rows : tuple of tuple of Panel
+        Term by term; up to `ABREAST` panels in each.
+    size_legend : tuple of (int, float)
+        Group sizes and their marker areas; empty where all groups are of one size.
+    """
+
+    title: str
+    caption: str
+    alt: str
+    warnings: tuple[str, ...]
+    rows: tuple[tuple[Panel, ...], ...]
+    size_legend: tuple[tuple[int, float], ...]
+
+
+def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
+    """Lay out the picture of one or several varying terms."""
+    largest = max(int(v.sizes.max()) for v in terms)
+    rows: list[tuple[Panel, ...]] = []
+    notes: list[str] = []
+    warnings: list[str] = []
+    for v in terms:
+        alone = own(comparison, v)
+        if alone is None:
+            warnings.append(f"Levels of {v.group} have no estimate of their own beside other grouping factors.")
+        panels, note = _panels(comparison, v, alone, largest)
+        if note and note not in notes:
+            notes.append(note)
+        width = len(panels) if len(panels) <= ABREAST else -(-len(panels) // 2)
+        rows += [tuple(panels[k : k + width]) for k in range(0, len(panels), width)]
+    what = " and ".join(dict.fromkeys(v.quantity for v in terms))
+    own_labels = " or ".join(dict.fromkeys(v.own_label for v in terms))
+    sizes = np.concatenate([v.sizes for v in terms])
+    caption = [
+        f"Left of each panel: every group's {own_labels}. Right: the estimate of the estimator named above. "
+        f"Dashed: its population value. {_sizes(sizes)}",
+        *notes,
+    ]
+    return View(
+        title=f"From each group by itself to its estimate: {printable(what, 90)}",
+        caption=" ".join(caption),
+        alt=f"{what}: one panel for each of {len(comparison.fits)} estimators. {_spreads(comparison, terms)}",
+        warnings=tuple(dict.fromkeys(warnings)),
+        rows=tuple(rows),
+        size_legend=_size_legend(sizes, largest),
+    )
+
+
+def _panels(comparison: Comparison, v: Varying, alone: Array | None, largest: int) -> tuple[list[Panel], str]:
+    values = {name: coefficients(fit, v) for name, fit in comparison.fits.items()}
+    shown = choose(v, next(iter(values.values())) if alone is None else alone)
+    at = shown.index
+    left = np.full(len(at), np.nan) if alone is None else alone[at]
+    centres = {name: population(fit, v) for name, fit in comparison.fits.items()}
+    share = style.limits(left, *(c[at] for c in values.values()), np.array(list(centres.values())))
+    panels = [
+        Panel(
+            estimator=name,
+            title=style.title_of(name),
+            term=v.term,
+            group=v.group,
+            y_label=v.quantity,
+            levels=tuple(v.levels[j] for j in at),
+            left=left,
+            right=c[at],
+            areas=_areas(v.sizes[at], largest) * style.shrink(len(at)),
+            population=centres[name],
+            y_limits=share,
+        )
+        for name, c in values.items()
+    ]
+    note = f"{len(at):,} of the {len(v.levels):,} levels of {v.group} are drawn." if len(at) < len(v.levels) else ""
+    return panels, note
+
+
+def _areas(sizes: NDArray[np.intp], largest: int) -> Array:
+    return 14.0 + 76.0 * np.asarray(sizes, float) / max(largest, 1)
+
+
+def _size_legend(sizes: NDArray[np.intp], largest: int) -> tuple[tuple[int, float], ...]:
+    kinds = np.unique(sizes)
+    if len(kinds) < 2:
+        return ()
+    chosen = kinds if len(kinds) <= 3 else np.array([kinds[0], kinds[len(kinds) // 2], kinds[-1]])
+    return tuple((int(n), float(_areas(np.array([n]), largest)[0])) for n in chosen)
+
+
+def _sizes(sizes: NDArray[np.intp]) -> str:
+    same = sizes.min() == sizes.max()
+    return f"{sizes_in_words(sizes).capitalize()}." if same else "The larger the marker, the larger the group."
+
+
+def _spreads(comparison: Comparison, terms: Sequence[Varying]) -> str:
+    """How widely each estimator's coefficients scatter, for those who cannot see the picture."""
+    said = []
+    for v in terms:
+        spans = []
+        for name, fit in comparison.fits.items():
+            c = coefficients(fit, v)
+            if np.isfinite(c).any():
+                spans.append(f"{style.title_of(name)} {figure4(np.nanmin(c))} to {figure4(np.nanmax(c))}")
+        said.append(f"{v.quantity} by {v.group} runs: " + "; ".join(spans) + ".")
+    return " ".join(said)
+
+
+def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
+    """Draw a view and return its panels' Axes, row by row.
+
+    Parameters
+    ----------
+    seen : View
+    ax : Axes, optional
+        Its place is divided among the panels; it becomes the first of them. Left out, the panels get a figure of
+        their own.
+    """
+    height, width = len(seen.rows), max(len(row) for row in seen.rows)
+    places = _divide(ax, height, width) if ax is not None else _new_panels(seen, height, width)
+    drawn: list[Axes] = []
+    for i, row in enumerate(seen.rows):
+        for k in range(width):
+            if k < len(row):
+                _draw_panel(places[i][k], row[k], first=k == 0)
+                drawn.append(places[i][k])
+            else:
+                places[i][k].set_axis_off()
+    if seen.size_legend:
+        _draw_size_legend(places[0][width - 1], seen)
+    return tuple(drawn)
+
+
+def _new_panels(seen: View, height: int, width: int) -> list[list[Axes]]:
+    figure = style.new_figure(max(2.05 * width + 1.3, 4.6), 3.5 * height + 0.5)
+    figure.suptitle(
+        printable(seen.title, 100 if width > 3 else 24 * width), x=0.01, ha="left", fontsize=style.TEXT + 1.5,
+        fontweight="bold", color=style.INK, parse_math=False,
+    )  # fmt: skip
+    grid = figure.subplots(height, width, squeeze=False)
+    return [list(row) for row in grid]
+
+
+def _divide(ax: Axes, height: int, width: int) -> list[list[Axes]]:
+    """Divide the place of `ax` into panels; `ax` keeps the first."""
+    figure, spec = ax.figure, ax.get_subplotspec()
+    if spec is not None:
+        inner = spec.subgridspec(height, width)
+        ax.set_subplotspec(inner[0, 0])
+        return [
+            [ax if (i, k) == (0, 0) else figure.add_subplot(inner[i, k]) for k in range(width)] for i in range(height)
+        ]
+    box = ax.get_position()
+    w, h = box.width / width, box.height / height
+    corners = [[(box.x0 + k * w, box.y1 - (i + 1) * h, 0.82 * w, 0.8 * h) for k in range(width)] for i in range(height)]
+    ax.set_position(corners[0][0])
+    return [
+        [ax if (i, k) == (0, 0) else figure.add_axes(corners[i][k]) for k in range(width)] for i in range(height)
+    ]
+
+
+def _draw_panel(ax: Axes, panel: Panel, first: bool) -> None:
+    from matplotlib.collections import LineCollection
+
+    colour = style.look(panel.estimator, (panel.estimator,)).colour
+    style.frame(ax, "", panel.y_label if first else "")
+    ax.set_title(panel.title, fontsize=style.TEXT, color=style.INK, parse_math=False)
+    ax.set_xlim(-0.22, 1.22)
+    ax.set_ylim(*panel.y_limits)
+    ax.set_xticks([0, 1], labels=["alone", "estimate"])
+    if not first:
+        ax.tick_params(axis="y", labelleft=False)
+    count = len(panel.left)
+    raster = count > style.RASTER // 5
+    pairs = np.zeros((count, 2, 2))
+    pairs[:, 1, 0] = 1.0
+    pairs[:, 0, 1], pairs[:, 1, 1] = panel.left, panel.right
+    lines = LineCollection(
+        list(pairs), colors=[colour], alpha=0.55 if count <= 60 else 0.2, linewidths=1.1 if count <= 60 else 0.5, zorder=2
+    )
+    lines.set_rasterized(raster)
+    ax.add_collection(lines, autolim=False)
+    style.population_line(ax, panel.population, "population value")
+    more = {"zorder": 4, "rasterized": raster}
+    ax.scatter(
+        np.zeros(count), panel.left, s=panel.areas, facecolors="white", edgecolors=style.MUTED, linewidths=0.9,
+        label="alone", **more,
+    )  # fmt: skip
+    ax.scatter(
+        np.ones(count), panel.right, s=panel.areas, facecolors=[colour], edgecolors="white", linewidths=0.5,
+        label="estimate", **more,
+    )  # fmt: skip
+
+
+def _draw_size_legend(ax: Axes, seen: View) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D(
+            [], [], linestyle="none", marker="o", markersize=float(np.sqrt(area)), markerfacecolor="white",
+            markeredgecolor=style.MUTED, label=f"n = {n:,}",
+        )
+        for n, area in seen.size_legend
+    ]  # fmt: skip
+    ax.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=style.SMALL,
+        labelcolor=style.INK, borderaxespad=0.2, handletextpad=0.3,
+    )  # fmt: skip

@@ -1,0 +1,192 @@
+"""How the pictures look: colours and markers by estimator, and a plain frame.
+
+The colours are those of Okabe & Ito, which colour-blind readers can tell apart, and each estimator has a
+marker of its own, so that nothing rests on colour alone. Everything is set on the Axes that are drawn on; matplotlib's
+global settings stay as they are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+INK, MUTED, FAINT, RULE = "#1a1a1a", "#5f6368", "#b4b9bf", "#d9dce0"
+TRUTH = "#d62b1f"
+OWN = "#0072B2"
+TEXT, SMALL = 11.0, 10.0
+RASTER = 1_500
+"""Collections of more marks than this become a bitmap inside SVG files."""
+DPI = 150
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker, and whether the marker is filled."""
+
+    colour: str
+    marker: str
+    filled: bool = True
+
+
+LOOKS = {
+    "complete_pooling": Look("#7a7a7a", "s"),
+    "no_pooling": Look(OWN, "x"),
+    "reml": Look("#A4428A", "+"),
+    "ml": Look("#E69F00", "^"),
+    "fixed_prior": Look("#000000", "o", filled=False),
+    "hierarchical": Look("#009E73", "D"),
+}
+SPARE = (Look("#56B4E9", "v"), Look("#D55E00", "P"), Look("#8C6D1F", "*"), Look("#4B3F9E", "h"))
+
+
+def look(estimator: str, among: Sequence[str] = ()) -> Look:
+    """The look of an estimator; one without a fixed look gets a spare by its place among the others."""
+    if estimator in LOOKS:
+        return LOOKS[estimator]
+    others = [name for name in among if name not in LOOKS]
+    return SPARE[others.index(estimator) % len(SPARE) if estimator in others else 0]
+
+
+def title_of(estimator: str) -> str:
+    """An estimator's title for tables and pictures."""
+    from workbench.estimators import REGISTRY
+
+    return REGISTRY[estimator].title if estimator in REGISTRY else estimator.replace("_", " ")
+
+
+def new_axes(width: float = 9.0, height: float = 4.8) -> Axes:
+    """Axes on a figure of their own, which no plotting state knows about."""
+    return new_figure(width, height).add_subplot()
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure that arranges itself, outside pyplot."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def frame(ax: Axes, title: str, y_label: str = "", x_label: str = "") -> None:
+    """Title and labels (never read as mathematics), two spines, quiet horizontal rules."""
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_color(FAINT)
+    ax.set_axisbelow(True)
+    ax.grid(axis="y", color=RULE, linewidth=0.6)
+    ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=SMALL, length=3)
+    if title:
+        ax.set_title(title, loc="left", fontsize=TEXT + 1.5, fontweight="bold", color=INK, pad=10, parse_math=False)
+    ax.set_ylabel(y_label, fontsize=TEXT, color=INK, parse_math=False)
+    ax.set_xlabel(x_label, fontsize=TEXT, color=INK, parse_math=False)
+
+
+def level_axis(ax: Axes, positions: Array, labels: Sequence[str], sizes: Sequence[int], x_label: str) -> None:
+    """Name the levels on the x axis, with their sizes where there is room and they differ."""
+    ax.set_xlim(positions[0] - 0.6, positions[-1] + 0.6)
+    if not labels:
+        ax.set_xticks([])
+        return
+    longest = max(len(name) for name in labels)
+    crowded = longest * len(labels) > 95
+    if not crowded and len(labels) <= 16 and len(set(sizes)) > 1:
+        labels = [f"{name}\nn={n:,}" for name, n in zip(labels, sizes, strict=True)]
+        x_label = f"{x_label} (with its number of rows)"
+    ax.set_xticks(positions, labels=list(labels), parse_math=False)
+    ax.tick_params(axis="x", length=0)
+    if crowded:
+        ax.tick_params(axis="x", labelrotation=90, labelsize=SMALL if len(labels) <= 40 else SMALL - 2)
+    ax.set_xlabel(x_label, fontsize=TEXT, color=INK, parse_math=False)
+
+
+def points(ax: Axes, x: Array, y: Array, style: Look, label: str, size: float = 55.0, **more: Any) -> None:
+    """Scatter one estimator's points in its look; marks get smaller where there are many."""
+    size = size * shrink(len(x))
+    line = style.marker in "x+"
+    face: Any = style.colour if style.filled or line else "none"
+    edges = {} if line else {"edgecolors": style.colour}
+    wide = 1.7 if len(x) <= 60 else 0.8
+    settings: dict[str, Any] = {"zorder": 4, "linewidths": wide, "rasterized": len(x) > RASTER} | edges | more
+    ax.scatter(x, y, s=size, marker=style.marker, c=[face] if face != "none" else "none", label=label, **settings)
+
+
+def shrink(count: int) -> float:
+    """Factor on marker areas, by how many marks stand side by side."""
+    return float(np.clip(40 / max(count, 1), 0.08, 1.0)) if count > 40 else 1.0
+
+
+def population_line(ax: Axes, value: float, label: str) -> None:
+    """A dashed horizontal line at a population value."""
+    if np.isfinite(value):
+        ax.axhline(value, color=MUTED, linewidth=1.2, linestyle=(0, (5, 3)), zorder=2, label=label)
+
+
+def legend_below(ax: Axes, columns: int = 4) -> None:
+    """The legend under the axes, in one line where it fits."""
+    handles, _ = ax.get_legend_handles_labels()
+    ax.legend(
+        loc="upper left",
+        bbox_to_anchor=(0.0, -0.02),
+        bbox_transform=_below(ax),
+        ncols=min(columns, max(len(handles), 1)),
+        frameon=False,
+        fontsize=SMALL,
+        labelcolor=INK,
+        borderaxespad=0.0,
+        handletextpad=0.5,
+        columnspacing=1.6,
+    )
+
+
+def _below(ax: Axes) -> Any:
+    """The axes' box moved down past tick labels and axis label, in points."""
+    from matplotlib.transforms import ScaledTranslation
+
+    labels = [label.get_text() for label in ax.get_xticklabels()]
+    turned = bool(labels) and ax.get_xticklabels()[0].get_rotation() == 90
+    lines = max((text.count("\n") + 1 for text in labels), default=0)
+    depth = max((len(text) for text in labels), default=0) * 6.3 if turned else 14.0 * lines
+    root = ax.get_figure(root=True)
+    assert root is not None
+    return ax.transAxes + ScaledTranslation(0, -(depth + 34) / 72, root.dpi_scale_trans)
+
+
+def limits(*values: Array | None, room: float = 0.06) -> tuple[float, float]:
+    """Axis limits that hold all finite values, with some room."""
+    known = np.concatenate([np.ravel(v)[np.isfinite(np.ravel(v))] for v in values if v is not None] or [np.zeros(1)])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
+    span = high - low or abs(high) * 0.1 or 1.0
+    return low - room * span, high + room * span
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Deterministic names in SVG files, and no complaint about letters that the font lacks."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.hashsalt": "workbench"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        yield
+
+
+def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
+    """Write ``stem.png`` (150 dots per inch) and ``stem.svg``, the same bytes every time."""
+    png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
+    with _quiet():
+        figure.savefig(png, dpi=DPI, metadata={"Software": None})
+        figure.savefig(svg, dpi=DPI, metadata={"Date": None, "Creator": None})
+    return png, svg

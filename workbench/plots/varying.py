@@ -1,0 +1,207 @@
+"""What the pictures stand on: one varying term of one random block, and which of its levels are shown.
+
+A picture has room for so many levels. Up to `LABELLED` they stand in the design's order with their names; beyond
+that they are ordered by value and lose their names; beyond `DRAWN` an evenly spaced choice along that order is
+drawn, smallest and largest included, and the caption says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import OptionError, nearest
+
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
+    from workbench.design import Design
+    from workbench.fit import Estimates, Fit
+
+Array = NDArray[np.float64]
+
+LABELLED = 60
+"""Up to so many levels carry their names."""
+DRAWN = 2_000
+"""Up to so many levels are drawn."""
+INTERCEPT = "(Intercept)"
+PARTIAL = ("reml", "ml", "fixed_prior", "hierarchical")
+"""Estimators that pool partially, the one that stands for them first."""
+
+
+@dataclass(frozen=True, eq=False)
+class Varying:
+    """One varying term: where it stands in the design, and its names for axes.
+
+    Attributes
+    ----------
+    block, column : int
+        Position of the random block, and of the term within it.
+    group, term, response : str
+    levels : tuple of str, J of them
+    sizes : array of int, shape (J,)
+    plain : bool
+        Whether a group's coefficient is its mean response: an intercept, no covariates, no offset.
+    """
+
+    block: int
+    column: int
+    group: str
+    term: str
+    response: str
+    levels: tuple[str, ...]
+    sizes: NDArray[np.intp]
+    plain: bool
+
+    @property
+    def quantity(self) -> str:
+        """What is estimated, on the data's scale."""
+        if self.plain:
+            return f"mean of {self.response}"
+        if self.term == INTERCEPT:
+            return f"intercept of {self.response}"
+        return f"coefficient of {self.term} for {self.response}"
+
+    @property
+    def own_label(self) -> str:
+        """What a group says by itself."""
+        return "sample mean" if self.plain else "no-pooling coefficient"
+
+
+def varying(comparison: Comparison) -> tuple[Varying, ...]:
+    """All varying terms of a comparison's design, in its order."""
+    design = comparison.design
+    return tuple(
+        Varying(
+            index,
+            column,
+            block.group,
+            term,
+            design.response,
+            block.levels,
+            block.sizes,
+            term == INTERCEPT and is_plain(design),
+        )
+        for index, block in enumerate(design.blocks)
+        for column, term in enumerate(block.terms)
+    )
+
+
+def is_plain(design: Design) -> bool:
+    """Whether the design has nothing but intercepts, so that group coefficients are means."""
+    fixed_plain = set(design.fixed_terms) <= {INTERCEPT} and not design.aliased
+    return fixed_plain and all(b.terms == (INTERCEPT,) for b in design.blocks) and not design.offset.any()
+
+
+def pick(comparison: Comparison, term: str | None = None, group: str | None = None) -> Varying:
+    """Find a varying term by name and grouping factor; the first where nothing is said.
+
+    Raises
+    ------
+    OptionError
+        There is no such term or group; the message names the nearest.
+    """
+    every = varying(comparison)
+    found = [v for v in every if (group is None or v.group == group) and (term is None or v.term == term)]
+    if found:
+        return found[0]
+    groups = dict.fromkeys(v.group for v in every)
+    if group is not None and group not in groups:
+        raise OptionError(f"There is no grouping factor {group!r} to draw. {nearest(group, groups)}")
+    terms = dict.fromkeys(v.term for v in every if group is None or v.group == group)
+    raise OptionError(f"The term {term!r} does not vary by group, so there is nothing to draw. {nearest(str(term), terms)}")
+
+
+def coefficients(fit: Fit, v: Varying) -> Array:
+    """A fit's group coefficients of a term, shape (J,)."""
+    return np.asarray(column(fit.group_effects[v.block].coefficient, v, "estimate"))
+
+
+def column(estimates: Estimates, v: Varying, name: str) -> Array:
+    """One column of a table of estimates, shape (J,)."""
+    return np.asarray(getattr(estimates, name)[:, v.column])
+
+
+def population(fit: Fit, v: Varying) -> float:
+    """A fit's population value of a term; 0 where the term has no fixed column."""
+    k = fit.design.blocks[v.block].fixed[v.column]
+    return 0.0 if k is None else float(fit.population.estimate[k])
+
+
+def own(comparison: Comparison, v: Varying) -> Array | None:
+    """What each group says by itself, shape (J,): the no-pooling coefficient, else (plain designs) the sample mean."""
+    if comparison.alone is not None:
+        return coefficients(comparison.alone, v)
+    return sample_means(comparison.design, v.block) if v.plain else None
+
+
+def sample_means(design: Design, block: int) -> Array:
+    """Mean response of each level, weighted where the rows have weights, shape (J,)."""
+    part, J = design.blocks[block], len(design.blocks[block].levels)
+    total = np.bincount(part.codes, design.weights, J)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.bincount(part.codes, design.weights * design.y, J) / total)
+
+
+def truth(comparison: Comparison, v: Varying) -> Array | None:
+    """True group coefficients, shape (J,), NaN where unknown; None where none is known."""
+    known = comparison.truth
+    values = np.array([known.get((level, v.term), np.nan) for level in v.levels]) if known else np.empty(0)
+    return values if np.isfinite(values).any() else None
+
+
+def partial(comparison: Comparison) -> str | None:
+    """The estimator that stands for partial pooling: REML where it is there."""
+    named = [name for name in PARTIAL if name in comparison.fits]
+    other = [name for name in comparison.fits if name not in ("complete_pooling", "no_pooling")]
+    return next(iter(named or other), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Which levels a picture shows: their indices, x positions, names (empty beyond `LABELLED`) and a remark."""
+
+    index: NDArray[np.intp]
+    positions: Array
+    labels: tuple[str, ...]
+    note: str
+
+
+def choose(v: Varying, by: Array | None) -> Shown:
+    """Choose and order the levels to draw; `by` (J,) orders them where there are too many for names."""
+    J = len(v.levels)
+    if J <= LABELLED:
+        return Shown(np.arange(J), np.arange(1.0, J + 1), tuple(printable(name) for name in v.levels), "")
+    order = np.arange(J) if by is None else np.argsort(by, kind="stable")
+    note = f"The {J:,} levels of {v.group} stand in the order of their {v.own_label}s." if by is not None else ""
+    if J > DRAWN:
+        order = order[np.unique(np.linspace(0, J - 1, DRAWN).round().astype(np.intp))]
+        note = f"{note} {len(order):,} of them are drawn, evenly spaced along that order.".strip()
+    return Shown(order, np.arange(1.0, len(order) + 1), (), note)
+
+
+def printable(text: str, width: int = 24) -> str:
+    """A label without control characters, cut to `width` characters."""
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    return clean if len(clean) <= width else clean[: width - 1] + "…"
+
+
+def figure4(value: float) -> str:
+    """Four significant digits, for captions; whole numbers of any size are not put in powers of ten.
+
+    Examples
+    --------
+    >>> figure4(0.00021459), figure4(1527.5), figure4(123456.7), figure4(-3e-9)
+    ('0.0002146', '1527', '123457', '-3e-09')
+    """
+    if not np.isfinite(value):
+        return "not known"
+    return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+
+
+def sizes_in_words(sizes: NDArray[np.intp]) -> str:
+    """Group sizes for a caption: ``n = 10 in every group`` or ``n from 2 to 100``."""
+    low, high = int(sizes.min()), int(sizes.max())
+    return f"n = {low:,} in every group" if low == high else f"n from {low:,} to {high:,}"

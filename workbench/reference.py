@@ -1,0 +1,224 @@
+"""Published figures against ours: ``reference.toml`` and the small language of its quantities.
+
+Each ``[[figure]]`` has `estimator`, `quantity`, `value`, `tolerance` (absolute) and `source`, and may have `options` for the
+estimator. A quantity is a name with arguments in brackets:
+
+=====================================================  ==================================================
+quantity                                               is
+=====================================================  ==================================================
+``fixed[Days]``, ``fixed_se[Days]``                    a population coefficient, its standard error
+``sd[Subject, Days]``, ``variance[Subject, Days]``     of a varying term
+``covariance[Subject, (Intercept), Days]``             and ``correlation[...]``, of two varying terms
+``sigma``, ``sigma^2``                                 residual SD and variance
+``criterion``, ``log_likelihood``                      as the estimator defines them
+``effect[Subject, 308, Days]``, ``effect_se[...]``     a group's deviation, its standard error
+``coefficient[Subject, 308, Days]``                    and ``coefficient_se[...]``: population value + effect
+``difference[reml, Days]``                             largest distance of the group coefficients to another estimator's
+``mean[sd(Subject, Days)]``, ``posterior_sd[...]``     of a Bayesian parameter
+=====================================================  ==================================================
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.errors import StudyError, nearest
+from workbench.estimators import Settings, lookup, run_estimator
+from workbench.fit import Component, Estimates, Fit, GroupEffects
+
+if TYPE_CHECKING:
+    from workbench.design import Design
+    from workbench.report import FigureCheck
+    from workbench.study import Study
+
+_KEYS = ("estimator", "quantity", "value", "tolerance", "source", "options")
+
+
+def check_study(study: Study, fits: Mapping[str, Fit] = MappingProxyType({})) -> list[FigureCheck]:
+    """Hold a study's estimators to its published figures.
+
+    Parameters
+    ----------
+    study : Study
+    fits : mapping of str to Fit
+        Fits that are there already (with the study's own options); others are made as needed.
+
+    Returns
+    -------
+    list of FigureCheck
+        One per figure, in the order of the file; empty without a ``reference.toml``.
+    """
+    from workbench.report import FigureCheck
+
+    figures = _read_figures(study)
+    if not figures:
+        return []
+    bench = _Bench(study.design() if not fits else next(iter(fits.values())).design, study.settings(), study.options, fits)
+    checks = []
+    for figure in figures:
+        fit = bench.fit(figure["estimator"], figure.get("options"))
+        ours = evaluate_quantity(figure["quantity"], fit, bench)
+        checks.append(
+            FigureCheck(
+                estimator=figure["estimator"],
+                quantity=figure["quantity"] + _options_text(figure.get("options")),
+                published=float(figure["value"]),
+                ours=ours,
+                tolerance=float(figure["tolerance"]),
+                source=figure["source"],
+                holds=bool(abs(ours - figure["value"]) <= figure["tolerance"]),
+            )
+        )
+    return checks
+
+
+class _Bench:
+    """The fits that figures ask for, each made once."""
+
+    def __init__(self, design: Design, settings: Settings, options: Mapping[str, Any], fits: Mapping[str, Fit]) -> None:
+        self.design, self.settings, self.options = design, settings, options
+        self.made: dict[tuple[str, str], Fit] = {(name, ""): fit for name, fit in fits.items()}
+
+    def fit(self, name: str, options: Mapping[str, Any] | None = None) -> Fit:
+        """The fit of an estimator under the study's options, changed by a figure's own."""
+        key = (name, _options_text(options))
+        if key not in self.made:
+            upstream = {needed: self.fit(needed) for needed in lookup(name).needs}
+            chosen = {**self.options.get(name, {}), **(options or {})} or None
+            self.made[key] = run_estimator(name, self.design, self.settings, chosen, upstream)
+        return self.made[key]
+
+
+def evaluate_quantity(quantity: str, fit: Fit, bench: _Bench | None = None) -> float:
+    """Read one quantity off a fit.
+
+    Raises
+    ------
+    StudyError
+        An unknown quantity (with the nearest), or one that names nothing in the fit.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> fit = wb.fit("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")})
+    >>> round(evaluate_quantity("variance[g, (Intercept)]", fit), 6)
+    6.083333
+    """
+    match = re.fullmatch(r"\s*([a-z_]+(?:\^2)?)\s*(?:\[(.*)\])?\s*", quantity)
+    name = match.group(1) if match else quantity
+    if not match or name not in (*_QUANTITIES, "difference"):
+        raise StudyError(f"There is no quantity {name!r}. {nearest(name, (*_QUANTITIES, 'difference'))}")
+    arguments = _split(match.group(2) or "")
+    try:
+        if name == "difference":
+            assert bench is not None
+            return _difference(fit, bench.fit(arguments[0]), arguments[1])
+        return float(_QUANTITIES[name](fit, *arguments))
+    except (KeyError, ValueError, IndexError, TypeError, AttributeError):
+        raise StudyError(f"{fit.estimator} has no quantity {quantity!r}. Check the names of groups, levels and terms.") from None
+
+
+def _component(fit: Fit, group: str, *terms: str) -> tuple[Component, list[int]]:
+    for part in fit.components:
+        if part.group == group and set(terms) <= set(part.terms):
+            return part, [part.terms.index(term) for term in terms]
+    raise KeyError(group)
+
+
+def _entry(matrix: Callable[[Component], np.ndarray]) -> Callable[..., float]:
+    def read(fit: Fit, group: str, *terms: str) -> float:
+        part, where = _component(fit, group, *terms)
+        return float(matrix(part)[where[0], where[-1]])
+
+    return read
+
+
+def _group_value(which: str, field: str) -> Callable[..., float]:
+    def read(fit: Fit, group: str, level: str, term: str) -> float:
+        for part in fit.group_effects:
+            if part.group == group and term in part.terms:
+                values: Estimates = getattr(part, which)
+                return float(getattr(values, field)[part.levels.index(level), part.terms.index(term)])
+        raise KeyError(group)
+
+    return read
+
+
+def _population(field: str) -> Callable[..., float]:
+    return lambda fit, term: float(getattr(fit.population, field)[fit.design.fixed_terms.index(term)])
+
+
+def _parameter(field: str) -> Callable[..., float]:
+    return lambda fit, name: float(getattr(fit.parameters.estimates, field)[fit.parameters.names.index(name)])  # type: ignore[union-attr]
+
+
+_QUANTITIES: Mapping[str, Callable[..., float]] = MappingProxyType(
+    {
+        "fixed": _population("estimate"),
+        "fixed_se": _population("std_error"),
+        "sd": lambda fit, group, term: _entry(lambda part: part.covariance)(fit, group, term) ** 0.5,
+        "variance": _entry(lambda part: part.covariance),
+        "covariance": _entry(lambda part: part.covariance),
+        "correlation": _entry(lambda part: part.correlation),
+        "sigma": lambda fit: fit.sigma,
+        "sigma^2": lambda fit: fit.sigma**2,
+        "criterion": lambda fit: float(fit.criterion),  # type: ignore[arg-type]
+        "log_likelihood": lambda fit: fit.log_likelihood,  # type: ignore[return-value]
+        "effect": _group_value("effect", "estimate"),
+        "effect_se": _group_value("effect", "std_error"),
+        "coefficient": _group_value("coefficient", "estimate"),
+        "coefficient_se": _group_value("coefficient", "std_error"),
+        "mean": _parameter("estimate"),
+        "posterior_sd": _parameter("std_error"),
+    }
+)
+
+
+def _difference(fit: Fit, other: Fit, term: str) -> float:
+    def column(parts: tuple[GroupEffects, ...]) -> np.ndarray:
+        part = next(part for part in parts if term in part.terms)
+        return part.coefficient.estimate[:, part.terms.index(term)]
+
+    return float(np.nanmax(np.abs(column(fit.group_effects) - column(other.group_effects))))
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas that stand outside parentheses."""
+    parts, depth, start = [], 0, 0
+    for place, char in enumerate(text):
+        depth += (char == "(") - (char == ")")
+        if char == "," and depth == 0:
+            parts.append(text[start:place].strip())
+            start = place + 1
+    return [*parts, text[start:].strip()] if text.strip() else []
+
+
+def _options_text(options: Mapping[str, Any] | None) -> str:
+    return f" ({', '.join(f'{k} = {v}' for k, v in options.items())})" if options else ""
+
+
+def _read_figures(study: Study) -> list[dict[str, Any]]:
+    path = study.folder / "reference.toml"
+    if not path.is_file():
+        return []
+    where = f"{study.name}/reference.toml"
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{where} cannot be read: {error}.") from None
+    figures: list[dict[str, Any]] = content.get("figure", [])
+    for number, figure in enumerate(figures, start=1):
+        for key in figure:
+            if key not in _KEYS:
+                raise StudyError(f"{where}: figure {number} has an unknown key {key!r}. {nearest(key, _KEYS)}")
+        for key in _KEYS[:5]:
+            if key not in figure:
+                raise StudyError(f"{where}: figure {number} has no {key}.")
+        lookup(figure["estimator"])
+    return figures

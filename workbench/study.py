@@ -1,0 +1,243 @@
+"""A study: a folder ``models/<name>/`` with ``model.toml``, and running and checking one.
+
+``model.toml`` holds (everything but `formula` and `data` may be left out):
+
+================  ==============================================================
+key               meaning
+================  ==============================================================
+schema            1
+title, question   for the report
+data              path of the table, from the folder
+formula           lme4's notation
+family, link      default gaussian and its first link
+weights, offset   columns
+se                column of known standard errors
+seed, level       default 1 and 0.95
+estimators        default: the family's
+priors            table: name -> prior (see :mod:`workbench.priors`)
+options           table: estimator -> its options
+truth             table: ``file`` (level, term, value) or ``column`` (the true group intercept)
+simulation        table: what :func:`workbench.simulate.simulate_groups` was called with
+================  ==============================================================
+
+``reference.toml`` lists published figures, ``notes.md`` holds the lesson. Nothing in a study's folder is ever
+imported or evaluated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from workbench.comparison import Comparison, compare_fits
+from workbench.design import Design, build_design, check_family
+from workbench.errors import StudyError, WorkbenchError, nearest
+from workbench.estimators import DEFAULTS, Settings, lookup
+
+if TYPE_CHECKING:
+    from workbench.report import Context
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
+    {
+        "schema": int, "title": str, "question": str, "data": str, "formula": str, "family": str, "link": str,
+        "weights": str, "offset": str, "se": str, "seed": int, "level": (int, float), "estimators": list,
+        "priors": dict, "options": dict, "truth": dict, "simulation": dict,
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's model.toml, checked and with every default filled in; `folder` is where it lies."""
+
+    name: str
+    folder: Path
+    data: Path
+    formula: str
+    title: str = ""
+    question: str = ""
+    family: str = "gaussian"
+    link: str | None = None
+    weights: str | None = None
+    offset: str | None = None
+    se: str | None = None
+    seed: int = 1
+    level: float = 0.95
+    estimators: tuple[str, ...] = DEFAULTS["gaussian"]
+    priors: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)
+    truth: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    simulation: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+
+    def design(self) -> Design:
+        """Read the data and build the design."""
+        return build_design(self.formula, self.data, self.family, self.link, self.weights, self.offset, self.se)
+
+    def settings(self, progress: bool = False) -> Settings:
+        """The settings that its estimators share."""
+        return Settings(level=self.level, seed=self.seed, progress=progress, priors=self.priors)
+
+    def resolved(self) -> dict[str, Any]:
+        """Plain values of every field, the data by their path from the folder, for ``show`` and the manifest."""
+        plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["folder"] = f"models/{self.name}"
+        plain["data"] = self.data.name if self.data.parent == self.folder else str(self.data)
+        return {key: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
+
+    def file_hashes(self) -> dict[str, str]:
+        """SHA-256 of the study's files."""
+        names = ["model.toml", "reference.toml", "notes.md", self.truth.get("file", "")]
+        files = [self.folder / n for n in names if n and (self.folder / n).is_file()]
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*files, self.data)}
+
+    def notes(self) -> str:
+        """The lesson, as Markdown; empty where there is none."""
+        path = self.folder / "notes.md"
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def studies_folder() -> Path:
+    """Where the built-in studies lie: inside an installed package, or beside it in a checkout."""
+    here = Path(__file__).resolve().parent
+    inside = here / "_models"
+    return inside if inside.is_dir() else here.parent / "models"
+
+
+def study_names() -> list[str]:
+    """The built-in studies, by name."""
+    return sorted(path.parent.name for path in studies_folder().glob("*/model.toml"))
+
+
+def load_study(which: str | Path) -> Study:
+    """Load a study by folder, by its model.toml, or by built-in name.
+
+    Raises
+    ------
+    StudyError
+        Nothing there, unreadable TOML, an unknown key (with the nearest valid one), a value of the wrong kind.
+
+    Examples
+    --------
+    >>> load_study("dyestuff").formula
+    'Yield ~ 1 + (1 | Batch)'
+    """
+    folder = _find(which)
+    values = _toml(folder / "model.toml")
+    where = f"{folder.name}/model.toml"
+    for key, value in values.items():
+        if key not in _KINDS:
+            raise StudyError(f"{where} has an unknown key {key!r}. {nearest(key, _KINDS)}")
+        if key == "data" and isinstance(value, dict):
+            raise StudyError(f"{where}: [data] with a query is not supported; name a file: data = \"data.csv\".")
+        if not isinstance(value, _KINDS[key]) or isinstance(value, bool):
+            raise StudyError(f"{where}: {key} is {value!r}, which is not of the right kind. See the table of keys in the README.")
+    for key in ("data", "formula"):
+        if key not in values:
+            raise StudyError(f"{where} has no {key}. Add {key} = \"...\".")
+    if values.pop("schema", 1) != 1:
+        raise StudyError(f"{where} is of a schema that is not known here; this version reads schema = 1.")
+    family, link = check_family(values.get("family", "gaussian"), values.get("link"))
+    values["family"], values["link"] = family, link
+    values["estimators"] = tuple(values.get("estimators", DEFAULTS.get(family, ())))
+    for name in (*values["estimators"], *values.get("options", {})):
+        lookup(name)
+    _check_truth(values.get("truth", {}), where)
+    for key in ("priors", "options", "truth", "simulation"):
+        values[key] = MappingProxyType(values.get(key, {}))
+    data = folder / values.pop("data")
+    return Study(name=folder.name, folder=folder, data=data, **values)
+
+
+def run_study(
+    study: Study, estimators: Sequence[str] | None = None, progress: bool = False, options: Mapping[str, Any] = NOTHING
+) -> Comparison:
+    """Fit a study's estimators (or those named) and align them.
+
+    `options` maps an estimator to options that replace the study's own for it.
+    """
+    from workbench.priors import resolve_priors
+
+    design = study.design()
+    resolve_priors(design, study.priors)  # a wrong name is refused before anything long runs
+    return compare_fits(
+        design,
+        tuple(estimators) if estimators else study.estimators,
+        study.settings(progress),
+        dict(study.options) | dict(options),
+        _truth(study, design),
+        study.title or study.name,
+    )
+
+
+def study_context(study: Study, comparison: Comparison) -> Context:
+    """What the report of a study says beside its comparison: question, notes, sources, published figures."""
+    from workbench.reference import check_study
+    from workbench.report import Context
+
+    return Context(
+        name=study.name,
+        question=study.question,
+        notes=study.notes(),
+        study=study.resolved(),
+        source_files=study.file_hashes(),
+        figures=check_study(study, comparison.fits),
+    )
+
+
+# --- parts --------------------------------------------------------------------------------------------
+
+
+def _find(which: str | Path) -> Path:
+    path = Path(which)
+    if path.name == "model.toml" and path.is_file():
+        return path.parent.resolve()
+    if (path / "model.toml").is_file():
+        return path.resolve()
+    built_in = studies_folder() / str(which)
+    if str(which) in study_names():
+        return built_in
+    if path.is_dir():
+        raise StudyError(f"The folder {path} has no model.toml, so it is no study. Add one, or name another folder.")
+    raise StudyError(f"There is no study {str(which)!r}. {nearest(path.name, study_names())}")
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path.parent.name}/{path.name} cannot be read: {error}.") from None
+
+
+def _check_truth(truth: Mapping[str, Any], where: str) -> None:
+    for key in truth:
+        if key not in ("file", "column"):
+            raise StudyError(f"{where}: [truth] has an unknown key {key!r}. {nearest(key, ('file', 'column'))}")
+    if len(truth) > 1:
+        raise StudyError(f"{where}: [truth] names both a file and a column. Keep one.")
+
+
+def _truth(study: Study, design: Design) -> Any:
+    """The table of true coefficients, or None."""
+    if "file" in study.truth:
+        return study.folder / study.truth["file"]
+    if "column" not in study.truth:
+        return None
+    from workbench.data import Numeric, as_factor, read
+
+    name, group = study.truth["column"], design.blocks[0].group
+    if ":" in group:
+        raise StudyError(f"[truth] column: {group} is an interaction. Give the truth as a file (level, term, value).")
+    table = read(study.data, [group, name])
+    labels, values = as_factor(table[group]), table[name]
+    if not isinstance(values, Numeric):
+        raise WorkbenchError(f"The truth column {name} holds labels, but true values are numbers.")
+    first = {code: float(value) for code, value in zip(labels.codes[::-1], values.numbers[::-1], strict=True)}
+    levels = [labels.levels[code] for code in first]
+    return {"level": levels, "term": ["(Intercept)"] * len(first), "value": list(first.values())}
