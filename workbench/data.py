@@ -18,6 +18,7 @@ the model uses is dropped and counted; an infinite value is an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,7 +156,7 @@ def read(
     >>> table["g"].levels, table["g"].codes.tolist()
     (('a', 'b'), [1, 0])
     """
-    import narwhals as nw
+    import narwhals.stable.v2 as nw
 
     names = list(dict.fromkeys(columns))
     frame = _frame(data, names)
@@ -204,7 +205,7 @@ def describe(path: str | Path) -> list[str]:
 
 def _frame(data: Any, names: list[str]) -> Any:
     """Open `data`, check the names and keep only these columns, as a narwhals dataframe."""
-    import narwhals as nw
+    import narwhals.stable.v2 as nw
 
     where = "The table"
     if isinstance(data, str | Path):
@@ -249,7 +250,7 @@ def _read_file(path: Path) -> Any:
             case ".parquet" | ".pq":
                 return pl.read_parquet(path)
             case ".arrow" | ".feather" | ".ipc":
-                return pl.read_ipc(path, memory_map=False)
+                return pl.read_ipc(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(f"{path} cannot be read as {kind[1:].upper()}: {first}") from None
@@ -262,15 +263,37 @@ def _read_file(path: Path) -> Any:
 def _read_text(path: Path, separator: str) -> Any:
     import polars as pl
 
-    table = pl.read_csv(
-        path, separator=separator, null_values=list(MISSING_TEXT), infer_schema_length=None, encoding="utf8-lossy"
+    quoted = _quoted_columns(path, separator)
+    return pl.read_csv(
+        path,
+        separator=separator,
+        null_values=list(MISSING_TEXT),
+        infer_schema_length=None,
+        schema_overrides=dict.fromkeys(quoted, pl.String),
+        encoding="utf8-lossy",
     )
-    if all(dtype == pl.String for dtype in table.dtypes):  # everything quoted, or everything text
-        for name in table.columns:
-            numbers = table[name].cast(pl.Float64, strict=False)
-            if numbers.null_count() == table[name].null_count() < len(table):
-                table = table.with_columns(numbers)
-    return table
+
+
+def _quoted_columns(path: Path, separator: str, rows: int = 200) -> list[str]:
+    """Columns whose values stand in quotes in the first rows; none where the whole file is quoted."""
+    import csv
+    import gzip
+    from itertools import islice
+
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = list(islice(file, rows + 1))
+    header = next(csv.reader(lines[:1], delimiter=separator), [])
+    field = re.compile(f'(?:^|{re.escape(separator)})("(?:[^"]|"")*"|[^{re.escape(separator)}\r\n]*)')
+    bare, inside = set(), set()
+    for line in lines[1:]:
+        for name, value in zip(header, field.findall(line), strict=False):
+            if value.startswith('"'):
+                inside.add(name)
+            elif value not in MISSING_TEXT:
+                bare.add(name)
+    quoted = [name for name in header if name in inside - bare]
+    return quoted if bare else []
 
 
 # --- columns ------------------------------------------------------------------------------------------
@@ -285,7 +308,7 @@ def _absent(column: Any) -> NDArray[np.bool_]:
 
 def _column(name: str, column: Any, kept: NDArray[np.intp]) -> Column:
     """Type one complete column."""
-    import narwhals as nw
+    import narwhals.stable.v2 as nw
 
     dtype = column.dtype
     if dtype.is_numeric():

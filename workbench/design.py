@@ -325,7 +325,15 @@ def _row_weights(columns: Mapping[str, NDArray[np.float64]], table: GroupedData)
 
 
 def _check_identified(design: Design) -> None:
-    """Refuse designs in which the spread between groups cannot be told from the residual."""
+    """Refuse designs in which the spread between groups cannot be told from the residual or from another's."""
+    seen: set[tuple[str, str]] = set()
+    for block in design.blocks:
+        for term in block.terms:
+            if (block.group, term) in seen:
+                raise DesignError(
+                    f"{term} varies by {block.group} twice, so its two spreads cannot be told apart. Leave it out of one term."
+                )
+            seen.add((block.group, term))
     if design.known_se:
         return
     for block in design.blocks:

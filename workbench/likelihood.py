@@ -27,7 +27,7 @@ u_j          ``u`` conditional modes                                       (J, q
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,11 @@ def conditional(moments: Moments, factor: Array) -> Conditional:
         log_det_L=float(2 * np.log(np.diagonal(L, axis1=1, axis2=2)).sum()),
         log_det_RX=float(2 * np.log(np.diag(RX)).sum()),
     )
+
+
+def in_data_units(given: Conditional, to_data: Array) -> Conditional:
+    """The same effects for the data's own varying columns, u -> to_data u (see ``FactorMoments.to_data``)."""
+    return replace(given, u=given.u @ to_data.T, P=to_data @ given.P @ to_data.T, pull=to_data @ given.pull)
 
 
 def degrees_of_freedom(moments: Moments, reml: bool) -> int:

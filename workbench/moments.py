@@ -18,9 +18,9 @@ arrays each, and cross-blocks between them by cell (unique combination of levels
 tuple so that the arrays of each factor have their place.
 
 Sums of squares of data such as 10^12 + 0.4 would lose every digit of the 0.4. So the response and the fixed
-columns are centred before they are squared, whenever the columns of X contain the constant, and `Shift`
-takes coefficients back to the data's own origin. The map is unit triangular: no determinant changes, and
-neither does the criterion.
+columns are centred before they are squared, whenever the columns of X contain the constant, and the varying columns
+of every block with a varying intercept; `Shift` and ``to_data`` take coefficients and effects back to the data's own
+origin. The maps are unit triangular: no determinant changes, and neither does the criterion.
 """
 
 from __future__ import annotations
@@ -51,13 +51,17 @@ class Shift:
 
 @dataclass(frozen=True, eq=False)
 class FactorMoments:
-    """The cross-products that involve one grouping factor; `blocks` says which columns are whose."""
+    """The cross-products that involve one grouping factor; `blocks` says which columns are whose.
+
+    Effects of the centred columns become those of the data's own by ``u @ to_data.T``; `to_data` has shape (q, q).
+    """
 
     group: str
     levels: tuple[str, ...]
     sizes: NDArray[np.intp]
     blocks: tuple[slice, ...]
     fixed: tuple[int | None, ...]
+    to_data: Array
     ZtZ: Array
     ZtX: Array
     Zty: Array
@@ -145,6 +149,8 @@ class ByGroup:
 
         y = Z_j c_j + R b_rest + e,      R the columns of X that do not vary
 
+    Z and y are centred, so these c_j become the data's own by ``c @ to_data.T + origin``.
+
     Attributes
     ----------
     rest : tuple of int
@@ -152,7 +158,7 @@ class ByGroup:
     ZtR, RtR, Rty
         Shapes (J, q, r), (r, r), (r,); R is not centred, y is.
     origin : array, shape (q,)
-        To be added to the c_j of the centred response.
+        What the number taken off y adds to the data's own c_j.
     rest_origin : array, shape (r,)
         To be added to b_rest.
     """
@@ -212,8 +218,18 @@ def _factor_moments(blocks: list[RandomBlock], y: Array, X: Array, root: Array) 
     """Sum products of columns within levels."""
     first = blocks[0]
     codes, J = first.codes, len(first.levels)
-    Z = np.hstack([block.Z for block in blocks]) * root[:, None]
-    q, p = Z.shape[1], X.shape[1]
+    ends = np.cumsum([0, *(len(block.terms) for block in blocks)]).tolist()
+    q, p = ends[-1], X.shape[1]
+    Z, to_data = np.empty((len(y), q)), np.eye(q)
+    for start, stop, block in zip(ends, ends[1:], blocks, strict=False):
+        Z[:, start:stop] = block.Z
+        if "(Intercept)" in block.terms:
+            k = block.terms.index("(Intercept)")
+            centres = np.average(block.Z, axis=0, weights=root**2)
+            centres[k] = 0.0
+            Z[:, start:stop] -= centres
+            to_data[start + k, start:stop] -= centres
+    Z *= root[:, None]
 
     def by_level(column: Array) -> Array:
         return np.bincount(codes, weights=column, minlength=J)
@@ -225,13 +241,13 @@ def _factor_moments(blocks: list[RandomBlock], y: Array, X: Array, root: Array) 
             ZtZ[:, a, b] = ZtZ[:, b, a] = by_level(Z[:, a] * Z[:, b])
         for k in range(p):
             ZtX[:, a, k] = by_level(Z[:, a] * X[:, k])
-    ends = np.cumsum([0, *(len(block.terms) for block in blocks)]).tolist()
     return FactorMoments(
         group=first.group,
         levels=first.levels,
         sizes=read_only(np.bincount(codes, minlength=J)),
         blocks=tuple(slice(a, b) for a, b in zip(ends, ends[1:], strict=False)),
         fixed=tuple(index for block in blocks for index in block.fixed),
+        to_data=read_only(to_data),
         ZtZ=read_only(ZtZ),
         ZtX=read_only(ZtX),
         Zty=read_only(Zty),

@@ -34,8 +34,8 @@ from workbench.design import Design
 from workbench.errors import OptionError, nearest
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Component, Estimates, Fit, GroupEffects
-from workbench.likelihood import Conditional, conditional
-from workbench.moments import ByGroup, FactorMoments, Moments, by_group, moments
+from workbench.likelihood import Conditional, conditional, in_data_units
+from workbench.moments import ByGroup, Moments, by_group, moments
 
 Array = NDArray[np.float64]
 
@@ -117,13 +117,16 @@ def fixed_prior(
     data = moments(design)
     recast = by_group(data)
     mean, covariance = _prior(design, base, options)
-    centred = _about_prior_mean(data, recast, mean)
+    inverse = np.linalg.inv(data.factor.to_data)  # the moments' varying columns are centred
+    centred = _about_prior_mean(data, recast, inverse @ (mean - recast.origin))
+    root = inverse @ _root(covariance)
     held = _held_dispersion(design, base, options)
     if held is not None:
         phi, iterations, settled = held, 0, True
-        given = conditional(centred, _factor(covariance / phi))
+        given = conditional(centred, root / np.sqrt(phi))
     else:
-        phi, given, iterations, settled = _em(centred, covariance, design, options)
+        phi, given, iterations, settled = _em(centred, root, design, options)
+    given = in_data_units(given, data.factor.to_data)
     return _assemble(
         design, data, recast, _Posterior(mean, covariance, phi, given, iterations, settled), settings, options, base
     )
@@ -168,18 +171,17 @@ def _own(given: float | Mapping[str, float] | None, terms: list[str], default: A
     return np.array([float(given.get(term, value)) for term, value in zip(terms, default, strict=True)])
 
 
-def _factor(covariance: Array) -> Array:
+def _root(covariance: Array) -> Array:
     """A square root of a covariance matrix, singular ones included."""
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray(vectors * np.sqrt(np.clip(values, 0, None)))
 
 
-def _about_prior_mean(data: Moments, recast: ByGroup, mean: Array) -> Moments:
+def _about_prior_mean(data: Moments, recast: ByGroup, m: Array) -> Moments:
     """Moments of y - Z m on R: what is left to explain by deviations from the prior mean."""
     f = data.factor
-    m = mean - recast.origin
     ZtZm = f.ZtZ @ m
-    left = FactorMoments(f.group, f.levels, f.sizes, f.blocks, f.fixed, f.ZtZ, recast.ZtR, f.Zty - ZtZm)
+    left = replace(f, ZtX=recast.ZtR, Zty=f.Zty - ZtZm)
     return replace(
         data,
         factors=(left,),
@@ -201,13 +203,13 @@ def _held_dispersion(design: Design, base: Fit, options: Options) -> float | Non
 
 
 def _em(
-    data: Moments, covariance: Array, design: Design, options: Options
+    data: Moments, root: Array, design: Design, options: Options
 ) -> tuple[float, Conditional, int, bool]:
     """Alternate coefficients given phi and phi given coefficients."""
     phi = float(np.var(design.y, ddof=1)) / 10_000
     deviance = np.inf
     for iteration in range(1, options.max_iterations + 1):
-        given = conditional(data, _factor(covariance / phi))
+        given = conditional(data, root / np.sqrt(phi))
         rss = _residual_sum_of_squares(data, given)
         new = rss / data.n + _trace(data, given) * phi / data.n
         still = abs(new - phi) <= options.tolerance * (abs(new) + 0.1) and abs(rss - deviance) <= options.tolerance * (
@@ -215,7 +217,7 @@ def _em(
         )
         phi, deviance = new, rss
         if still:
-            return phi, conditional(data, _factor(covariance / phi)), iteration, True
+            return phi, conditional(data, root / np.sqrt(phi)), iteration, True
     return phi, given, options.max_iterations, False
 
 

@@ -14,7 +14,7 @@ The population value reported beside it is the plain mean of the groups' coeffic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +66,7 @@ def no_pooling(
     rest = _told_from_groups(data, recast, estimable)
     columns = int(estimable.sum()) * len(f.fixed)
     solve = _by_statsmodels if columns <= DENSE else _by_elimination
-    solution = solve(design, data, recast, estimable, rest)
+    solution = _in_data_units(solve(design, data, recast, estimable, rest), f.to_data)
     return _assemble(design, data, recast, solution, settings, estimable, rest)
 
 
@@ -108,7 +108,7 @@ def _by_statsmodels(
 
     f = data.factor
     (J, q), codes = f.Zty.shape, design.blocks[0].codes
-    Z = np.hstack([block.Z for block in design.blocks])
+    Z = np.hstack([block.Z for block in design.blocks]) @ f.to_data  # centred, as the moments
     indicators = np.zeros((design.n, J, q))
     indicators[np.arange(design.n), codes] = Z
     R = design.X[:, [recast.rest[k] for k in rest]]
@@ -145,6 +145,16 @@ def _by_elimination(
     cov = inverse + pull @ rest_cov @ np.swapaxes(pull, 1, 2)
     groups[~used], cov[~used] = np.nan, np.nan
     return _Solution(groups, cov, b, rest_cov, pull)
+
+
+def _in_data_units(solution: _Solution, to_data: Array) -> _Solution:
+    """Group coefficients of the data's own varying columns in place of the centred ones."""
+    return replace(
+        solution,
+        groups=solution.groups @ to_data.T,
+        groups_cov=to_data @ solution.groups_cov @ to_data.T,
+        pull=to_data @ solution.pull,
+    )
 
 
 def _rows_of_unused(
@@ -231,6 +241,7 @@ def _population(
     pull = np.zeros((p, len(rest)))
     b = np.full(p, np.nan)
     count = max(int(estimable.sum()), 1)
+    inverse = f.to_data @ _inverse(f.ZtZ, estimable)[estimable] @ f.to_data.T
     for a, k in enumerate(f.fixed):
         if k is None:
             continue
@@ -238,8 +249,7 @@ def _population(
         pull[k] = -solution.pull[estimable, a].mean(axis=0) if rest else 0.0
         for a2, k2 in enumerate(f.fixed):
             if k2 is not None:
-                inverse = _inverse(f.ZtZ, estimable)[estimable, a, a2]
-                own[k, k2] = inverse.sum() / count**2
+                own[k, k2] = inverse[:, a, a2].sum() / count**2
     for position, k in enumerate(recast.rest):
         b[k] = b_rest[position] if position in rest else np.nan
         if position in rest:

@@ -30,7 +30,14 @@ from numpy.typing import NDArray
 from workbench.design import Design
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Component, Criterion, Estimates, Fit, GroupEffects
-from workbench.likelihood import Conditional, conditional, criterion, criterion_gradient, degrees_of_freedom
+from workbench.likelihood import (
+    Conditional,
+    conditional,
+    criterion,
+    criterion_gradient,
+    degrees_of_freedom,
+    in_data_units,
+)
 from workbench.minimise import Minimum, minimise
 from workbench.moments import FactorMoments, Moments, moments
 
@@ -83,8 +90,9 @@ def _maximise(design: Design, level: float, restricted: bool) -> Fit:
     data = moments(design)
     white, unwhiten = _orthonormal(data)
     theta, best = _search(white, restricted)
-    given = conditional(data, unwhiten @ theta.factor)
-    return _assemble(design, data, _Optimum(theta, best, unwhiten @ theta.factor, given), restricted, level)
+    to_data = data.factor.to_data
+    given = in_data_units(conditional(data, unwhiten @ theta.factor), to_data)
+    return _assemble(design, data, _Optimum(theta, best, to_data @ unwhiten @ theta.factor, given), restricted, level)
 
 
 # --- theta --------------------------------------------------------------------------------------------
@@ -201,9 +209,7 @@ def _orthonormal(data: Moments) -> tuple[Moments, Array]:
             back[block, block] = np.linalg.inv(np.linalg.cholesky(own).T)
         else:  # collinear varying columns: only put them on one scale
             back[block, block] = np.diag(1 / scale)
-    white = FactorMoments(
-        f.group, f.levels, f.sizes, f.blocks, f.fixed, back.T @ f.ZtZ @ back, back.T @ f.ZtX, f.Zty @ back
-    )
+    white = replace(f, ZtZ=back.T @ f.ZtZ @ back, ZtX=back.T @ f.ZtX, Zty=f.Zty @ back)
     return replace(data, factors=(white,)), back
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 
 ABREAST = 5
 """So many panels stand in one row."""
+LINES = 300
+"""So many levels are drawn: more lines than that run into one another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +114,7 @@ def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
         *notes,
     ]
     return View(
-        title=f"From each group by itself to its estimate: {printable(what, 90)}",
+        title="From each group by itself to its estimate" + (f": {printable(what, 60)}" if len(terms) == 1 else ""),
         caption=" ".join(caption),
         alt=f"{what}: one panel for each of {len(comparison.fits)} estimators. {_spreads(comparison, terms)}",
         warnings=tuple(dict.fromkeys(warnings)),
@@ -123,7 +125,7 @@ def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
 
 def _panels(comparison: Comparison, v: Varying, alone: Array | None, largest: int) -> tuple[list[Panel], str]:
     values = {name: coefficients(fit, v) for name, fit in comparison.fits.items()}
-    shown = choose(v, next(iter(values.values())) if alone is None else alone)
+    shown = choose(v, next(iter(values.values())) if alone is None else alone, LINES)
     at = shown.index
     left = np.full(len(at), np.nan) if alone is None else alone[at]
     centres = {name: population(fit, v) for name, fit in comparison.fits.items()}
@@ -144,7 +146,7 @@ def _panels(comparison: Comparison, v: Varying, alone: Array | None, largest: in
         )
         for name, c in values.items()
     ]
-    note = f"{len(at):,} of the {len(v.levels):,} levels of {v.group} are drawn." if len(at) < len(v.levels) else ""
+    note = f"{len(at):,} of the {len(v.levels):,} levels of {v.group} are drawn, evenly spaced in the order of their {v.own_label}s." if len(at) < len(v.levels) else ""
     return panels, note
 
 
@@ -162,7 +164,7 @@ def _size_legend(sizes: NDArray[np.intp], largest: int) -> tuple[tuple[int, floa
 
 def _sizes(sizes: NDArray[np.intp]) -> str:
     same = sizes.min() == sizes.max()
-    return f"{sizes_in_words(sizes).capitalize()}." if same else "The larger the marker, the larger the group."
+    return f"Here {sizes_in_words(sizes)}." if same else "The larger the marker, the larger the group."
 
 
 def _spreads(comparison: Comparison, terms: Sequence[Varying]) -> str:
@@ -191,10 +193,11 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
     height, width = len(seen.rows), max(len(row) for row in seen.rows)
     places = _divide(ax, height, width) if ax is not None else _new_panels(seen, height, width)
     drawn: list[Axes] = []
+    names = tuple(dict.fromkeys(panel.estimator for row in seen.rows for panel in row))
     for i, row in enumerate(seen.rows):
         for k in range(width):
             if k < len(row):
-                _draw_panel(places[i][k], row[k], first=k == 0)
+                _draw_panel(places[i][k], row[k], names, first=k == 0)
                 drawn.append(places[i][k])
             else:
                 places[i][k].set_axis_off()
@@ -231,10 +234,10 @@ def _divide(ax: Axes, height: int, width: int) -> list[list[Axes]]:
     ]
 
 
-def _draw_panel(ax: Axes, panel: Panel, first: bool) -> None:
+def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> None:
     from matplotlib.collections import LineCollection
 
-    colour = style.look(panel.estimator, (panel.estimator,)).colour
+    colour = style.look(panel.estimator, names).colour
     style.frame(ax, "", panel.y_label if first else "")
     ax.set_title(panel.title, fontsize=style.TEXT, color=style.INK, parse_math=False)
     ax.set_xlim(-0.22, 1.22)
@@ -243,7 +246,7 @@ def _draw_panel(ax: Axes, panel: Panel, first: bool) -> None:
     if not first:
         ax.tick_params(axis="y", labelleft=False)
     count = len(panel.left)
-    raster = count > style.RASTER // 5
+    raster = count > 120
     pairs = np.zeros((count, 2, 2))
     pairs[:, 1, 0] = 1.0
     pairs[:, 0, 1], pairs[:, 1, 1] = panel.left, panel.right
@@ -253,13 +256,14 @@ def _draw_panel(ax: Axes, panel: Panel, first: bool) -> None:
     lines.set_rasterized(raster)
     ax.add_collection(lines, autolim=False)
     style.population_line(ax, panel.population, "population value")
-    more = {"zorder": 4, "rasterized": raster}
+    more: dict[str, Any] = {"zorder": 4, "rasterized": raster}
+    small_last = np.argsort(-panel.areas, kind="stable")
     ax.scatter(
-        np.zeros(count), panel.left, s=panel.areas, facecolors="white", edgecolors=style.MUTED, linewidths=0.9,
+        np.zeros(count), panel.left[small_last], s=panel.areas[small_last], facecolors="white", edgecolors=style.MUTED, linewidths=0.9 if count <= 60 else 0.5,
         label="alone", **more,
     )  # fmt: skip
     ax.scatter(
-        np.ones(count), panel.right, s=panel.areas, facecolors=[colour], edgecolors="white", linewidths=0.5,
+        np.ones(count), panel.right[small_last], s=panel.areas[small_last], facecolors=[colour], edgecolors="white", linewidths=0.5 if count <= 60 else 0.2,
         label="estimate", **more,
     )  # fmt: skip
 

@@ -163,7 +163,8 @@ def _arrows(ax: Axes, seen: View) -> None:
         lines.set_rasterized(len(pairs) > style.RASTER)
         ax.add_collection(lines, autolim=False)
         return
+    low, high = ax.get_ylim()
     for x, start, end in zip(seen.positions, seen.own, seen.pooled, strict=True):
-        if np.isfinite(start) and np.isfinite(end) and start != end:
+        if abs(end - start) > 0.045 * (high - low):  # a shorter arrow would hide under its own marks
             arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 0.9, "mutation_scale": 9, "shrinkA": 3, "shrinkB": 4}
             ax.annotate("", xy=(x, end), xytext=(x, start), arrowprops=arrow, zorder=3)

@@ -162,7 +162,7 @@ def _below(ax: Axes) -> Any:
     depth = max((len(text) for text in labels), default=0) * 6.3 if turned else 14.0 * lines
     root = ax.get_figure(root=True)
     assert root is not None
-    return ax.transAxes + ScaledTranslation(0, -(depth + 34) / 72, root.dpi_scale_trans)
+    return ax.transAxes + ScaledTranslation(0, -(depth + 25) / 72, root.dpi_scale_trans)
 
 
 def limits(*values: Array | None, room: float = 0.06) -> tuple[float, float]:

@@ -169,15 +169,15 @@ class Shown:
     note: str
 
 
-def choose(v: Varying, by: Array | None) -> Shown:
-    """Choose and order the levels to draw; `by` (J,) orders them where there are too many for names."""
+def choose(v: Varying, by: Array | None, most: int = DRAWN) -> Shown:
+    """Choose and order at most `most` levels to draw; `by` (J,) orders them where there are too many for names."""
     J = len(v.levels)
     if J <= LABELLED:
         return Shown(np.arange(J), np.arange(1.0, J + 1), tuple(printable(name) for name in v.levels), "")
     order = np.arange(J) if by is None else np.argsort(by, kind="stable")
     note = f"The {J:,} levels of {v.group} stand in the order of their {v.own_label}s." if by is not None else ""
-    if J > DRAWN:
-        order = order[np.unique(np.linspace(0, J - 1, DRAWN).round().astype(np.intp))]
+    if J > most:
+        order = order[np.unique(np.linspace(0, J - 1, most).round().astype(np.intp))]
         note = f"{note} {len(order):,} of them are drawn, evenly spaced along that order.".strip()
     return Shown(order, np.arange(1.0, len(order) + 1), (), note)
 

@@ -1,0 +1,108 @@
+"""Numbers for people: four significant digits, or as many decimals as a standard error gives meaning to.
+
+Full digits are in the CSV files. A number that is not there is an en dash.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+MISSING = "–"
+
+
+def significant(value: float | None, digits: int = 4) -> str:
+    """A number to so many significant digits, without a power of ten where it can be helped.
+
+    Examples
+    --------
+    >>> significant(0.75139365), significant(1527.5), significant(-0.00021459), significant(1234567.8)
+    ('0.7514', '1528', '−0.0002146', '1,234,568')
+    >>> significant(3.2e-9), significant(float("nan")), significant(0.0)
+    ('3.2e−9', '–', '0')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if size < 1e-4 or size >= 1e15:
+        mantissa, _, power = f"{value:.{digits - 1}e}".partition("e")
+        if "." in mantissa:
+            mantissa = mantissa.rstrip("0").rstrip(".")
+        return minus(f"{mantissa}e{int(power)}")
+    places = max(0, digits - 1 - math.floor(math.log10(float(f"{size:.{digits - 1}e}"))))
+    return fixed(value, places)
+
+
+def fixed(value: float | None, places: int) -> str:
+    """A number with so many decimals, thousands set off from 10,000 on; never a negative zero.
+
+    Examples
+    --------
+    >>> fixed(-0.0001, 2), fixed(12345.678, 1), fixed(1234.5, 1)
+    ('0.00', '12,345.7', '1234.5')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if abs(value) >= 1e15:
+        return significant(value)
+    text = f"{value:,.{places}f}" if abs(value) >= 1e4 else f"{value:.{places}f}"
+    return minus(text[1:] if text.startswith("-") and not text.strip("-0.,") else text)
+
+
+def minus(text: str) -> str:
+    """The typographer's minus."""
+    return text.replace("-", "−")
+
+
+def places_for(errors: Iterable[float], values: Iterable[float] = ()) -> int:
+    """Decimals that show three significant digits of a typical standard error (of a typical value without errors).
+
+    Examples
+    --------
+    >>> places_for([0.42, 0.73]), places_for([12.1]), places_for([], [1500.0, 1600.0])
+    (3, 1, 1)
+    """
+    sizes = _known(errors)
+    wanted = 3
+    if not len(sizes):
+        sizes, wanted = _known(values), 5
+    if not len(sizes):
+        return 3
+    return int(np.clip(wanted - 1 - math.floor(math.log10(float(np.median(sizes)))), 0, 12))
+
+
+def _known(values: Iterable[float]) -> np.ndarray:
+    array = np.abs(np.asarray(list(values), dtype=float))
+    return array[np.isfinite(array) & (array > 0)]
+
+
+def percent(share: float) -> str:
+    """A share as a percentage, to three significant digits at most.
+
+    Examples
+    --------
+    >>> percent(0.0419), percent(0.686), percent(1.2), percent(0.99995)
+    ('4.19 %', '68.6 %', '120 %', '99.995 %')
+    """
+    if not math.isfinite(share):
+        return MISSING
+    value = 100 * share
+    if 99 < value < 100 or -0.1 < value < 0.1:
+        return f"{significant(value, 5 if value > 1 else 2)} %"
+    places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{fixed(value, min(places, 2))} %"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A count with its noun: ``1 row``, ``1,200 rows``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def join(items: Iterable[str], last: str = "and") -> str:
+    """Join words: ``a, b and c``."""
+    words = list(items)
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
