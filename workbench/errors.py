@@ -47,6 +47,10 @@ class ComparisonError(WorkbenchError):
     """A comparison that would mislead: other rows, another response or another scale."""
 
 
+class ReportError(WorkbenchError):
+    """A report that cannot be put where it was asked for, without harming what lies there."""
+
+
 class MissingDependencyError(WorkbenchError):
     """An optional package is not installed; the message says which extra brings it."""
 

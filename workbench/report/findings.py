@@ -1,0 +1,205 @@
+"""What the numbers say, in sentences that are computed: nothing is claimed that was not checked on this data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.plots.style import title_of
+from workbench.plots.varying import Varying, coefficients, own, partial, population, printable, truth, varying
+from workbench.report.numbers import count, join, percent, significant
+
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
+    from workbench.fit import Fit
+
+Array = NDArray[np.float64]
+
+TERMS = 3
+"""Sentences that go term by term cover so many terms."""
+
+
+def findings(comparison: Comparison) -> tuple[str, ...]:
+    """Three to six sentences or so, each true of this comparison."""
+    said = (
+        _plugged_in(comparison),
+        _moved_most(comparison),
+        *_kept(comparison),
+        _spread(comparison),
+        _full_bayes(comparison),
+        _against_truth(comparison),
+    )
+    return tuple(sentence for sentence in said if sentence)
+
+
+def sd_between(fit: Fit, v: Varying) -> float:
+    """An estimator's SD between groups for a term; NaN where it has none."""
+    return float(fit.components[v.block].sd[v.column]) if fit.components else np.nan
+
+
+def _level(v: Varying, j: int) -> str:
+    return f"{v.group} {printable(v.levels[j])}"
+
+
+def _plugged_in(comparison: Comparison) -> str:
+    fits = comparison.fits
+    if not {"reml", "fixed_prior"} <= set(fits):
+        return ""
+    parts = []
+    terms = varying(comparison)
+    for v in terms[:TERMS]:
+        gap = np.abs(coefficients(fits["reml"], v) - coefficients(fits["fixed_prior"], v))
+        if not np.isfinite(gap).any():
+            continue
+        worst = int(np.nanargmax(gap))
+        spread = sd_between(fits["reml"], v)
+        share = f", {percent(gap[worst] / spread)} of REML's SD between groups" if spread > 0 else ""
+        where = f" ({_level(v, worst)}{share})" if gap[worst] > 0 else ""
+        label = f"for {v.term} " if len(terms) > 1 else ""
+        parts.append(f"{label}at most {significant(gap[worst])}{where}")
+    if not parts:
+        return ""
+    a, b = fits["reml"].sigma, fits["fixed_prior"].sigma
+    residual = "" if comparison.design.known_se else f" Residual SD: {significant(a)} and {significant(b)}."
+    rule = fits["fixed_prior"].diagnostics.get("prior_covariance")
+    several = any(len(part.terms) > 1 for part in fits["reml"].components)
+    plain = " The prior takes the terms as independent; REML lets them correlate." if several and rule == "independent" else ""
+    return f"REML and the fixed prior lie {join(parts)} apart.{residual}{plain}"
+
+
+def _moved_most(comparison: Comparison) -> str:
+    name = partial(comparison)
+    if name is None or comparison.alone is None:
+        return ""
+    v = varying(comparison)[0]
+    alone, pooled = coefficients(comparison.alone, v), coefficients(comparison.fits[name], v)
+    moved = np.abs(pooled - alone)
+    if not np.isfinite(moved).any():
+        return ""
+    j = int(np.nanargmax(moved))
+    smallest = int(v.sizes.min())
+    rank = ""
+    if smallest < v.sizes.max():
+        rank = ", one of the smallest groups" if v.sizes[j] == smallest else ", which is not among the smallest groups"
+    return (
+        f"Pooling moves {_level(v, j)} farthest (n = {int(v.sizes[j]):,}{rank}): its {v.own_label} is "
+        f"{significant(alone[j])}, and {title_of(name)} puts it at {significant(pooled[j])}."
+    )
+
+
+def _kept(comparison: Comparison) -> list[str]:
+    """How much of their own deviation groups keep, small ones and large ones."""
+    name = partial(comparison)
+    if name is None or comparison.alone is None:
+        return []
+    said = []
+    terms = varying(comparison)
+    for v in terms[:TERMS]:
+        alone = own(comparison, v)
+        assert alone is not None
+        c, m = coefficients(comparison.fits[name], v), population(comparison.fits[name], v)
+        gap = alone - m
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.where(np.abs(gap) > 1e-12 * (1 + np.abs(alone)), (c - m) / gap, np.nan)
+        known = np.isfinite(share)
+        if known.any():
+            label = f" of {v.term}" if len(terms) > 1 else ""
+            said.append(f"{title_of(name)} keeps {_shares(share[known], v.sizes[known])} own deviation{label}." + _beyond(share[known]))
+    return said
+
+
+def _shares(share: Array, sizes: NDArray[np.intp]) -> str:
+    low, high = int(sizes.min()), int(sizes.max())
+    if low == high:
+        return f"{_typical(share)} of a group's"
+    small, large = share[sizes == low], share[sizes == high]
+    return (
+        f"{_typical(small)} of the smallest groups' (n = {low:,}; {count(len(small), 'group')}) and "
+        f"{_typical(large)} of the largest groups' (n = {high:,}; {count(len(large), 'group')})"
+    )
+
+
+def _typical(share: Array) -> str:
+    if np.ptp(share) <= 1e-4 * max(1e-3, float(np.abs(share).max())):
+        return percent(float(share[0]))
+    return f"{percent(float(np.median(share)))} (median; {percent(float(share.min()))} to {percent(float(share.max()))})"
+
+
+def _beyond(share: Array) -> str:
+    outside = int(np.sum((share < -1e-9) | (share > 1 + 1e-9)))
+    if not outside:
+        return ""
+    return (
+        f" In {count(outside, 'group')} the share lies outside 0 to 100 %: what else is estimated with the term moves it too."
+    )
+
+
+def _spread(comparison: Comparison) -> str:
+    name = partial(comparison)
+    if name is None or not comparison.fits[name].components:
+        return ""
+    fit, terms = comparison.fits[name], varying(comparison)
+    parts = []
+    for v in terms[:TERMS]:
+        value = sd_between(fit, v)
+        label = f" ({v.term}, by {v.group})" if len(terms) > 1 else ""
+        parts.append(f"{significant(value) if value > 0 else 'zero'}{label}")
+    sentence = f"{title_of(name)} puts the SD between groups at {join(parts)}"
+    if comparison.design.known_se:
+        return sentence + "; the residual SDs are known."
+    sentence += f" and the residual SD at {significant(fit.sigma)}"
+    if len(terms) == 1 and terms[0].plain and np.ptp(comparison.design.weights) == 0:
+        between = sd_between(fit, terms[0]) ** 2
+        sentence += f": {percent(between / (between + fit.sigma**2))} of the variance lies between groups"
+    return sentence + "."
+
+
+def _full_bayes(comparison: Comparison) -> str:
+    """What integrating adds to maximising: lengths of intervals, and how far the points move."""
+    fits = comparison.fits
+    if not {"reml", "hierarchical"} <= set(fits):
+        return ""
+    parts = []
+    terms = varying(comparison)
+    for v in terms[:TERMS]:
+        full, mixed = (fits[name].group_effects[v.block].coefficient for name in ("hierarchical", "reml"))
+        width = (full.conf_high - full.conf_low)[:, v.column]
+        base = (mixed.conf_high - mixed.conf_low)[:, v.column]
+        known = np.isfinite(width) & np.isfinite(base) & (base > 0)
+        gap = np.abs(coefficients(fits["hierarchical"], v) - coefficients(fits["reml"], v))
+        if not np.isfinite(gap).any():
+            continue
+        worst = int(np.nanargmax(gap))
+        label = f"For {v.term}, full" if len(terms) > 1 else "Full"
+        moved = f"points lie at most {significant(gap[worst])} from REML's ({_level(v, worst)})"
+        if not known.any():
+            parts.append(f"{label} Bayes's {moved}.")
+            continue
+        ratio = width[known] / base[known]
+        parts.append(
+            f"{label} Bayes's intervals ({full.interval}) are wider than REML's ({mixed.interval}, {mixed.std_error_kind}) in "
+            f"{int(np.sum(ratio > 1)):,} of {count(len(ratio), 'group')}, the ratio of lengths running from "
+            f"{significant(ratio.min(), 3)} to {significant(ratio.max(), 3)} (median {significant(float(np.median(ratio)), 3)}); "
+            f"its {moved}."
+        )
+    return " ".join(parts)
+
+
+def _against_truth(comparison: Comparison) -> str:
+    """Root mean squared error of every estimator, best first, where the truth is known."""
+    for v in varying(comparison):
+        known = truth(comparison, v)
+        if known is None:
+            continue
+        errors = {}
+        for name, fit in comparison.fits.items():
+            difference = coefficients(fit, v) - known
+            if np.isfinite(difference).any():
+                errors[name] = float(np.sqrt(np.nanmean(difference**2)))
+        if errors:
+            ranked = sorted(errors, key=lambda name: errors[name])
+            listed = join(f"{title_of(name)} {significant(errors[name])}" for name in ranked)
+            return f"Root mean squared error against the true values of {v.term}, smallest first: {listed}."
+    return ""

@@ -1,0 +1,142 @@
+"""What a report was made from, for machines: ``manifest.json``, schema 1.
+
+It holds no time of day and no wall time. Files that show wall times are listed without a hash, so that two runs
+which found the same numbers have the same manifest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.report.context import Context
+from workbench.report.versions import versions
+
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
+    from workbench.design import Design
+    from workbench.fit import Fit
+
+MAKER = "shrinkage-workbench"
+NAME = "manifest.json"
+WALL_TIMES = ("index.html", "tables/timings.csv")
+"""Files that show wall times."""
+
+
+def manifest(comparison: Comparison, context: Context, files: Sequence[tuple[str, Path]]) -> dict[str, Any]:
+    """Collect the manifest; `files` are the report's files, by name within it."""
+    design = comparison.design
+    seeds = [fit.diagnostics["seed"] for fit in comparison.fits.values() if "seed" in fit.diagnostics]
+    return {
+        "schema": 1,
+        "made_by": MAKER,
+        "title": comparison.title,
+        "formula": str(design.formula),
+        "family": design.family,
+        "link": design.link,
+        "rows": {"read": design.rows.read, "kept": design.rows.kept, "missing": dict(design.rows.missing)},
+        "groups": design.groups,
+        "seed": context.study.get("seed", seeds[0] if seeds else None),
+        "design_sha256": design_hash(design),
+        "source_files_sha256": dict(context.source_files),
+        "study": portable(context.study),
+        "versions": versions(),
+        "fits": {name: _fit(fit) for name, fit in comparison.fits.items()},
+        "published_figures": [
+            {"estimator": c.estimator, "quantity": c.quantity, "published": c.published, "ours": c.ours,
+             "tolerance": c.tolerance, "source": c.source, "holds": c.holds}
+            for c in context.figures
+        ],
+        "files": {
+            name: None if name in WALL_TIMES else hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files
+        },
+    }  # fmt: skip
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """The manifest as text; what is not finite becomes null."""
+    return json.dumps(portable(document), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is a manifest of ours."""
+    return listed_files(path) is not None
+
+
+def listed_files(path: Path) -> list[str] | None:
+    """The files that a manifest of ours lists; None where it is none of ours."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict) or content.get("made_by") != MAKER or not isinstance(content.get("files"), dict):
+        return None
+    return [*content["files"], NAME]
+
+
+def design_hash(design: Design) -> str:
+    """SHA-256 of what is fitted: y, X, every block's Z, codes and levels, weights and offset."""
+    digest = hashlib.sha256()
+
+    def add(name: str, value: np.ndarray | Sequence[str]) -> None:
+        if isinstance(value, np.ndarray):
+            kind = "<i8" if value.dtype.kind in "iu" else "<f8"
+            content = np.ascontiguousarray(value, dtype=kind).tobytes()
+            shape = value.shape
+        else:
+            content, shape = "\x00".join(value).encode(), (len(value),)
+        digest.update(f"{name}{shape}:".encode())
+        digest.update(content)
+
+    add("y", design.y)
+    add("X", design.X)
+    add("fixed_terms", design.fixed_terms)
+    for block in design.blocks:
+        add(f"Z[{block.group}]", block.Z)
+        add("codes", block.codes)
+        add("levels", block.levels)
+        add("terms", block.terms)
+    add("weights", design.weights)
+    add("offset", design.offset)
+    return digest.hexdigest()
+
+
+def _fit(fit: Fit) -> dict[str, Any]:
+    kept = {key: value for key, value in fit.diagnostics.items() if "seconds" not in key and "time" not in key}
+    return {
+        "converged": fit.converged,
+        "singular": fit.singular,
+        "warnings": list(fit.warnings),
+        "criterion": None if fit.criterion is None else {"name": fit.criterion.name, "value": fit.criterion.value},
+        "priors": {name: str(prior) for name, prior in fit.priors.items()},
+        "diagnostics": portable(kept),
+    }
+
+
+def portable(value: Any) -> Any:
+    """Plain JSON values: arrays become lists, what is not finite null, and absolute paths lose their folders."""
+    if isinstance(value, Mapping):
+        return {str(key): portable(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return portable(value.tolist())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [portable(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
+    if isinstance(value, np.generic):
+        return portable(value.item())
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, float):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, PurePath):
+        return value.name
+    if isinstance(value, str):
+        for flavour in (PurePosixPath, PureWindowsPath):
+            if "\n" not in value and flavour(value).is_absolute():
+                return flavour(value).name
+        return value
+    return str(value)

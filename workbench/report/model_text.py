@@ -1,0 +1,193 @@
+"""The model in words, in mathematics and in code, from the design alone.
+
+Mathematics is kept as text with ``_{...}`` for subscripts, which pages turn into HTML and READMEs into plain letters.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup, escape
+
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
+    from workbench.design import Design, RandomBlock
+    from workbench.report.context import Context
+
+INTERCEPT = "(Intercept)"
+LETTERS = "uvwabcdefgh"
+SHOWN = 6
+"""So many fixed terms are written out."""
+
+
+def equations(design: Design) -> tuple[str, ...]:
+    """The model line by line: response, random blocks, residual.
+
+    Examples
+    --------
+    >>> from workbench.design import build_design
+    >>> design = build_design("y ~ x + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0], "x": [0, 1, 0, 1], "g": list("aabb")})
+    >>> for line in equations(design):
+    ...     print(as_text(line))
+    y_i = β0 + β1·x_i + u_g(i) + ε_i
+    u_j ~ Normal(0, τ²)   for each of the 2 levels j of g
+    ε_i ~ Normal(0, σ²)
+    """
+    parts = _fixed_part(design)
+    if design.offset.any():
+        parts.append("offset_{i}")
+    for k, block in enumerate(design.blocks):
+        parts += _varying_part(block, _letter(k))
+    residual = "σ²"
+    if design.known_se:
+        residual = "s_{i}²"
+    elif np.ptp(design.weights) > 0:
+        residual = "σ² / w_{i}"
+    tail = "   with known standard errors s_{i}" if design.known_se else ""
+    first = f"{_name(design.response)}_{{i}} = {' + '.join([*parts, 'ε_{i}'])}"
+    laws = [_law(block, _letter(k), len(design.blocks) > 1) for k, block in enumerate(design.blocks)]
+    return (first, *laws, f"ε_{{i}} ~ Normal(0, {residual}){tail}")
+
+
+def _letter(k: int) -> str:
+    return LETTERS[k] if k < len(LETTERS) else f"u{k}"
+
+
+def _name(text: str) -> str:
+    return text.replace("{", "(").replace("}", ")")
+
+
+def _fixed_part(design: Design) -> list[str]:
+    terms = design.fixed_terms
+    start = 0 if INTERCEPT in terms else 1
+    written = [
+        f"β_{{{k + start}}}" + ("" if term == INTERCEPT else f"·{_name(term)}_{{i}}") for k, term in enumerate(terms)
+    ]
+    if len(written) > SHOWN:
+        written = [*written[: SHOWN - 1], "…", written[-1]]
+    return written
+
+
+def _varying_part(block: RandomBlock, letter: str) -> list[str]:
+    group = _name(block.group)
+    if len(block.terms) == 1:
+        return [f"{letter}_{{{group}(i)}}{_times(block.terms[0])}"]
+    return [f"{letter}_{{{k},{group}(i)}}{_times(term)}" for k, term in enumerate(block.terms)]
+
+
+def _times(term: str) -> str:
+    return "" if term == INTERCEPT else f"·{_name(term)}_{{i}}"
+
+
+def _law(block: RandomBlock, letter: str, several: bool) -> str:
+    mark = f"_{{{letter}}}" if several else ""
+    q, levels = len(block.terms), f"   for each of the {len(block.levels):,} levels j of {_name(block.group)}"
+    if q == 1:
+        return f"{letter}_{{j}} ~ Normal(0, τ{mark}²){levels}"
+    names = ", ".join(f"{letter}_{{{k}j}}" for k in range(min(q, SHOWN))) + (", …" if q > SHOWN else "")
+    return f"({names}) ~ Normal(0, Σ{mark}){levels}, Σ{mark} any {q} × {q} covariance matrix"
+
+
+def as_text(line: str) -> str:
+    """An equation in plain letters: ``y_i``, ``β0``."""
+    line = re.sub(r"([βτΣσ])_\{(\w+)\}", r"\1\2", line)
+    return re.sub(r"_\{([^}]*)\}", r"_\1", line)
+
+
+def as_html(line: str) -> Markup:
+    """An equation with real subscripts; names are escaped."""
+    pieces = re.split(r"_\{([^}]*)\}", line)
+    return Markup("").join(
+        Markup("<sub>{}</sub>").format(piece) if k % 2 else escape(piece) for k, piece in enumerate(pieces)
+    )
+
+
+# --- code ---------------------------------------------------------------------------------------------
+
+
+def command(comparison: Comparison, context: Context) -> str:
+    """The command line that makes this report again."""
+    if context.name:
+        return f"workbench run {context.study.get('folder', context.name)}"
+    names = " ".join(comparison.fits)
+    return f'workbench compare {data_name(context)} "{comparison.design.formula}" --estimators {names} --out report'
+
+
+def data_name(context: Context) -> str:
+    """The data file's name, without the folders it lies in."""
+    return PurePath(str(context.study.get("data", "data.csv"))).name
+
+
+def python_code(comparison: Comparison, context: Context) -> str:
+    """The lines of Python that make this comparison."""
+    design, study = comparison.design, context.study
+    given = [json.dumps(str(design.formula), ensure_ascii=False), json.dumps(data_name(context)), _list(list(comparison.fits))]
+    for key in ("weights", "offset", "se"):
+        if study.get(key):
+            given.append(f"{key}={json.dumps(study[key])}")
+    if not study.get("weights") and not design.known_se and np.ptp(design.weights) > 0:
+        given.append("weights=weights")
+    if not study.get("se") and design.known_se:
+        given.append("se=se")
+    if study.get("seed", 1) != 1:
+        given.append(f"seed={study['seed']}")
+    if study.get("priors"):
+        given.append(f"priors={json.dumps({k: str(v) for k, v in study['priors'].items()}, ensure_ascii=False)}")
+    return "\n".join(
+        [
+            "import workbench as wb",
+            "",
+            "comparison = wb.compare(",
+            *(f"    {part}," for part in given),
+            ")",
+            "comparison.estimates      # every estimate with its error, interval and kind",
+            "comparison.plot.shrinkage()",
+        ]
+    )
+
+
+def r_code(comparison: Comparison, context: Context) -> str:
+    """The same model in R: lme4 and, for group means, arm's bayesglm with REML's mean and SD as its prior."""
+    design, name = comparison.design, data_name(context)
+    if design.known_se:
+        return (
+            "# lme4 always estimates a residual variance. With known standard errors see metafor::rma.mv,\n"
+            f"# whose likelihood for {_one_line(str(design.formula))} is the same."
+        )
+    reader = {"parquet": "arrow::read_parquet", "arrow": "arrow::read_feather", "tsv": "read.delim"}
+    weights = context.study.get("weights") or "w"
+    more = f", weights = {weights}" if np.ptp(design.weights) > 0 else ""
+    lines = [
+        "library(lme4)",
+        f'd <- {reader.get(PurePath(name).suffix[1:], "read.csv")}("{name}")',
+        *(f"d${_backtick(b.group)} <- factor(d${_backtick(b.group)})" for b in design.blocks[:1] if ":" not in b.group),
+        f"fit <- lmer({_one_line(str(design.formula))}, data = d{more})   # REML",
+        "coef(fit); VarCorr(fit)",
+    ]
+    block = design.blocks[0]
+    simple = len(design.blocks) == 1 and block.terms == (INTERCEPT,) and design.fixed_terms == (INTERCEPT,)
+    if simple and not design.offset.any() and not more and ":" not in block.group:
+        lines += [
+            "",
+            "library(arm)                              # the same mean and SD, as a fixed prior",
+            f"bayesglm({_one_line(design.response)} ~ 0 + {_backtick(block.group)}, data = d, prior.df = Inf, scaled = FALSE,",
+            "         prior.mean = fixef(fit), prior.scale = as.data.frame(VarCorr(fit))$sdcor[1])",
+        ]
+    return "\n".join(lines)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _backtick(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z.][\w.]*", name) else f"`{name}`"
+
+
+def _list(names: Sequence[str]) -> str:
+    return "[" + ", ".join(json.dumps(name) for name in names) + "]"

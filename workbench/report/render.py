@@ -1,0 +1,70 @@
+"""Page and pictures -> HTML and Markdown text, through the templates beside this file."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.report.markdown import escape_markdown, notes_html, notes_markdown
+from workbench.report.model_text import as_html, as_text
+from workbench.report.view import Page
+
+BUDGET = 2_200_000
+"""So many bytes of pictures stand in the page itself; the page stays below three megabytes."""
+VECTOR = 320_000
+"""A drawing larger than this stands in the page as a bitmap."""
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture that was drawn: its titles and texts, and where its files lie."""
+
+    stem: str
+    title: str
+    caption: str
+    alt: str
+    warnings: tuple[str, ...]
+    png: Path
+    svg: Path
+
+
+def html(page: Page, shots: list[Shot]) -> str:
+    """The page, self-contained: styles, script and pictures inside."""
+    return _environment(True).get_template("index.html.j2").render(
+        page=page, shots=_inlined(shots), notes=notes_html(page.notes), math=as_html
+    )
+
+
+def readme(page: Page, shots: list[Shot]) -> str:
+    """The README, with relative links to the pictures; it holds no wall time."""
+    return _environment(False).get_template("README.md.j2").render(
+        page=page, shots=shots, notes=notes_markdown(page.notes), math=as_text, md=escape_markdown
+    )
+
+
+def _environment(escaped: bool) -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("workbench.report"),
+        autoescape=escaped,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _inlined(shots: list[Shot]) -> list[tuple[Shot, str]]:
+    """Each picture with its data URI; empty where the page would get too large."""
+    left, made = BUDGET, []
+    for shot in shots:
+        vector = shot.svg.stat().st_size <= min(VECTOR, 2 * shot.png.stat().st_size)
+        path, kind = (shot.svg, "svg+xml") if vector else (shot.png, "png")
+        code = base64.b64encode(path.read_bytes()).decode()
+        fits = len(code) <= left
+        left -= len(code) if fits else 0
+        made.append((shot, f"data:image/{kind};base64,{code}" if fits else ""))
+    return made
