@@ -129,10 +129,10 @@ def test_refusals_name_the_value_and_the_way_out(data, columns, said):
 
 def test_a_misspelt_file_is_told_its_neighbour(tmp_path):
     (tmp_path / "sleepstudy.csv").write_text("y\n1\n")
-    with pytest.raises(DataError, match="Did you mean 'sleepstudy.csv'"):
+    with pytest.raises(DataError, match=r"Did you mean 'sleepstudy\.csv'"):
         read(tmp_path / "sleepstdy.csv", ["y"])
+    (tmp_path / "d.docx").write_text("")
     with pytest.raises(DataError, match="which is not known"):
-        (tmp_path / "d.docx").write_text("")
         read(tmp_path / "d.docx", ["y"])
 
 

@@ -19,7 +19,8 @@ def plugged(design, **options):
 
 
 @pytest.mark.parametrize(
-    ("case", "figures"), [("twelve_groups--ri", "twelve_groups--seed_tightplug"), ("Dyestuff--ri", "Dyestuff--plug_reml")]
+    ("case", "figures"),
+    [("twelve_groups--ri", "twelve_groups--seed_tightplug"), ("Dyestuff--ri", "Dyestuff--plug_reml")],
 )
 def test_arm_bayesglm_told_the_mean_and_sd(case, figures):
     # arm 1.13-1 iterated to its fixed point, prior.mean and prior.scale the polished REML fit's. The standard error is
@@ -28,7 +29,9 @@ def test_arm_bayesglm_told_the_mean_and_sd(case, figures):
     own = {"mean": r["args"]["prior.mean"], "sd": r["args"]["prior.scale"]}
     fit = plugged(design_of(case), **own)
     (part,) = fit.group_effects
-    np.testing.assert_allclose(part.coefficient.estimate[:, 0], list(r["fixedpoint"]["coefficients"].values()), rtol=1e-11)
+    np.testing.assert_allclose(
+        part.coefficient.estimate[:, 0], list(r["fixedpoint"]["coefficients"].values()), rtol=1e-11
+    )
     assert fit.diagnostics["dispersion"] == pytest.approx(r["fixedpoint"]["dispersion"], rel=1e-12)
     errors = list(r["tight"]["se_from_bayesglm_dispersion"].values())
     np.testing.assert_allclose(part.coefficient.std_error[:, 0], errors, rtol=1e-10)

@@ -292,9 +292,7 @@ def test_the_caret_stands_right_under_a_formula_of_several_lines():
 
 def test_every_allowed_function_is_read():
     for function, arguments in FUNCTIONS.items():
-        call = (
-            f"{function}(x)" if arguments == 1 else f"{function}(x, {'w - x' if function == 'cbind' else 2})"
-        )
+        call = f"{function}(x)" if arguments == 1 else f"{function}(x, {'w - x' if function == 'cbind' else 2})"
         formula = parse(f"{call} ~ z" if function == "cbind" else f"y ~ {call}")
         assert formula.variables == (("x", "w", "z") if function == "cbind" else ("y", "x"))
         assert parse(str(formula)) == formula
@@ -359,9 +357,7 @@ def operations(parts, operators):
 ARITHMETIC = st.recursive(
     NAMES | NUMBERS,
     lambda inner: (
-        operations(inner, ["+", " - ", "*", "/", "^", "^-"])
-        | inner.map("-{}".format)
-        | NAMES.map("log( {}+1)".format)
+        operations(inner, ["+", " - ", "*", "/", "^", "^-"]) | inner.map("-{}".format) | NAMES.map("log( {}+1)".format)
     ),
     max_leaves=6,
 )
@@ -371,9 +367,7 @@ CALLS = st.tuples(st.sampled_from(["I", "sqrt", "scale", "factor"]), NAMES, ARIT
 VARIABLES = NAMES | CALLS | st.tuples(NAMES, st.integers(1, 5)).map(lambda p: f"poly({p[0]},{p[1]})")
 PRODUCTS = st.recursive(
     VARIABLES,
-    lambda inner: (
-        operations(inner, [":", "*", "/"]) | st.tuples(inner, inner).map("({0[0]}+{0[1]})^2".format)
-    ),
+    lambda inner: operations(inner, [":", "*", "/"]) | st.tuples(inner, inner).map("({0[0]}+{0[1]})^2".format),
     max_leaves=5,
 )
 SUMS = st.lists(PRODUCTS | st.sampled_from(["0", "1"]), min_size=1, max_size=4).map("+".join)

@@ -35,7 +35,11 @@ R = [
     ("b:a + a", "(Intercept), aq, bv:ap, bw:ap, bv:aq, bw:aq", [1, 0, 0, 1, 0, 0]),
     ("a/x", "(Intercept), aq, ap:x, aq:x", [1, 0, 3.5, 0]),
     ("0 + x + a", "x, ap, aq", [3.5, 1, 0]),
-    ("(a+b+x)^2", "(Intercept), aq, bv, bw, x, aq:bv, aq:bw, aq:x, bv:x, bw:x", [1, 0, 0, 1, 3.5, 0, 0, 0, 0, 3.5]),
+    (
+        "(a+b+x)^2",
+        "(Intercept), aq, bv, bw, x, aq:bv, aq:bw, aq:x, bv:x, bw:x",
+        [1, 0, 0, 1, 3.5, 0, 0, 0, 0, 3.5],
+    ),
     ("scale(x)", "(Intercept), scale(x)", [1, -0.733152330409847]),
 ]
 
@@ -45,7 +49,11 @@ def frames():
     import pyarrow as pa
 
     # polars and pyarrow have no ordered categorical that R's contrasts would see; they get the others
-    return {"pandas": TABLE, "polars": pl.DataFrame(TABLE.drop(columns="o").to_dict("list")), "arrow": pa.table(TABLE.drop(columns="o").to_dict("list"))}
+    return {
+        "pandas": TABLE,
+        "polars": pl.DataFrame(TABLE.drop(columns="o").to_dict("list")),
+        "arrow": pa.table(TABLE.drop(columns="o").to_dict("list")),
+    }
 
 
 @pytest.mark.parametrize("backend", ["pandas", "polars", "arrow"])
@@ -79,7 +87,15 @@ def test_polynomials_are_orthonormal_and_orthogonal_to_the_constant():
     ],
 )
 def test_what_cannot_be_computed_says_where_and_why(formula, said):
-    table = {"y": [1, 2, 3], "x": [1, 2, 3], "z": [1, 0, 2], "n": [-1, 1, 1], "c": [4, 4, 4], "g": list("abc"), "one": ["k"] * 3}
+    table = {
+        "y": [1, 2, 3],
+        "x": [1, 2, 3],
+        "z": [1, 0, 2],
+        "n": [-1, 1, 1],
+        "c": [4, 4, 4],
+        "g": list("abc"),
+        "one": ["k"] * 3,
+    }
     parsed = parse(formula)
     with pytest.raises(DesignError) as caught:
         model_columns(parsed.terms, parsed.intercept, read(table, parsed.variables))

@@ -6,10 +6,10 @@ from corpus import design_of
 from test_reml import random_design
 
 from workbench.design import build_design
+from workbench.estimators import Settings
 from workbench.estimators import no_pooling as module
 from workbench.estimators.complete_pooling import complete_pooling
 from workbench.estimators.no_pooling import no_pooling
-from workbench.estimators import Settings
 
 
 def test_no_pooling_of_intercepts_is_the_group_means():
@@ -106,7 +106,9 @@ def test_complete_pooling_is_one_regression():
     np.testing.assert_allclose(fit.population.estimate, expected, rtol=1e-9)
     assert fit.sigma**2 == pytest.approx(rss[0] / (design.n - 3), rel=1e-9)
     (part,) = fit.group_effects
-    np.testing.assert_array_equal(part.coefficient.estimate, np.tile(fit.population.estimate[:2], (len(part.levels), 1)))
+    np.testing.assert_array_equal(
+        part.coefficient.estimate, np.tile(fit.population.estimate[:2], (len(part.levels), 1))
+    )
     assert (part.effect.estimate == 0).all()
     # -2 log likelihood by scipy at the ML variance
     from scipy.stats import norm

@@ -236,7 +236,8 @@ def test_weights_count_as_repeated_rows_in_everything_but_the_number_of_rows():
 
 
 @pytest.mark.parametrize(
-    ("origin", "scale"), [(0.0, 1e-6), (0.0, 365.25), (5.0, 1.0), (-4.5, 1.0), (2000.0, 1.0), (1.7e9, 86400.0)]
+    ("origin", "scale"),
+    [(0.0, 1e-6), (0.0, 365.25), (5.0, 1.0), (-4.5, 1.0), (2000.0, 1.0), (1.7e9, 86400.0)],
 )
 def test_correlated_slopes_do_not_depend_on_the_predictors_origin_or_scale(origin, scale):
     base = design_of("sleepstudy--slope")

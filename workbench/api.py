@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from workbench.comparison import Comparison, compare_fits
-from workbench.design import build_design
+from workbench.design import build_design, check_family
 from workbench.errors import OptionError
 from workbench.estimators import DEFAULTS, REGISTRY, Settings, lookup, run_estimator
 from workbench.fit import Fit
@@ -117,8 +117,9 @@ def compare(
     if isinstance(estimators, str):
         estimators = [estimators]
     if estimators is None:
+        check_family(family, link)
         if family not in DEFAULTS:
-            raise OptionError(f"Comparisons are of gaussian responses so far, not {family}.")
+            raise OptionError(f"Comparisons are of gaussian responses so far, not {family}. Use family = 'gaussian'.")
         estimators = DEFAULTS[family]
     for name in estimators:
         lookup(name)

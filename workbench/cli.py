@@ -1,6 +1,7 @@
 """The command ``workbench``: arguments in, exit code out; no statistics.
 
-Exit codes: 0 done; 1 a check did not hold or a fit did not converge; 2 bad usage or bad input, with one to three lines on
+Exit codes: 0 done; 1 a check did not hold or a fit did not converge; 2 bad usage or bad input, with one to three
+lines on
 stderr; 130 interrupted. Heavy parts are imported by the command that needs them, so that ``--help`` is quick.
 """
 
@@ -85,7 +86,13 @@ def _parser() -> argparse.ArgumentParser:
     fit = command("fit", _fit, "fit one estimator to a table")
     _add_model(fit)
     fit.add_argument("--estimator", "-e", default="reml", metavar="E", help="see: workbench estimators (default reml)")
-    fit.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="an option of the estimator; repeatable")
+    fit.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the estimator; repeatable",
+    )
     fit.add_argument("--json", action="store_true", help="print the fit as one JSON document")
 
     check = command("check", _check, "hold our figures against the published ones; exit code 1 where one is missed")
@@ -125,7 +132,9 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--se", metavar="COLUMN", help="known standard error of each row")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--level", type=float, default=0.95, help="probability of the intervals (default 0.95)")
-    parser.add_argument("--prior", action="append", default=[], metavar="NAME=PRIOR", help='"sd(g)=HalfCauchy(5)"; repeatable')
+    parser.add_argument(
+        "--prior", action="append", default=[], metavar="NAME=PRIOR", help='"sd(g)=HalfCauchy(5)"; repeatable'
+    )
 
 
 # --- commands -----------------------------------------------------------------------------------------
@@ -190,7 +199,14 @@ def _fit(given: argparse.Namespace) -> int:
     from workbench.api import fit
 
     options = dict(_option(text) for text in given.option) or None
-    made = fit(given.formula, given.data, given.estimator, options=options, progress=sys.stderr.isatty(), **_model(given))
+    made = fit(
+        given.formula,
+        given.data,
+        given.estimator,
+        options=options,
+        progress=sys.stderr.isatty(),
+        **_model(given),
+    )
     if given.json:
         _print_json(made)
     else:

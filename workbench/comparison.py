@@ -1,6 +1,7 @@
 """Fits of one design, aligned: :class:`Comparison`.
 
-Only what can be compared is compared: all fits must be of the same rows, the same response and the same scale. The tables
+Only what can be compared is compared: all fits must be of the same rows, the same response and the same scale. The
+tables
 say how far estimators lie apart (*agreement*) and how much of each group's own deviation each estimator keeps
 (*shrinkage factor*):
 
@@ -102,11 +103,24 @@ class Comparison:
                     gaps = np.abs(difference[known, k])
                     if len(known):
                         worst = int(np.argmax(gaps))
-                        figures = (float(gaps[worst]), float(np.sqrt(np.mean(gaps**2))), part1.levels[known[worst]])
+                        figures = (
+                            float(gaps[worst]),
+                            float(np.sqrt(np.mean(gaps**2))),
+                            part1.levels[known[worst]],
+                        )
                     else:
                         figures = (np.nan, np.nan, "")
                     rows.append((name1, name2, part1.group, term, len(known), *figures))
-        names = ["estimator1", "estimator2", "group", "term", "levels", "max_difference", "rms_difference", "level"]
+        names = [
+            "estimator1",
+            "estimator2",
+            "group",
+            "term",
+            "levels",
+            "max_difference",
+            "rms_difference",
+            "level",
+        ]
         return pd.DataFrame(rows, columns=names)
 
     @cached_property
@@ -140,8 +154,10 @@ class Comparison:
     def timings(self) -> pd.DataFrame:
         """One row per estimator: seconds, and whether its numbers can be trusted.
 
-        Columns ``estimator, seconds, needs, converged, singular, r_hat, ess_bulk, divergences, trust``. `seconds` is the fit
-        itself; `needs` names what it builds on. `r_hat` is the largest and `ess_bulk` the smallest over all parameters and
+        Columns ``estimator, seconds, needs, converged, singular, r_hat, ess_bulk, divergences, trust``. `seconds` is
+        the fit
+        itself; `needs` names what it builds on. `r_hat` is the largest and `ess_bulk` the smallest over all
+        parameters and
         effects.
         """
         import pandas as pd
@@ -287,7 +303,9 @@ def _refuse_other_data(first: Fit, other: Fit) -> None:
     if a is b:
         return
     if a.n != b.n or a.rows != b.rows:
-        raise ComparisonError(f"{first.estimator} used {a.n:,} rows and {other.estimator} {b.n:,}. Fit both to the same rows.")
+        raise ComparisonError(
+            f"{first.estimator} used {a.n:,} rows and {other.estimator} {b.n:,}. Fit both to the same rows."
+        )
     if (a.family, a.link) != (b.family, b.link) or a.response != b.response or not np.array_equal(a.y, b.y):
         raise ComparisonError(
             f"{first.estimator} and {other.estimator} have different responses ({a.response}, {b.response}) or scales "

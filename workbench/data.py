@@ -128,9 +128,7 @@ class GroupedData:
         return GroupedData(MappingProxyType(columns), account, read_only(self.kept[rows]))
 
 
-def read(
-    data: Any, columns: Sequence[str], extra: Mapping[str, ArrayLike] = MappingProxyType({})
-) -> GroupedData:
+def read(data: Any, columns: Sequence[str], extra: Mapping[str, ArrayLike] = MappingProxyType({})) -> GroupedData:
     """Read the columns that a model uses from any table.
 
     Parameters

@@ -230,7 +230,8 @@ def _response(formula: Formula, table: GroupedData) -> NDArray[np.float64]:
     y = evaluate(response, table)
     if np.ptp(y) == 0:
         raise DesignError(
-            f"The response {formula.response_label} is constant ({y[0]:g} in all {len(y):,} rows): there is nothing to explain."
+            f"The response {formula.response_label} is constant ({y[0]:g} in all {len(y):,} rows): there is nothing "
+            f"to explain."
         )
     return y
 
@@ -244,7 +245,9 @@ def _block(term: RandomTerm, table: GroupedData, fixed_terms: tuple[str, ...]) -
         )
     varying = model_columns(term.terms, term.intercept, table)
     if not varying.names:
-        raise DesignError(f"The random term ({term.text}) varies nothing. Write (1 | {term.group_label}) for intercepts.")
+        raise DesignError(
+            f"The random term ({term.text}) varies nothing. Write (1 | {term.group_label}) for intercepts."
+        )
     return RandomBlock(
         group=term.group_label,
         levels=group.levels,
@@ -264,7 +267,8 @@ def _grouping(term: RandomTerm, table: GroupedData) -> Factor:
     for part in parts:
         combined = combined * len(part.levels) + part.codes
     used, codes = np.unique(combined, return_inverse=True)
-    labels, rest = [()] * len(used), used
+    labels: list[tuple[str, ...]] = [()] * len(used)
+    rest = used
     for part in reversed(parts):
         rest, code = np.divmod(rest, len(part.levels))
         labels = [(part.levels[c], *label) for c, label in zip(code.tolist(), labels, strict=True)]
@@ -318,7 +322,8 @@ def _row_weights(columns: Mapping[str, NDArray[np.float64]], table: GroupedData)
         bad = np.flatnonzero(values <= 0) if name == "se" else np.flatnonzero(values < 0)
         if len(bad):
             raise DesignError(
-                f"{name} must be positive, but is {values[bad[0]]:g} in data row {table.kept[bad[0]] + 1}. Mend these values."
+                f"{name} must be positive, but is {values[bad[0]]:g} in data row {table.kept[bad[0]] + 1}. Mend "
+                f"these values."
             )
         return np.asarray(values if name == "weights" else values**-2.0)
     return np.ones(len(table))
@@ -331,7 +336,8 @@ def _check_identified(design: Design) -> None:
         for term in block.terms:
             if (block.group, term) in seen:
                 raise DesignError(
-                    f"{term} varies by {block.group} twice, so its two spreads cannot be told apart. Leave it out of one term."
+                    f"{term} varies by {block.group} twice, so its two spreads cannot be told apart. Leave it out "
+                    f"of one term."
                 )
             seen.add((block.group, term))
     if design.known_se:
@@ -340,15 +346,19 @@ def _check_identified(design: Design) -> None:
         levels, effects = len(block.levels), len(block.levels) * len(block.terms)
         if levels >= design.n:
             raise DesignError(
-                f"The grouping factor {block.group} has {levels:,} levels in {design.n:,} rows: with one row per group, "
-                "between-group and residual spread cannot be told apart. Give known standard errors (se=), or group more coarsely."
+                f"The grouping factor {block.group} has {levels:,} levels in {design.n:,} rows: with one row per "
+                f"group, "
+                "between-group and residual spread cannot be told apart. Give known standard errors (se=), or group "
+                "more coarsely."
             )
         if effects >= design.n:
             raise DesignError(
-                f"({' + '.join(block.terms)} | {block.group}) needs {effects:,} group effects, but there are {design.n:,} rows. "
+                f"({' + '.join(block.terms)} | {block.group}) needs {effects:,} group effects, but there are "
+                f"{design.n:,} rows. "
                 "Let fewer columns vary, or group more coarsely."
             )
     if design.n <= len(design.fixed_terms):
         raise DesignError(
-            f"There are {design.n} rows for {len(design.fixed_terms)} fixed effects, so nothing is left for the residual."
+            f"There are {design.n} rows for {len(design.fixed_terms)} fixed effects, so nothing is left for the "
+            f"residual."
         )

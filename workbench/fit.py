@@ -84,7 +84,16 @@ class Estimates:
     ess_tail: Array | None = None
 
     def __post_init__(self) -> None:
-        for name in ("estimate", "std_error", "conf_low", "conf_high", "median", "r_hat", "ess_bulk", "ess_tail"):
+        for name in (
+            "estimate",
+            "std_error",
+            "conf_low",
+            "conf_high",
+            "median",
+            "r_hat",
+            "ess_bulk",
+            "ess_tail",
+        ):
             if (values := getattr(self, name)) is not None:
                 object.__setattr__(self, name, read_only(values, np.float64))
 
@@ -94,7 +103,13 @@ class Estimates:
         reach = NormalDist().inv_cdf(0.5 + level / 2) * np.asarray(std_error)
         centre = np.asarray(estimate)
         return cls(
-            centre, np.asarray(std_error), centre - reach, centre + reach, point, std_error_kind, f"Wald {level:.4g}"
+            centre,
+            np.asarray(std_error),
+            centre - reach,
+            centre + reach,
+            point,
+            std_error_kind,
+            f"Wald {level:.4g}",
         )
 
     def tidy(self) -> dict[str, Any]:
@@ -276,7 +291,9 @@ class Fit:
     def __repr__(self) -> str:
         """One line: estimator, formula, and where it ended."""
         state = "converged" if self.converged else "NOT CONVERGED"
-        return f"<Fit {self.estimator}: {self.design.formula}, n = {self.design.n}, {state}{', singular' * self.singular}>"
+        return (
+            f"<Fit {self.estimator}: {self.design.formula}, n = {self.design.n}, {state}{', singular' * self.singular}>"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The fit as one JSON document (schema 1); floats keep all their digits, what is missing is None.
@@ -295,7 +312,10 @@ class Fit:
             "fixed": [
                 {"term": term, "estimate": value, "std_error": error}
                 for term, value, error in zip(
-                    design.fixed_terms, plain(self.population.estimate), plain(self.population.std_error), strict=True
+                    design.fixed_terms,
+                    plain(self.population.estimate),
+                    plain(self.population.std_error),
+                    strict=True,
                 )
             ],
             "fixed_cov": plain(self.fixed_cov),
@@ -351,7 +371,8 @@ def tidy_rows(fit: Fit, effects: Sequence[str] = ("fixed", "ran_vals", "ran_coef
 
 def _effect_rows(part: GroupEffects) -> list[dict[str, Any]]:
     arrays = (
-        part.effect.estimate, part.coefficient.estimate, part.effect.std_error, part.effect.conf_low, part.effect.conf_high,
+        part.effect.estimate, part.coefficient.estimate, part.effect.std_error, part.effect.conf_low,
+        part.effect.conf_high,
     )  # fmt: skip
     names = ("effect", "coefficient", "std_error", "conf_low", "conf_high")
     numbers = np.stack(arrays, axis=-1).tolist()

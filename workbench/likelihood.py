@@ -1,6 +1,7 @@
 """The one function of this project: the likelihood of (b, theta, sigma) with the group effects integrated out.
 
-With u_j = Lambda s_j, s_j ~ N(0, sigma^2 I), and Lambda the relative covariance factor (lower triangular; block-diagonal
+With u_j = Lambda s_j, s_j ~ N(0, sigma^2 I), and Lambda the relative covariance factor (lower triangular;
+block-diagonal
 where a factor has several blocks), Bates, Maechler, Bolker & Walker (2015, doi:10.18637/jss.v067.i01) write for the
 data (their equation numbers):
 
@@ -12,7 +13,8 @@ data (their equation numbers):
     REML      -2 log L_R  = log|L|^2 + log|R_X|^2 + (n-p) [1 + log(2 pi r^2 / (n-p))]          (42)
 
 both less the sum of the log weights. With a known residual SD of 1 (standard errors given), the last term
-is r^2 + n log 2 pi (or n - p) instead. Per level, P_j = Lambda (Lambda'Z_j'Z_j Lambda + I)^-1 Lambda' is the conditional covariance
+is r^2 + n log 2 pi (or n - p) instead. Per level, P_j = Lambda (Lambda'Z_j'Z_j Lambda + I)^-1 Lambda' is the
+conditional covariance
 of u_j given b, over sigma^2; it is finite and exact where Lambda is singular, zero included.
 
 ===========  ============================================================  ==============

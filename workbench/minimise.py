@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 Objective = Callable[[Array], tuple[float, Array]]
 
 DIFFERENCE_STEP = 1e-5
+NO_STEP = 1e-11
+"""A Newton step smaller than this (times the point) is none."""
 FLAT = 1e-8
 """Curvatures smaller than this (times the largest) are treated as flat."""
 
@@ -78,7 +80,7 @@ def minimise(objective: Objective, start: Array, iterations: int = 100) -> Minim
         hessian = _hessian(counted, x, gradient)
         eigenvalues, vectors = np.linalg.eigh(hessian)
         step, escaping = _step(eigenvalues, vectors, gradient)
-        if not escaping and _negligible(gradient, value):
+        if not escaping and np.abs(step).max() <= NO_STEP * max(1.0, float(np.abs(x).max())):
             break
         moved, new_value, new_gradient = _line_search(counted, x, value, gradient, step, escaping)
         if moved is None:  # rounding is all that is left
@@ -90,10 +92,6 @@ def minimise(objective: Objective, start: Array, iterations: int = 100) -> Minim
     floor = -1e-5 * max(1.0, float(curvature[-1]))
     flat = np.abs(gradient).max() <= (1e-4 if stalled else 1e-6) * max(1.0, abs(value)) ** 0.5
     return Minimum(x, value, gradient, curvature, count, bool(flat and curvature[0] >= floor))
-
-
-def _negligible(gradient: Array, value: float) -> bool:
-    return bool(np.abs(gradient).max() <= 1e-10 * max(1.0, abs(value)))
 
 
 def _hessian(objective: Objective, x: Array, gradient: Array) -> Array:

@@ -151,7 +151,9 @@ def _value(expression: Expression, data: GroupedData) -> Any:
             values = np.asarray(_value(inner, data), dtype=float)
             spread = float(np.std(values, ddof=1)) if np.size(values) > 1 else 0.0
             if not spread > 0:
-                raise DesignError(f"{deparse(expression)}: the column is constant ({np.ravel(values)[0]:g}). Leave it out.")
+                raise DesignError(
+                    f"{deparse(expression)}: the column is constant ({np.ravel(values)[0]:g}). Leave it out."
+                )
             return (values - values.mean()) / spread
         case Call(function=function, args=(inner,)) if function in _FUNCTIONS:
             return _FUNCTIONS[function](_value(inner, data))
@@ -204,7 +206,8 @@ def _code(label: str, factor: Factor, contrasts: bool) -> Columns:
         coding, suffixes = np.eye(count), factor.levels
     elif count < 2:
         raise DesignError(
-            f"{label} has a single level ({factor.levels[0]!r}), so it cannot explain anything. Leave it out of the formula."
+            f"{label} has a single level ({factor.levels[0]!r}), so it cannot explain anything. Leave it out of the "
+            f"formula."
         )
     elif factor.ordered:
         coding = orthogonal_polynomials(np.arange(count, dtype=float), count - 1, label)
@@ -235,5 +238,5 @@ def _columns_of(expression: Expression, data: GroupedData) -> list[Column]:
 
 def _shown(column: Column, row: int) -> str:
     if isinstance(column, Factor):
-        return column.levels[column.codes[row]]
+        return str(column.levels[column.codes[row]])
     return f"{column.numbers[row]:g}"

@@ -26,6 +26,7 @@ origin. The maps are unit triangular: no determinant changes, and neither does t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,9 +210,10 @@ def _constant_direction(X: Array) -> Array | None:
         return None
     plain = np.flatnonzero((X == 1).all(axis=0))
     if len(plain):
-        return np.eye(X.shape[1])[plain[0]]
-    c = np.linalg.lstsq(X.T @ X, X.sum(axis=0), rcond=None)[0]
-    return np.round(c, 12) if np.allclose(X @ np.round(c, 12), 1.0, rtol=0, atol=1e-13) else None
+        return np.asarray(np.eye(X.shape[1])[plain[0]])
+    c: Array = np.linalg.lstsq(X.T @ X, X.sum(axis=0), rcond=None)[0].round(12)
+    explains = np.allclose(X @ c, 1.0, rtol=0, atol=1e-13)
+    return c if explains else None
 
 
 def _factor_moments(blocks: list[RandomBlock], y: Array, X: Array, root: Array) -> FactorMoments:
@@ -221,7 +223,7 @@ def _factor_moments(blocks: list[RandomBlock], y: Array, X: Array, root: Array) 
     ends = np.cumsum([0, *(len(block.terms) for block in blocks)]).tolist()
     q, p = ends[-1], X.shape[1]
     Z, to_data = np.empty((len(y), q)), np.eye(q)
-    for start, stop, block in zip(ends, ends[1:], blocks, strict=False):
+    for start, stop, block in zip(ends[:-1], ends[1:], blocks, strict=True):
         Z[:, start:stop] = block.Z
         if "(Intercept)" in block.terms:
             k = block.terms.index("(Intercept)")
@@ -245,7 +247,7 @@ def _factor_moments(blocks: list[RandomBlock], y: Array, X: Array, root: Array) 
         group=first.group,
         levels=first.levels,
         sizes=read_only(np.bincount(codes, minlength=J)),
-        blocks=tuple(slice(a, b) for a, b in zip(ends, ends[1:], strict=False)),
+        blocks=tuple(slice(a, b) for a, b in pairwise(ends)),
         fixed=tuple(index for block in blocks for index in block.fixed),
         to_data=read_only(to_data),
         ZtZ=read_only(ZtZ),

@@ -15,9 +15,12 @@ The most specific name wins. What is not named gets a weakly informative default
 summaries (SDs and means of the columns; s_y is the SD of the response less its offset), rounded to three digits so
 that the printed prior is the prior used:
 
-* population coefficient of x: Normal(0, 2.5 s_y / s_x), after Gelman, Jakulin, Pittau & Su (2008, doi:10.1214/08-AOAS191);
-* intercept: Normal(mean y, s), with s such that the same statement (2.5 s_y) is made about the response at the mean of the x;
-* sigma: HalfStudentT(3, s_y); sd of the varying term z: HalfStudentT(3, s_y / s_z), with s_z = 1 for an intercept, after Gelman
+* population coefficient of x: Normal(0, 2.5 s_y / s_x), after Gelman, Jakulin, Pittau & Su (2008,
+doi:10.1214/08-AOAS191);
+* intercept: Normal(mean y, s), with s such that the same statement (2.5 s_y) is made about the response at the mean
+of the x;
+* sigma: HalfStudentT(3, s_y); sd of the varying term z: HalfStudentT(3, s_y / s_z), with s_z = 1 for an intercept,
+after Gelman
   (2006, doi:10.1214/06-BA117A);
 * correlations: LKJ(2) (Lewandowski, Kurowicka & Joe 2009, doi:10.1016/j.jmva.2009.04.008).
 """
@@ -222,16 +225,12 @@ def default_priors(design: Design) -> dict[str, Prior]:
     s_y = float(np.std(y, ddof=1))
     priors: dict[str, Prior] = {}
     reach = {
-        name: 2.5 * s_y / _scale(design.X[:, k])
-        for k, name in enumerate(design.fixed_terms)
-        if name != "(Intercept)"
+        name: 2.5 * s_y / _scale(design.X[:, k]) for k, name in enumerate(design.fixed_terms) if name != "(Intercept)"
     }
     for k, name in enumerate(design.fixed_terms):
         if name == "(Intercept)":
             away = sum(
-                (float(design.X[:, i].mean()) * reach[term]) ** 2
-                for i, term in enumerate(design.fixed_terms)
-                if i != k
+                (float(design.X[:, i].mean()) * reach[term]) ** 2 for i, term in enumerate(design.fixed_terms) if i != k
             )
             priors[name] = Prior("Normal", (_rounded(float(y.mean())), _rounded((6.25 * s_y**2 + away) ** 0.5)))
         else:
@@ -240,9 +239,7 @@ def default_priors(design: Design) -> dict[str, Prior]:
         priors["sigma"] = Prior("HalfStudentT", (3.0, _rounded(s_y)))
     for block in design.blocks:
         for k, term in enumerate(block.terms):
-            priors[f"sd({block.group}, {term})"] = Prior(
-                "HalfStudentT", (3.0, _rounded(s_y / _scale(block.Z[:, k])))
-            )
+            priors[f"sd({block.group}, {term})"] = Prior("HalfStudentT", (3.0, _rounded(s_y / _scale(block.Z[:, k]))))
         if len(block.terms) > 1:
             priors[f"cor({block.group})"] = Prior("LKJ", (2.0,))
     return priors

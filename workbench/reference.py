@@ -1,6 +1,7 @@
 """Published figures against ours: ``reference.toml`` and the small language of its quantities.
 
-Each ``[[figure]]`` has `estimator`, `quantity`, `value`, `tolerance` (absolute) and `source`, and may have `options` for the
+Each ``[[figure]]`` has `estimator`, `quantity`, `value`, `tolerance` (absolute) and `source`, and may have `options`
+for the
 estimator. A quantity is a name with arguments in brackets:
 
 =====================================================  ==================================================
@@ -59,7 +60,12 @@ def check_study(study: Study, fits: Mapping[str, Fit] = MappingProxyType({})) ->
     figures = _read_figures(study)
     if not figures:
         return []
-    bench = _Bench(study.design() if not fits else next(iter(fits.values())).design, study.settings(), study.options, fits)
+    bench = _Bench(
+        study.design() if not fits else next(iter(fits.values())).design,
+        study.settings(),
+        study.options,
+        fits,
+    )
     checks = []
     for figure in figures:
         fit = bench.fit(figure["estimator"], figure.get("options"))
@@ -121,7 +127,9 @@ def evaluate_quantity(quantity: str, fit: Fit, bench: _Bench | None = None) -> f
             return _difference(fit, bench.fit(arguments[0]), arguments[1])
         return float(_QUANTITIES[name](fit, *arguments))
     except (KeyError, ValueError, IndexError, TypeError, AttributeError):
-        raise StudyError(f"{fit.estimator} has no quantity {quantity!r}. Check the names of groups, levels and terms.") from None
+        raise StudyError(
+            f"{fit.estimator} has no quantity {quantity!r}. Check the names of groups, levels and terms."
+        ) from None
 
 
 def _component(fit: Fit, group: str, *terms: str) -> tuple[Component, list[int]]:
@@ -155,7 +163,7 @@ def _population(field: str) -> Callable[..., float]:
 
 
 def _parameter(field: str) -> Callable[..., float]:
-    return lambda fit, name: float(getattr(fit.parameters.estimates, field)[fit.parameters.names.index(name)])  # type: ignore[union-attr]
+    return lambda fit, name: float(getattr(fit.parameters.estimates, field)[fit.parameters.names.index(name)])
 
 
 _QUANTITIES: Mapping[str, Callable[..., float]] = MappingProxyType(
@@ -168,8 +176,8 @@ _QUANTITIES: Mapping[str, Callable[..., float]] = MappingProxyType(
         "correlation": _entry(lambda part: part.correlation),
         "sigma": lambda fit: fit.sigma,
         "sigma^2": lambda fit: fit.sigma**2,
-        "criterion": lambda fit: float(fit.criterion),  # type: ignore[arg-type]
-        "log_likelihood": lambda fit: fit.log_likelihood,  # type: ignore[return-value]
+        "criterion": lambda fit: float(fit.criterion),
+        "log_likelihood": lambda fit: fit.log_likelihood,
         "effect": _group_value("effect", "estimate"),
         "effect_se": _group_value("effect", "std_error"),
         "coefficient": _group_value("coefficient", "estimate"),

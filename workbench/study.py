@@ -89,7 +89,10 @@ class Study:
         plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["folder"] = f"models/{self.name}"
         plain["data"] = self.data.name if self.data.parent == self.folder else str(self.data)
-        return {key: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
+        return {
+            key: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v
+            for key, v in plain.items()
+        }
 
     def file_hashes(self) -> dict[str, str]:
         """SHA-256 of the study's files."""
@@ -135,12 +138,14 @@ def load_study(which: str | Path) -> Study:
         if key not in _KINDS:
             raise StudyError(f"{where} has an unknown key {key!r}. {nearest(key, _KINDS)}")
         if key == "data" and isinstance(value, dict):
-            raise StudyError(f"{where}: [data] with a query is not supported; name a file: data = \"data.csv\".")
+            raise StudyError(f'{where}: [data] with a query is not supported; name a file: data = "data.csv".')
         if not isinstance(value, _KINDS[key]) or isinstance(value, bool):
-            raise StudyError(f"{where}: {key} is {value!r}, which is not of the right kind. See the table of keys in the README.")
+            raise StudyError(
+                f"{where}: {key} is {value!r}, which is not of the right kind. See the table of keys in the README."
+            )
     for key in ("data", "formula"):
         if key not in values:
-            raise StudyError(f"{where} has no {key}. Add {key} = \"...\".")
+            raise StudyError(f'{where} has no {key}. Add {key} = "...".')
     if values.pop("schema", 1) != 1:
         raise StudyError(f"{where} is of a schema that is not known here; this version reads schema = 1.")
     family, link = check_family(values.get("family", "gaussian"), values.get("link"))
@@ -156,7 +161,10 @@ def load_study(which: str | Path) -> Study:
 
 
 def run_study(
-    study: Study, estimators: Sequence[str] | None = None, progress: bool = False, options: Mapping[str, Any] = NOTHING
+    study: Study,
+    estimators: Sequence[str] | None = None,
+    progress: bool = False,
+    options: Mapping[str, Any] = NOTHING,
 ) -> Comparison:
     """Fit a study's estimators (or those named) and align them.
 

@@ -54,7 +54,8 @@ class Estimator:
     use : str
         How it uses the likelihood, in a few words.
     module : str
-        Below ``workbench.estimators``; holds the function of the estimator's name and, where there are options, ``Options``.
+        Below ``workbench.estimators``; holds the function of the estimator's name and, where there are options,
+        ``Options``.
     families : tuple of str
     needs : tuple of str
         Estimators whose fits it builds on.
@@ -151,7 +152,11 @@ def make_options(estimator: Estimator, given: Any) -> Any:
 
 
 def run_estimator(
-    name: str, design: Design, settings: Settings, options: Any = None, upstream: Mapping[str, Fit] | None = None
+    name: str,
+    design: Design,
+    settings: Settings,
+    options: Any = None,
+    upstream: Mapping[str, Fit] | None = None,
 ) -> Fit:
     """Fit one estimator, fitting what it needs first where `upstream` does not hold it, and time it.
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from workbench.design import Design
+from workbench.design import Design, RandomBlock
 from workbench.estimators import Settings
 from workbench.fit import Criterion, Estimates, Fit, GroupEffects
 
@@ -54,7 +54,7 @@ def complete_pooling(design: Design, settings: Settings, options: None, upstream
     )
 
 
-def _pooled(block, population: Estimates, settings: Settings) -> GroupEffects:  # type: ignore[no-untyped-def]
+def _pooled(block: RandomBlock, population: Estimates, settings: Settings) -> GroupEffects:
     J = len(block.levels)
 
     def spread(values: np.ndarray) -> np.ndarray:
@@ -69,6 +69,10 @@ def _pooled(block, population: Estimates, settings: Settings) -> GroupEffects:  
         terms=block.terms,
         effect=Estimates.wald(zero, zero, settings.level, "held at zero", "none: assumed zero"),
         coefficient=Estimates.wald(
-            spread(population.estimate), spread(population.std_error), settings.level, "least squares", "sampling SE"
+            spread(population.estimate),
+            spread(population.std_error),
+            settings.level,
+            "least squares",
+            "sampling SE",
         ),
     )

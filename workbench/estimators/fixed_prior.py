@@ -74,9 +74,13 @@ class Options:
         elif not (np.isfinite(self.dispersion) and self.dispersion > 0):
             raise OptionError(f"dispersion is {self.dispersion}, but must be 'em', 'reml' or a positive number.")
         if self.covariance not in ("independent", "joint"):
-            raise OptionError(f"covariance is {self.covariance!r}. {nearest(str(self.covariance), ('independent', 'joint'))}")
+            raise OptionError(
+                f"covariance is {self.covariance!r}. {nearest(str(self.covariance), ('independent', 'joint'))}"
+            )
         if not self.tolerance > 0 or self.max_iterations < 1:
-            raise OptionError(f"tolerance ({self.tolerance}) and max_iterations ({self.max_iterations}) must be positive.")
+            raise OptionError(
+                f"tolerance ({self.tolerance}) and max_iterations ({self.max_iterations}) must be positive."
+            )
 
 
 def fixed_prior(
@@ -128,7 +132,13 @@ def fixed_prior(
         phi, given, iterations, settled = _em(centred, root, design, options)
     given = in_data_units(given, data.factor.to_data)
     return _assemble(
-        design, data, recast, _Posterior(mean, covariance, phi, given, iterations, settled), settings, options, base
+        design,
+        data,
+        recast,
+        _Posterior(mean, covariance, phi, given, iterations, settled),
+        settings,
+        options,
+        base,
     )
 
 
@@ -202,9 +212,7 @@ def _held_dispersion(design: Design, base: Fit, options: Options) -> float | Non
     return None if isinstance(options.dispersion, str) else float(options.dispersion)
 
 
-def _em(
-    data: Moments, root: Array, design: Design, options: Options
-) -> tuple[float, Conditional, int, bool]:
+def _em(data: Moments, root: Array, design: Design, options: Options) -> tuple[float, Conditional, int, bool]:
     """Alternate coefficients given phi and phi given coefficients."""
     phi = float(np.var(design.y, ddof=1)) / 10_000
     deviance = np.inf
@@ -277,7 +285,8 @@ def _assemble(
     warnings = list(design.notes)
     if not at.settled:
         warnings.append(
-            f"The dispersion had not settled after {at.iterations:,} iterations. Raise max_iterations or hold the dispersion."
+            f"The dispersion had not settled after {at.iterations:,} iterations. Raise max_iterations or hold the "
+            f"dispersion."
         )
     if not base.converged:
         warnings.append("The REML fit that was plugged in did not converge.")
@@ -285,7 +294,11 @@ def _assemble(
         estimator="fixed_prior",
         design=design,
         population=Estimates.wald(
-            b, np.sqrt(np.diag(b_cov)), settings.level, "plugged-in mean, or posterior mode", "curvature SD; 0 where plugged in"
+            b,
+            np.sqrt(np.diag(b_cov)),
+            settings.level,
+            "plugged-in mean, or posterior mode",
+            "curvature SD; 0 where plugged in",
         ),
         fixed_cov=b_cov,
         components=tuple(

@@ -4,14 +4,18 @@
     u_k[j] = diag(sd_k) L_k z_k[j],     z_k[j] ~ Normal(0, I)          (non-centred)
     L_k L_k' = R_k ~ LKJ(eta_k),        b, sigma, sd_k ~ stated priors (see :mod:`workbench.priors`)
 
-Every group effect is a parameter, as in a textbook. The Cholesky factor L of a correlation matrix is built from canonical
-partial correlations, each Beta on (-1, 1), which is the LKJ distribution (Lewandowski, Kurowicka & Joe 2009, section 2.4,
+Every group effect is a parameter, as in a textbook. The Cholesky factor L of a correlation matrix is built from
+canonical
+partial correlations, each Beta on (-1, 1), which is the LKJ distribution (Lewandowski, Kurowicka & Joe 2009, section
+2.4,
 doi:10.1016/j.jmva.2009.04.008) and compiles much faster than a matrix-valued distribution. ``centered`` writes
 u_k[j] ~ Normal(0, Sigma_k) instead, by its conditional normals; it mixes better where every group has much data.
 
-Because tau is averaged over and not held, intervals are wider than REML's conditional ones, and estimates move a little.
+Because tau is averaged over and not held, intervals are wider than REML's conditional ones, and estimates move a
+little.
 
-Variables of the tree (dims): ``b`` (population_term), ``sigma``, and per block ``sd_Subject`` (Subject_term), ``cor_Subject``
+Variables of the tree (dims): ``b`` (population_term), ``sigma``, and per block ``sd_Subject`` (Subject_term),
+``cor_Subject``
 (Subject_term, Subject_term_bis), ``effect_Subject`` and ``coefficient_Subject`` (Subject, Subject_term).
 """
 
@@ -69,7 +73,10 @@ class Options:
                 raise OptionError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
         if not 0.5 <= self.target_accept < 1:
             raise OptionError(f"target_accept is {self.target_accept!r}, but must lie between 0.5 and 1.")
-        for name, known in (("sampler", ("nutpie", "pymc")), ("parametrisation", ("noncentered", "centered"))):
+        for name, known in (
+            ("sampler", ("nutpie", "pymc")),
+            ("parametrisation", ("noncentered", "centered")),
+        ):
             value = getattr(self, name)
             if value not in known:
                 raise OptionError(f"{name} is {value!r}. {nearest(str(value), known)}")
@@ -95,7 +102,8 @@ def hierarchical(
     Returns
     -------
     Fit
-        Posterior means with posterior SDs. `converged` means R-hat at most 1.01, bulk effective sample sizes of 400 or more
+        Posterior means with posterior SDs. `converged` means R-hat at most 1.01, bulk effective sample sizes of 400
+        or more
         and no divergence. `draws` is the ArviZ DataTree.
 
     Notes
@@ -110,7 +118,8 @@ def hierarchical(
     remarks = []
     if divergences and options.target_accept < PATIENT:
         remarks.append(
-            f"A first run at target_accept {options.target_accept:g} had {divergences} divergences; this is a second run at {PATIENT:g}."
+            f"A first run at target_accept {options.target_accept:g} had {divergences} divergences; this is a "
+            f"second run at {PATIENT:g}."
         )
         tree = _sample(model, settings, replace(options, target_accept=PATIENT))
     return _summarise(design, settings, priors, _tidy_tree(tree, design), tuple(remarks))
@@ -218,7 +227,10 @@ def _correlation_factor(name: str, q: int, eta: float) -> list[list[Any]]:
             k += 1
         rows.append([*row, pt.sqrt(left)])
     matrix = [
-        [1.0 if i == j else sum(rows[max(i, j)][k] * rows[min(i, j)][k] for k in range(min(i, j) + 1)) for j in range(q)]
+        [
+            1.0 if i == j else sum(rows[max(i, j)][k] * rows[min(i, j)][k] for k in range(min(i, j) + 1))
+            for j in range(q)
+        ]
         for i in range(q)
     ]
     stacked = pt.stack([pt.stack([pt.as_tensor(entry) for entry in row]) for row in matrix])
@@ -262,7 +274,12 @@ def _tidy_tree(tree: Any, design: Design) -> Any:
         shift = [0.0 if k is None else posterior["b"].values[..., k] for k in block.fixed]
         population = np.stack([np.broadcast_to(s, effect.shape[:2]) for s in shift], axis=-1)
         posterior[f"coefficient_{name}"] = effect + population[:, :, None, :]
-        names += [f"sd_{name}", *([f"cor_{name}"] if len(block.terms) > 1 else []), f"effect_{name}", f"coefficient_{name}"]
+        names += [
+            f"sd_{name}",
+            *([f"cor_{name}"] if len(block.terms) > 1 else []),
+            f"effect_{name}",
+            f"coefficient_{name}",
+        ]
     tree["posterior"] = posterior[names]
     return tree
 
@@ -270,7 +287,9 @@ def _tidy_tree(tree: Any, design: Design) -> Any:
 # --- summaries ----------------------------------------------------------------------------------------
 
 
-def _summarise(design: Design, settings: Settings, priors: Mapping[str, Prior], tree: Any, remarks: tuple[str, ...]) -> Fit:
+def _summarise(
+    design: Design, settings: Settings, priors: Mapping[str, Prior], tree: Any, remarks: tuple[str, ...]
+) -> Fit:
     posterior, level = tree["posterior"], settings.level
     b = posterior["b"].values if design.fixed_terms else np.empty((*_shape(posterior), 0))
     population = _from_draws(b, level)
@@ -331,7 +350,9 @@ def _from_draws(draws: Array, level: float) -> Estimates:
     """Summaries over chains and draws of an array (chain, draw, ...)."""
     flat = draws.reshape(-1, *draws.shape[2:])
     tail = (1 - level) / 2
-    low, median, high = np.quantile(flat, [tail, 0.5, 1 - tail], axis=0) if flat.size else np.empty((3, *flat.shape[1:]))
+    low, median, high = (
+        np.quantile(flat, [tail, 0.5, 1 - tail], axis=0) if flat.size else np.empty((3, *flat.shape[1:]))
+    )
     r_hat, bulk, tails = _convergence(draws)
     return Estimates(
         estimate=flat.mean(axis=0),

@@ -46,7 +46,10 @@ class _Solution:
 
 
 def no_pooling(
-    design: Design, settings: Settings = Settings(), options: None = None, upstream: Mapping[str, Fit] = NOTHING
+    design: Design,
+    settings: Settings = Settings(),
+    options: None = None,
+    upstream: Mapping[str, Fit] = NOTHING,
 ) -> Fit:
     """Fit every group by itself, with a common residual variance.
 
@@ -178,7 +181,7 @@ def _assemble(
     rest: list[int],
 ) -> Fit:
     f, level = data.factor, settings.level
-    J, q = solution.groups.shape
+    q = solution.groups.shape[1]
     c = solution.groups + recast.origin
     b_rest = np.zeros(len(recast.rest))
     b_rest[rest] = solution.rest
@@ -209,7 +212,11 @@ def _assemble(
                 sizes=f.sizes,
                 terms=block.terms,
                 effect=Estimates.wald(
-                    (c - mean)[:, where], error[:, where], level, "least squares less the mean", "sampling SE of the coefficient"
+                    (c - mean)[:, where],
+                    error[:, where],
+                    level,
+                    "least squares less the mean",
+                    "sampling SE of the coefficient",
                 ),
                 coefficient=Estimates.wald(c[:, where], error[:, where], level, "least squares", "sampling SE"),
             )
@@ -267,7 +274,8 @@ def _remarks(
     if len(lost):
         names = ", ".join(data.factor.levels[j] for j in lost[:5]) + (", ..." if len(lost) > 5 else "")
         remarks.append(
-            f"{len(lost):,} of {len(estimable):,} levels of {data.factor.group} have too few distinct rows for coefficients of "
+            f"{len(lost):,} of {len(estimable):,} levels of {data.factor.group} have too few distinct rows for "
+            f"coefficients of "
             f"their own ({names}): they are missing here."
         )
     mixed = [design.fixed_terms[k] for i, k in enumerate(recast.rest) if i not in rest]

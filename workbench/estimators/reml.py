@@ -38,7 +38,7 @@ from workbench.likelihood import (
     degrees_of_freedom,
     in_data_units,
 )
-from workbench.minimise import Minimum, minimise
+from workbench.minimise import Minimum, Objective, minimise
 from workbench.moments import FactorMoments, Moments, moments
 
 Array = NDArray[np.float64]
@@ -50,7 +50,10 @@ BLOCK_STARTS = (1.0, 0.2)
 
 
 def reml(
-    design: Design, settings: Settings = Settings(), options: None = None, upstream: Mapping[str, Fit] = NOTHING
+    design: Design,
+    settings: Settings = Settings(),
+    options: None = None,
+    upstream: Mapping[str, Fit] = NOTHING,
 ) -> Fit:
     """Fit by restricted maximum likelihood: variance components unbiased by the fixed effects.
 
@@ -73,14 +76,18 @@ def reml(
     >>> from workbench.design import build_design
     >>> table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
     >>> fit = reml(build_design("y ~ 1 + (1 | g)", table))
-    >>> round(fit.components[0].covariance[0, 0], 6), round(fit.sigma**2, 6)   # (13 - 0.5) / 2 and the mean square within
+    >>> tau2, sigma2 = fit.components[0].covariance[0, 0], fit.sigma**2
+    >>> round(float(tau2), 6), round(sigma2, 6)   # (mean square between - within) / 2, and mean square within
     (6.083333, 0.5)
     """
     return _maximise(design, settings.level, restricted=True)
 
 
 def ml(
-    design: Design, settings: Settings = Settings(), options: None = None, upstream: Mapping[str, Fit] = NOTHING
+    design: Design,
+    settings: Settings = Settings(),
+    options: None = None,
+    upstream: Mapping[str, Fit] = NOTHING,
 ) -> Fit:
     """Fit by maximum likelihood; variances are smaller than REML's. See :func:`reml`."""
     return _maximise(design, settings.level, restricted=False)
@@ -158,10 +165,10 @@ def _search(data: Moments, restricted: bool) -> tuple[_Theta, Minimum]:
     return exact, replace(best, value=objective(exact.values)[0], evaluations=evaluations)
 
 
-def _starts(blocks: tuple[slice, ...], objective: object) -> list[_Theta]:
+def _starts(blocks: tuple[slice, ...], objective: Objective) -> list[_Theta]:
     if blocks[-1].stop > 1:
         return [_identity(blocks, scale) for scale in BLOCK_STARTS]
-    values = [objective(np.array([s]))[0] for s in SCALAR_STARTS]  # type: ignore[operator]
+    values = [objective(np.array([s]))[0] for s in SCALAR_STARTS]
     lowest = [
         k
         for k, value in enumerate(values)
@@ -180,13 +187,13 @@ def _canonical(theta: _Theta) -> _Theta:
     return replace(theta, values=factor[theta.places])
 
 
-def _exact_zeros(theta: _Theta, value: float, objective: object) -> _Theta:
+def _exact_zeros(theta: _Theta, value: float, objective: Objective) -> _Theta:
     """Set entries that the search left next to zero to zero, where that costs nothing."""
-    rows, columns = theta.places
+    columns = theta.places[1]
     for k in np.flatnonzero(theta.on_diagonal & (np.abs(theta.values) < SINGULAR)):
         column = (columns == columns[k]) & (np.abs(theta.values) < SINGULAR)
         trial = np.where(column, 0.0, theta.values)
-        if objective(trial)[0] <= value + 1e-9:  # type: ignore[operator]
+        if objective(trial)[0] <= value + 1e-9:
             theta = replace(theta, values=trial)
     return theta
 
@@ -204,8 +211,7 @@ def _orthonormal(data: Moments) -> tuple[Moments, Array]:
         scale = np.sqrt(np.diag(own))
         scale[scale == 0] = 1.0
         correlation = own / np.outer(scale, scale)
-        values, vectors = np.linalg.eigh(correlation)
-        if values[0] > 1e-12:
+        if np.linalg.eigvalsh(correlation)[0] > 1e-12:
             back[block, block] = np.linalg.inv(np.linalg.cholesky(own).T)
         else:  # collinear varying columns: only put them on one scale
             back[block, block] = np.diag(1 / scale)
@@ -241,7 +247,8 @@ def _assemble(design: Design, data: Moments, at: _Optimum, restricted: bool, lev
     if not at.minimum.certified:
         warnings.append(
             "The search did not end at a certified minimum: largest gradient "
-            f"{np.abs(at.minimum.gradient).max():.2g}, smallest curvature {at.minimum.curvature[0]:.2g}. Do not trust these numbers."
+            f"{np.abs(at.minimum.gradient).max():.2g}, smallest curvature {at.minimum.curvature[0]:.2g}. Do not "
+            f"trust these numbers."
         )
     effects = _group_effects(design, data, given, sigma2, level)
     fitted = design.X @ b + design.offset
@@ -251,7 +258,11 @@ def _assemble(design: Design, data: Moments, at: _Optimum, restricted: bool, lev
         estimator=name,
         design=design,
         population=Estimates.wald(
-            b, np.sqrt(np.diag(b_cov)), level, "REML estimate" if restricted else "ML estimate", "sampling SE, variances as estimated"
+            b,
+            np.sqrt(np.diag(b_cov)),
+            level,
+            "REML estimate" if restricted else "ML estimate",
+            "sampling SE, variances as estimated",
         ),
         fixed_cov=b_cov,
         components=tuple(
@@ -314,10 +325,12 @@ def _why_singular(factor: FactorMoments, covariance: Array) -> str:
     sds = np.sqrt(np.diag(covariance))
     if not sds.any():
         return (
-            f"Singular: the spread between the levels of {factor.group} is estimated as zero: their means differ no more "
+            f"Singular: the spread between the levels of {factor.group} is estimated as zero: their means differ no "
+            f"more "
             "than the residual spread alone explains. Zero is the edge of what is possible, not evidence of no spread."
         )
     return (
-        f"Singular: the covariance of {factor.group} is on its boundary (a standard deviation of zero, or a correlation of -1 or 1): "
+        f"Singular: the covariance of {factor.group} is on its boundary (a standard deviation of zero, or a "
+        f"correlation of -1 or 1): "
         "the data do not carry as many spreads as the formula asks for. Consider fewer varying terms, or a prior."
     )

@@ -84,9 +84,7 @@ def _tokenize(text: str) -> list[_Token]:
     while at < len(text):
         match = _TOKEN.match(text, at)
         if match is None:
-            why = (
-                f"the character {text[at]!r} has no meaning here; quote unusual names with backticks: `my x`"
-            )
+            why = f"the character {text[at]!r} has no meaning here; quote unusual names with backticks: `my x`"
             fail(next((hint for chars, hint in _UNKNOWN if text[at] in chars), why), text, at)
         kind, found = str(match.lastgroup), match.group()
         if kind == "number":

@@ -1,8 +1,8 @@
 """The pictures of a comparison: a plain view first, drawn with matplotlib afterwards.
 
-Each picture has a file of its own with ``view(comparison, ...)``, which lays out positions, labels, captions and alternative
-texts as plain data, and ``draw(view, ax)``, which puts them on Axes. matplotlib is loaded when something is drawn; its
-pyplot state and its settings are left alone.
+Each picture has a file of its own with ``view(comparison, ...)``, which lays out positions, labels,
+captions and alternative texts as plain data, and ``draw(view, ax)``, which puts them on Axes. matplotlib is
+loaded when something is drawn; its pyplot state and its settings are left alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Plots:
 
     Notes
     -----
-    Without `ax` a picture gets a figure of its own: ``comparison.plot.samples().figure.savefig("samples.png")``.
+    Without `ax` a picture gets a figure of its own: ``comparison.plot.samples().figure.savefig("a.png")``.
     `term` and `group` choose a varying term; the first one is drawn where they are left out.
 
     Examples
@@ -63,8 +63,8 @@ class Plots:
     def shrinkage(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """All estimators side by side, one panel each.
 
-        Every varying term is drawn where neither `term` nor `group` is given. A given `ax` is divided among the
-        panels and becomes the first. Returns the first panel's Axes; ``.figure.axes`` holds them all.
+        Every varying term is drawn where neither `term` nor `group` is given. A given `ax` is divided among
+        the panels and becomes the first. Returns the first panel's Axes; ``.figure.axes`` holds them all.
         """
         wanted = varying(self.comparison)
         if term is not None or group is not None:
@@ -103,7 +103,14 @@ PICTURES: tuple[Picture, ...] = (
     Picture("samples", "The samples", lambda comparison: True, "group", samples.view, samples.draw),
     Picture("shrunken", "Shrunken towards each other", shrunken.applies, "term", shrunken.view, shrunken.draw),
     Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
-    Picture("shrinkage", "All estimators side by side", lambda comparison: True, "all", shrinkage.view, shrinkage.draw),
+    Picture(
+        "shrinkage",
+        "All estimators side by side",
+        lambda comparison: True,
+        "all",
+        shrinkage.view,
+        shrinkage.draw,
+    ),
 )
 """What a report shows, in this order."""
 

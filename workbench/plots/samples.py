@@ -86,8 +86,10 @@ def view(comparison: Comparison, v: Varying) -> View:
     )
     low, high = int(np.nanargmin(means)), int(np.nanargmax(means))
     alt = (
-        f"{v.response} by {v.group}, {len(v.levels):,} groups. Observations run from {figure4(design.y.min())} to "
-        f"{figure4(design.y.max())}; {weighted}sample means run from {figure4(means[low])} ({printable(v.levels[low])}) to "
+        f"{v.response} by {v.group}, {len(v.levels):,} groups. Observations run from "
+        f"{figure4(design.y.min())} to "
+        f"{figure4(design.y.max())}; {weighted}sample means run from {figure4(means[low])} "
+        f"({printable(v.levels[low])}) to "
         f"{figure4(means[high])} ({printable(v.levels[high])})."
     )
     return View(

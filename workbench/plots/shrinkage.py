@@ -1,7 +1,7 @@
-"""All estimators side by side: every group drawn from what it says by itself to what the estimator makes of it.
+"""All estimators side by side: every group drawn from its own estimate to the estimator's.
 
-One panel per estimator and one row of panels per varying term (two where there are more than five estimators),
-with one y axis per term.
+One panel per estimator and one row of panels per varying term (two where there are more than five
+estimators), with one y axis per term.
 """
 
 from __future__ import annotations
@@ -146,7 +146,12 @@ def _panels(comparison: Comparison, v: Varying, alone: Array | None, largest: in
         )
         for name, c in values.items()
     ]
-    note = f"{len(at):,} of the {len(v.levels):,} levels of {v.group} are drawn, evenly spaced in the order of their {v.own_label}s." if len(at) < len(v.levels) else ""
+    note = (
+        f"{len(at):,} of the {len(v.levels):,} levels of {v.group} are drawn, evenly spaced in the "
+        f"order of their {v.own_label}s."
+        if len(at) < len(v.levels)
+        else ""
+    )
     return panels, note
 
 
@@ -187,8 +192,8 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
     ----------
     seen : View
     ax : Axes, optional
-        Its place is divided among the panels; it becomes the first of them. Left out, the panels get a figure of
-        their own.
+        Its place is divided among the panels; it becomes the first of them. Left out, the panels get a
+        figure of their own.
     """
     height, width = len(seen.rows), max(len(row) for row in seen.rows)
     places = _divide(ax, height, width) if ax is not None else _new_panels(seen, height, width)
@@ -229,9 +234,7 @@ def _divide(ax: Axes, height: int, width: int) -> list[list[Axes]]:
     w, h = box.width / width, box.height / height
     corners = [[(box.x0 + k * w, box.y1 - (i + 1) * h, 0.82 * w, 0.8 * h) for k in range(width)] for i in range(height)]
     ax.set_position(corners[0][0])
-    return [
-        [ax if (i, k) == (0, 0) else figure.add_axes(corners[i][k]) for k in range(width)] for i in range(height)
-    ]
+    return [[ax if (i, k) == (0, 0) else figure.add_axes(corners[i][k]) for k in range(width)] for i in range(height)]
 
 
 def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> None:
@@ -251,7 +254,11 @@ def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> No
     pairs[:, 1, 0] = 1.0
     pairs[:, 0, 1], pairs[:, 1, 1] = panel.left, panel.right
     lines = LineCollection(
-        list(pairs), colors=[colour], alpha=0.55 if count <= 60 else 0.2, linewidths=1.1 if count <= 60 else 0.5, zorder=2
+        list(pairs),
+        colors=[colour],
+        alpha=0.55 if count <= 60 else 0.2,
+        linewidths=1.1 if count <= 60 else 0.5,
+        zorder=2,
     )
     lines.set_rasterized(raster)
     ax.add_collection(lines, autolim=False)
@@ -259,13 +266,25 @@ def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> No
     more: dict[str, Any] = {"zorder": 4, "rasterized": raster}
     small_last = np.argsort(-panel.areas, kind="stable")
     ax.scatter(
-        np.zeros(count), panel.left[small_last], s=panel.areas[small_last], facecolors="white", edgecolors=style.MUTED, linewidths=0.9 if count <= 60 else 0.5,
-        label="alone", **more,
-    )  # fmt: skip
+        np.zeros(count),
+        panel.left[small_last],
+        s=panel.areas[small_last],
+        facecolors="white",
+        edgecolors=style.MUTED,
+        linewidths=0.9 if count <= 60 else 0.5,
+        label="alone",
+        **more,
+    )
     ax.scatter(
-        np.ones(count), panel.right[small_last], s=panel.areas[small_last], facecolors=[colour], edgecolors="white", linewidths=0.5 if count <= 60 else 0.2,
-        label="estimate", **more,
-    )  # fmt: skip
+        np.ones(count),
+        panel.right[small_last],
+        s=panel.areas[small_last],
+        facecolors=[colour],
+        edgecolors="white",
+        linewidths=0.5 if count <= 60 else 0.2,
+        label="estimate",
+        **more,
+    )
 
 
 def _draw_size_legend(ax: Axes, seen: View) -> None:

@@ -91,7 +91,8 @@ def view(comparison: Comparison, v: Varying) -> View:
     moved = np.abs(pooled - raw)
     farthest = int(np.nanargmax(moved)) if np.isfinite(moved).any() else None
     caption = [
-        f"Blue crosses: each group's {v.own_label}. Arrows lead to what {title} makes of it; the dashed line is the "
+        f"Blue crosses: each group's {v.own_label}. Arrows lead to what {title} makes of it; the "
+        f"dashed line is the "
         f"population value, {figure4(centre)}.",
         "Red dots: the truth." if known is not None else "",
         shown.note,
@@ -101,8 +102,10 @@ def view(comparison: Comparison, v: Varying) -> View:
         warnings.append("With several grouping factors a group has no estimate of its own, so there are no arrows.")
     alt = f"{v.quantity} by {v.group}: own estimates and {title} estimates, population value {figure4(centre)}."
     if farthest is not None:
-        where = f"{printable(v.levels[farthest])} (n = {int(v.sizes[farthest]):,})"
-        caption.append(f"The longest arrow is {where}'s: {figure4(raw[farthest])} to {figure4(pooled[farthest])}.")
+        where = f"{v.group} {printable(v.levels[farthest])} (n = {int(v.sizes[farthest]):,})"
+        caption.append(
+            f"The longest arrow is that of {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}."
+        )
         alt += f" The largest move is {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}."
     return View(
         title=f"What pooling does to it: {printable(v.quantity, 60)}",
@@ -136,16 +139,29 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     if len(seen.rows_x):
         many = len(seen.rows_x)
         ax.scatter(
-            seen.rows_x, seen.rows_y, s=8 if many <= 3_000 else 2, c=[style.FAINT], alpha=0.55, linewidths=0, zorder=1,
-            label="observation", rasterized=many > style.RASTER,
-        )  # fmt: skip
+            seen.rows_x,
+            seen.rows_y,
+            s=8 if many <= 3_000 else 2,
+            c=[style.FAINT],
+            alpha=0.55,
+            linewidths=0,
+            zorder=1,
+            label="observation",
+            rasterized=many > style.RASTER,
+        )
     if seen.truth is not None:
         style.points(ax, seen.positions, seen.truth, style.Look(style.TRUTH, "o"), "truth", zorder=3)
     _arrows(ax, seen)
     if np.isfinite(seen.own).any():
         style.points(ax, seen.positions, seen.own, style.LOOKS["no_pooling"], seen.own_label)
     style.points(
-        ax, seen.positions, seen.pooled, style.look(seen.estimator), f"{seen.estimator_title} estimate", size=75, zorder=5
+        ax,
+        seen.positions,
+        seen.pooled,
+        style.look(seen.estimator),
+        f"{seen.estimator_title} estimate",
+        size=75,
+        zorder=5,
     )
     style.level_axis(ax, seen.positions, seen.labels, seen.sizes, seen.x_label)
     style.legend_below(ax, 5)
@@ -158,7 +174,9 @@ def _arrows(ax: Axes, seen: View) -> None:
     if len(seen.positions) > LABELLED:
         from matplotlib.collections import LineCollection
 
-        pairs = np.stack([np.column_stack([seen.positions, seen.own]), np.column_stack([seen.positions, seen.pooled])], 1)
+        pairs = np.stack(
+            [np.column_stack([seen.positions, seen.own]), np.column_stack([seen.positions, seen.pooled])], 1
+        )
         lines = LineCollection(list(pairs), colors=[colour], linewidths=0.4, alpha=0.6, zorder=2)
         lines.set_rasterized(len(pairs) > style.RASTER)
         ax.add_collection(lines, autolim=False)
@@ -166,5 +184,12 @@ def _arrows(ax: Axes, seen: View) -> None:
     low, high = ax.get_ylim()
     for x, start, end in zip(seen.positions, seen.own, seen.pooled, strict=True):
         if abs(end - start) > 0.045 * (high - low):  # a shorter arrow would hide under its own marks
-            arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 0.9, "mutation_scale": 9, "shrinkA": 3, "shrinkB": 4}
+            arrow = {
+                "arrowstyle": "-|>",
+                "color": colour,
+                "linewidth": 0.9,
+                "mutation_scale": 9,
+                "shrinkA": 3,
+                "shrinkB": 4,
+            }
             ax.annotate("", xy=(x, end), xytext=(x, start), arrowprops=arrow, zorder=3)

@@ -1,8 +1,8 @@
 """How the pictures look: colours and markers by estimator, and a plain frame.
 
 The colours are those of Okabe & Ito, which colour-blind readers can tell apart, and each estimator has a
-marker of its own, so that nothing rests on colour alone. Everything is set on the Axes that are drawn on; matplotlib's
-global settings stay as they are.
+marker of its own, so that nothing rests on colour alone. Everything is set on the Axes that are drawn on;
+matplotlib's global settings stay as they are.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What the pictures stand on: one varying term of one random block, and which of its levels are shown.
 
-A picture has room for so many levels. Up to `LABELLED` they stand in the design's order with their names; beyond
-that they are ordered by value and lose their names; beyond `DRAWN` an evenly spaced choice along that order is
-drawn, smallest and largest included, and the caption says so.
+A picture has room for so many levels. Up to `LABELLED` they stand in the design's order with their names;
+beyond that they are ordered by value and lose their names; beyond `DRAWN` an evenly spaced choice along
+that order is drawn, smallest and largest included, and the caption says so.
 """
 
 from __future__ import annotations
@@ -111,7 +111,9 @@ def pick(comparison: Comparison, term: str | None = None, group: str | None = No
     if group is not None and group not in groups:
         raise OptionError(f"There is no grouping factor {group!r} to draw. {nearest(group, groups)}")
     terms = dict.fromkeys(v.term for v in every if group is None or v.group == group)
-    raise OptionError(f"The term {term!r} does not vary by group, so there is nothing to draw. {nearest(str(term), terms)}")
+    raise OptionError(
+        f"The term {term!r} does not vary by group, so there is nothing to draw. {nearest(str(term), terms)}"
+    )
 
 
 def coefficients(fit: Fit, v: Varying) -> Array:
@@ -131,7 +133,8 @@ def population(fit: Fit, v: Varying) -> float:
 
 
 def own(comparison: Comparison, v: Varying) -> Array | None:
-    """What each group says by itself, shape (J,): the no-pooling coefficient, else (plain designs) the sample mean."""
+    """What each group says by itself, shape (J,): the no-pooling coefficient, else (plain designs) "
+    "the sample mean."""
     if comparison.alone is not None:
         return coefficients(comparison.alone, v)
     return sample_means(comparison.design, v.block) if v.plain else None
@@ -161,7 +164,8 @@ def partial(comparison: Comparison) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Which levels a picture shows: their indices, x positions, names (empty beyond `LABELLED`) and a remark."""
+    """Which levels a picture shows: their indices, x positions, names (empty beyond `LABELLED`) "
+    "and a remark."""
 
     index: NDArray[np.intp]
     positions: Array
@@ -170,13 +174,14 @@ class Shown:
 
 
 def choose(v: Varying, by: Array | None, most: int = DRAWN) -> Shown:
-    """Choose and order at most `most` levels to draw; `by` (J,) orders them where there are too many for names."""
+    """Choose and order at most `most` levels to draw; `by` (J,) orders them where there are too "
+    "many for names."""
     J = len(v.levels)
     if J <= LABELLED:
         return Shown(np.arange(J), np.arange(1.0, J + 1), tuple(printable(name) for name in v.levels), "")
     order = np.arange(J) if by is None else np.argsort(by, kind="stable")
     note = f"The {J:,} levels of {v.group} stand in the order of their {v.own_label}s." if by is not None else ""
-    if J > most:
+    if most < J:
         order = order[np.unique(np.linspace(0, J - 1, most).round().astype(np.intp))]
         note = f"{note} {len(order):,} of them are drawn, evenly spaced along that order.".strip()
     return Shown(order, np.arange(1.0, len(order) + 1), (), note)

@@ -1,4 +1,5 @@
-"""The mixed model beside the Bayesian estimates: REML's crosses, the fixed prior's circles, full Bayes with intervals."""
+"""The mixed model beside the Bayesian estimates: REML's crosses, the fixed prior's circles, full "
+"Bayes with intervals."""
 
 from __future__ import annotations
 
@@ -144,7 +145,7 @@ def _caption(
         if np.isfinite(gap).any():
             worst = int(np.nanargmax(gap))
             largest = float(gap[worst])
-            where = f", at {printable(v.levels[worst])}" if largest > 0 else ""
+            where = f", at {v.group} {printable(v.levels[worst])}" if largest > 0 else ""
             said.append(f"The largest difference between {name} and the fixed prior is {figure4(largest)}{where}.")
     return said, largest
 
@@ -156,7 +157,13 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     centre = np.array([seen.population])
     ax.set_ylim(
         *style.limits(
-            seen.mixed, seen.fixed_prior, seen.posterior, seen.posterior_low, seen.posterior_high, seen.truth, centre
+            seen.mixed,
+            seen.fixed_prior,
+            seen.posterior,
+            seen.posterior_low,
+            seen.posterior_high,
+            seen.truth,
+            centre,
         )
     )
     style.population_line(ax, seen.population, "population value")
@@ -165,14 +172,21 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     if seen.fixed_prior is not None:
         style.points(ax, seen.positions, seen.fixed_prior, style.LOOKS["fixed_prior"], "fixed prior", size=130)
     style.points(
-        ax, seen.positions, seen.mixed, style.look(seen.mixed_name), style.title_of(seen.mixed_name), size=95, zorder=5
+        ax,
+        seen.positions,
+        seen.mixed,
+        style.look(seen.mixed_name),
+        style.title_of(seen.mixed_name),
+        size=95,
+        zorder=5,
     )
-    if seen.posterior is not None:
+    low, high = seen.posterior_low, seen.posterior_high
+    if seen.posterior is not None and low is not None and high is not None:
         beside = seen.positions + BESIDE
         colour = style.LOOKS["hierarchical"].colour
         thin = len(beside) > style.RASTER
         ax.vlines(
-            beside, seen.posterior_low, seen.posterior_high, color=colour, zorder=2, rasterized=thin,
+            beside, low, high, color=colour, zorder=2, rasterized=thin,
             linewidth=1.3 if len(beside) <= 60 else 0.5,
         )  # fmt: skip
         style.points(ax, beside, seen.posterior, style.LOOKS["hierarchical"], style.title_of("hierarchical"), size=26)

@@ -1,7 +1,7 @@
 """Comparison -> a folder that can be read, checked and passed on: HTML, Markdown, CSV, pictures, manifest.
 
-``write_report`` is the whole of it: a plain view of the page is made first (:mod:`workbench.report.view`), then rendered.
-:mod:`workbench.report.terminal` prints the same tables to a terminal.
+``write_report`` is the whole of it: a plain view of the page is made first (:mod:`workbench.report.view`),
+then rendered. :mod:`workbench.report.terminal` prints the same tables to a terminal.
 """
 
 from workbench.report.context import Context, FigureCheck

@@ -1,4 +1,5 @@
-"""What the numbers say, in sentences that are computed: nothing is claimed that was not checked on this data."""
+"""What the numbers say, in sentences that are computed: nothing is claimed that was not checked on "
+"this data."""
 
 from __future__ import annotations
 
@@ -65,7 +66,11 @@ def _plugged_in(comparison: Comparison) -> str:
     residual = "" if comparison.design.known_se else f" Residual SD: {significant(a)} and {significant(b)}."
     rule = fits["fixed_prior"].diagnostics.get("prior_covariance")
     several = any(len(part.terms) > 1 for part in fits["reml"].components)
-    plain = " The prior takes the terms as independent; REML lets them correlate." if several and rule == "independent" else ""
+    plain = (
+        " The prior takes the terms as independent; REML lets them correlate."
+        if several and rule == "independent"
+        else ""
+    )
     return f"REML and the fixed prior lie {join(parts)} apart.{residual}{plain}"
 
 
@@ -106,7 +111,10 @@ def _kept(comparison: Comparison) -> list[str]:
         known = np.isfinite(share)
         if known.any():
             label = f" of {v.term}" if len(terms) > 1 else ""
-            said.append(f"{title_of(name)} keeps {_shares(share[known], v.sizes[known])} own deviation{label}." + _beyond(share[known]))
+            said.append(
+                f"{title_of(name)} keeps {_shares(share[known], v.sizes[known])} own deviation{label}."
+                + _beyond(share[known])
+            )
     return said
 
 
@@ -124,16 +132,16 @@ def _shares(share: Array, sizes: NDArray[np.intp]) -> str:
 def _typical(share: Array) -> str:
     if np.ptp(share) <= 1e-4 * max(1e-3, float(np.abs(share).max())):
         return percent(float(share[0]))
-    return f"{percent(float(np.median(share)))} (median; {percent(float(share.min()))} to {percent(float(share.max()))})"
+    middle, low, high = (percent(float(value)) for value in (np.median(share), share.min(), share.max()))
+    return f"{middle} (median; {low} to {high})"
 
 
 def _beyond(share: Array) -> str:
     outside = int(np.sum((share < -1e-9) | (share > 1 + 1e-9)))
     if not outside:
         return ""
-    return (
-        f" In {count(outside, 'group')} the share lies outside 0 to 100 %: what else is estimated with the term moves it too."
-    )
+    what = f" In {count(outside, 'group')} the share lies outside 0 to 100 %: "
+    return what + "what else is estimated with the term moves it too."
 
 
 def _spread(comparison: Comparison) -> str:
@@ -179,9 +187,11 @@ def _full_bayes(comparison: Comparison) -> str:
             continue
         ratio = width[known] / base[known]
         parts.append(
-            f"{label} Bayes's intervals ({full.interval}) are wider than REML's ({mixed.interval}, {mixed.std_error_kind}) in "
+            f"{label} Bayes's intervals ({full.interval}) are wider than REML's ({mixed.interval}, "
+            f"{mixed.std_error_kind}) in "
             f"{int(np.sum(ratio > 1)):,} of {count(len(ratio), 'group')}, the ratio of lengths running from "
-            f"{significant(ratio.min(), 3)} to {significant(ratio.max(), 3)} (median {significant(float(np.median(ratio)), 3)}); "
+            f"{significant(ratio.min(), 3)} to {significant(ratio.max(), 3)} (median "
+            f"{significant(float(np.median(ratio)), 3)}); "
             f"its {moved}."
         )
     return " ".join(parts)

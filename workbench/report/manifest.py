@@ -1,7 +1,7 @@
 """What a report was made from, for machines: ``manifest.json``, schema 1.
 
-It holds no time of day and no wall time. Files that show wall times are listed without a hash, so that two runs
-which found the same numbers have the same manifest.
+It holds no time of day and no wall time. Files that show wall times are listed without a hash, so that two
+runs which found the same numbers have the same manifest.
 """
 
 from __future__ import annotations
@@ -48,14 +48,21 @@ def manifest(comparison: Comparison, context: Context, files: Sequence[tuple[str
         "versions": versions(),
         "fits": {name: _fit(fit) for name, fit in comparison.fits.items()},
         "published_figures": [
-            {"estimator": c.estimator, "quantity": c.quantity, "published": c.published, "ours": c.ours,
-             "tolerance": c.tolerance, "source": c.source, "holds": c.holds}
+            {
+                "estimator": c.estimator,
+                "quantity": c.quantity,
+                "published": c.published,
+                "ours": c.ours,
+                "tolerance": c.tolerance,
+                "source": c.source,
+                "holds": c.holds,
+            }
             for c in context.figures
         ],
         "files": {
             name: None if name in WALL_TIMES else hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files
         },
-    }  # fmt: skip
+    }
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -119,7 +126,8 @@ def _fit(fit: Fit) -> dict[str, Any]:
 
 
 def portable(value: Any) -> Any:
-    """Plain JSON values: arrays become lists, what is not finite null, and absolute paths lose their folders."""
+    """Plain JSON values: arrays become lists, what is not finite null, and absolute paths lose "
+    "their folders."""
     if isinstance(value, Mapping):
         return {str(key): portable(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):

@@ -1,4 +1,5 @@
-"""A study's notes: Markdown for the README, HTML for the page. Raw HTML in them stays text; pictures are not loaded."""
+"""A study's notes: Markdown for the README, HTML for the page. Raw HTML in them stays text; "
+"pictures are not loaded."""
 
 from __future__ import annotations
 

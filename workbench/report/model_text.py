@@ -1,6 +1,7 @@
 """The model in words, in mathematics and in code, from the design alone.
 
-Mathematics is kept as text with ``_{...}`` for subscripts, which pages turn into HTML and READMEs into plain letters.
+Mathematics is kept as text with ``_{...}`` for subscripts, which pages turn into HTML and READMEs into
+plain letters.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def equations(design: Design) -> tuple[str, ...]:
     Examples
     --------
     >>> from workbench.design import build_design
-    >>> design = build_design("y ~ x + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0], "x": [0, 1, 0, 1], "g": list("aabb")})
+    >>> table = {"y": [1.0, 2.0, 4.0, 3.0], "x": [0, 1, 0, 1], "g": list("aabb")}
+    >>> design = build_design("y ~ x + (1 | g)", table)
     >>> for line in equations(design):
     ...     print(as_text(line))
     y_i = β0 + β1·x_i + u_g(i) + ε_i
@@ -115,7 +117,8 @@ def command(comparison: Comparison, context: Context) -> str:
     if context.name:
         return f"workbench run {context.study.get('folder', context.name)}"
     names = " ".join(comparison.fits)
-    return f'workbench compare {data_name(context)} "{comparison.design.formula}" --estimators {names} --out report'
+    model = f'{data_name(context)} "{comparison.design.formula}"'
+    return f"workbench compare {model} --estimators {names} --out report"
 
 
 def data_name(context: Context) -> str:
@@ -126,7 +129,11 @@ def data_name(context: Context) -> str:
 def python_code(comparison: Comparison, context: Context) -> str:
     """The lines of Python that make this comparison."""
     design, study = comparison.design, context.study
-    given = [json.dumps(str(design.formula), ensure_ascii=False), json.dumps(data_name(context)), _list(list(comparison.fits))]
+    given = [
+        json.dumps(str(design.formula), ensure_ascii=False),
+        json.dumps(data_name(context)),
+        _list(list(comparison.fits)),
+    ]
     for key in ("weights", "offset", "se"):
         if study.get(key):
             given.append(f"{key}={json.dumps(study[key])}")
@@ -175,7 +182,8 @@ def r_code(comparison: Comparison, context: Context) -> str:
         lines += [
             "",
             "library(arm)                              # the same mean and SD, as a fixed prior",
-            f"bayesglm({_one_line(design.response)} ~ 0 + {_backtick(block.group)}, data = d, prior.df = Inf, scaled = FALSE,",
+            f"bayesglm({_one_line(design.response)} ~ 0 + {_backtick(block.group)}, data = d, "
+            f"prior.df = Inf, scaled = FALSE,",
             "         prior.mean = fixef(fit), prior.scale = as.data.frame(VarCorr(fit))$sdcor[1])",
         ]
     return "\n".join(lines)

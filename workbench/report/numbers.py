@@ -59,7 +59,7 @@ def minus(text: str) -> str:
 
 
 def places_for(errors: Iterable[float], values: Iterable[float] = ()) -> int:
-    """Decimals that show three significant digits of a typical standard error (of a typical value without errors).
+    """Decimals that show three significant digits of a typical standard error, else five of a value.
 
     Examples
     --------

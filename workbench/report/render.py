@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from workbench.report.markdown import escape_markdown, notes_html, notes_markdown
 from workbench.report.model_text import as_html, as_text
 from workbench.report.view import Page
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 BUDGET = 2_200_000
 """So many bytes of pictures stand in the page itself; the page stays below three megabytes."""
@@ -32,19 +35,18 @@ class Shot:
 
 def html(page: Page, shots: list[Shot]) -> str:
     """The page, self-contained: styles, script and pictures inside."""
-    return _environment(True).get_template("index.html.j2").render(
-        page=page, shots=_inlined(shots), notes=notes_html(page.notes), math=as_html
-    )
+    template = _environment(True).get_template("index.html.j2")
+    return template.render(page=page, shots=_inlined(shots), notes=notes_html(page.notes), math=as_html)
 
 
 def readme(page: Page, shots: list[Shot]) -> str:
     """The README, with relative links to the pictures; it holds no wall time."""
-    return _environment(False).get_template("README.md.j2").render(
-        page=page, shots=shots, notes=notes_markdown(page.notes), math=as_text, md=escape_markdown
-    )
+    template = _environment(False).get_template("README.md.j2")
+    notes = notes_markdown(page.notes)
+    return template.render(page=page, shots=shots, notes=notes, math=as_text, md=escape_markdown)
 
 
-def _environment(escaped: bool) -> Any:
+def _environment(escaped: bool) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     return Environment(

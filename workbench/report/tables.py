@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def write_tables(comparison: Comparison, folder: Path, figures: Sequence[FigureCheck] = ()) -> list[Path]:
-    """Write ``estimates``, ``agreement``, ``shrinkage``, ``variance``, ``timings`` and, where there are any,
-    ``parameters`` and ``figures``; floats are written so that they read back as the same numbers.
+    """Write the tables and return their paths; floats read back as the same numbers.
+
+    ``parameters`` and ``figures`` are written where there are any.
     """
     import pandas as pd
 

@@ -9,7 +9,8 @@ PACKAGES = ("numpy", "scipy", "pandas", "statsmodels", "pymc", "arviz", "nutpie"
 
 
 def versions() -> dict[str, str]:
-    """Package name to version, the workbench and Python first; a package that is not installed is left out."""
+    """Package name to version, the workbench and Python first; a package that is not installed is "
+    "left out."""
     import workbench
 
     found = {"workbench": workbench.__version__, "python": platform.python_version()}

@@ -1,12 +1,11 @@
 """A report appears whole or not at all.
 
-Everything is made in a temporary folder beside the place asked for; then folders are renamed. Whatever goes wrong on the
-way, an interrupt included, the temporary folder goes and an old report stays as it was.
+Everything is made in a temporary folder beside the place asked for; then folders are renamed. Whatever goes
+wrong on the way, an interrupt included, the temporary folder goes and an old report stays as it was.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from workbench.report.manifest import NAME, listed_files, manifest, to_json
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
+    from workbench.report.render import Shot
 
 
 def write_report(comparison: Comparison, folder: str | Path, context: Context | None = None) -> Path:
@@ -35,7 +35,8 @@ def write_report(comparison: Comparison, folder: str | Path, context: Context | 
     Returns
     -------
     Path
-        The folder: ``index.html``, ``README.md``, ``tables/*.csv``, ``plots/*.png`` and ``*.svg``, ``manifest.json``.
+        The folder: ``index.html``, ``README.md``, ``tables/*.csv``, ``plots/*.png`` and ``*.svg``,
+        ``manifest.json``.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def _fill(comparison: Comparison, folder: Path, context: Context) -> None:
     (folder / NAME).write_text(to_json(manifest(comparison, context, files)), encoding="utf-8", newline="\n")
 
 
-def _draw(comparison: Comparison, folder: Path) -> list:  # type: ignore[type-arg]
+def _draw(comparison: Comparison, folder: Path) -> list[Shot]:
     from workbench.plots import prints, style
     from workbench.report.render import Shot
 
@@ -88,10 +89,13 @@ def _refuse_foreign(place: Path, given: Path) -> None:
         return
     listed = listed_files(place / NAME)
     if listed is None:
-        raise ReportError(f"{given} is not empty and is no report (it has no {NAME} of ours). Name another folder, or empty it.")
+        raise ReportError(
+            f"{given} is not empty and is no report (it has no {NAME} of ours). Name another folder, or empty it."
+        )
     if strange := sorted(set(found) - set(listed)):
         raise ReportError(
-            f"{given} holds files that are not the report's, such as {strange[0]}; replacing it would delete them. Move them away."
+            f"{given} holds files that are not the report's, such as {strange[0]}; replacing it "
+            f"would delete them. Move them away."
         )
 
 
@@ -106,12 +110,12 @@ def replace_folder(place: Path, fill: Callable[[Path], None]) -> None:
         fill(inside)
         old = temporary / "old"
         if place.exists():
-            os.rename(place, old)
+            place.rename(old)
         try:
-            os.rename(inside, place)
+            inside.rename(place)
         except BaseException:
             if old.exists():
-                os.rename(old, place)
+                old.rename(place)
             raise
     except BaseException:
         if temporary is not None:
@@ -133,5 +137,7 @@ def _make_parents(folder: Path) -> list[Path]:
         for parent in reversed(missing):
             parent.mkdir(exist_ok=True)
     except OSError as error:
-        raise ReportError(f"The folder {missing[0].name} cannot be made: {error.strerror}. Name another place.") from None
+        raise ReportError(
+            f"The folder {missing[0].name} cannot be made: {error.strerror}. Name another place."
+        ) from None
     return missing

@@ -1,0 +1,120 @@
+"""Priors. Rungs: scipy's densities, PyMC's densities, R's published normalisation (LKJ), rules of naming."""
+
+import numpy as np
+import pytest
+from corpus import design_of
+from scipy import stats
+
+from workbench.errors import PriorError
+from workbench.priors import Prior, default_priors, lkj_log_density, parse_prior, resolve_priors
+
+SCIPY = {
+    "Normal(1, 2)": stats.norm(1, 2),
+    "StudentT(3, 1, 2)": stats.t(3, 1, 2),
+    "Cauchy(1, 2)": stats.cauchy(1, 2),
+    "HalfNormal(2)": stats.halfnorm(0, 2),
+    "HalfCauchy(2)": stats.halfcauchy(0, 2),
+    "Exponential(0.5)": stats.expon(scale=2),
+    "Gamma(2, 0.5)": stats.gamma(2, scale=2),
+    "Uniform(0, 3)": stats.uniform(0, 3),
+}
+POINTS = [-2.0, -1e-9, 0.0, 1e-9, 0.5, 2.999, 3.001, 50.0]
+
+
+@pytest.mark.parametrize("text", SCIPY)
+@pytest.mark.parametrize("x", POINTS)
+def test_log_density_is_scipys_support_included(text, x):
+    assert parse_prior(text).log_density(x) == pytest.approx(SCIPY[text].logpdf(x), rel=1e-12)
+
+
+@pytest.mark.parametrize("text", [*SCIPY, "HalfStudentT(3, 2)", "Flat()"])
+def test_log_density_is_pymcs(text):
+    import pymc as pm
+
+    prior = parse_prior(text)
+    positive = text == "Flat()"
+    with pm.Model():
+        density = pm.compile(*_symbolic(prior.to_pymc("x", positive=positive)))
+    for x in POINTS:
+        # PyMC holds constants such as log(2 pi) in single precision
+        assert float(density(x)) == pytest.approx(prior.log_density(x, positive=positive), rel=1e-7), x
+
+
+def _symbolic(variable):
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    value = pt.dscalar()
+    return [value], pm.logp(variable, value)
+
+
+@pytest.mark.parametrize("eta", [0.7, 1.0, 2.0, 5.0])
+def test_lkj_is_the_beta_of_one_correlation_and_integrates_to_one(eta):
+    # for q = 2, (1 + rho)/2 ~ Beta(eta, eta)
+    for rho in (-0.9, 0.0, 0.4):
+        ours = lkj_log_density(np.array([[1, rho], [rho, 1]]), eta)
+        assert ours == pytest.approx(stats.beta(eta, eta).logpdf((1 + rho) / 2) - np.log(2), rel=1e-10)
+
+
+def test_lkj_of_three_terms_integrates_to_one():
+    # Monte Carlo over the cube; 4 standard errors
+    rng = np.random.default_rng(0)
+    rho = rng.uniform(-1, 1, (20_000, 3))
+    values = [np.exp(lkj_log_density(np.array([[1, a, b], [a, 1, c], [b, c, 1]]), 2.0)) for a, b, c in rho]
+    assert abs(8 * np.mean(values) - 1) < 4 * 8 * np.std(values) / np.sqrt(len(values))
+
+
+def test_text_and_objects_are_the_same_and_round_trip():
+    for text in SCIPY:
+        assert parse_prior(str(parse_prior(text))) == parse_prior(text)
+    assert parse_prior(" HalfCauchy( 5 ) ") == Prior("HalfCauchy", (5,))
+    assert parse_prior(Prior("Flat")) == Prior("Flat")
+
+
+def test_the_most_specific_name_wins():
+    design = design_of("sleepstudy--slope")
+    resolved = resolve_priors(
+        design,
+        {
+            "sd": "HalfNormal(1)",
+            "sd(Subject)": "HalfNormal(2)",
+            "sd(Subject,Days)": "HalfNormal(3)",
+            "b": "Cauchy(0, 1)",
+        },
+    )
+    assert str(resolved["sd(Subject, (Intercept))"]) == "HalfNormal(2)"
+    assert str(resolved["sd(Subject, Days)"]) == "HalfNormal(3)"
+    assert str(resolved["Days"]) == "Cauchy(0, 1)"
+    assert resolved["(Intercept)"].kind == "Normal"
+
+
+def test_defaults_stretch_with_the_response_and_the_predictor():
+    base = default_priors(design_of("sleepstudy--slope"))
+    s_y, s_x = np.std(design_of("sleepstudy--slope").y, ddof=1), np.std(np.tile(np.arange(10), 18), ddof=1)
+    assert base["Days"].values[1] == pytest.approx(2.5 * s_y / s_x, rel=5e-3)  # printed to three digits
+    assert base["sd(Subject, Days)"].values[1] == pytest.approx(s_y / s_x, rel=5e-3)
+    assert base["sd(Subject, (Intercept))"].values[1] == pytest.approx(s_y, rel=5e-3)
+    assert base["(Intercept)"].values[1] == pytest.approx(np.hypot(2.5 * s_y, 4.5 * 2.5 * s_y / s_x), rel=5e-3)
+    assert str(base["cor(Subject)"]) == "LKJ(2)"
+
+
+@pytest.mark.parametrize(
+    ("priors", "said"),
+    [
+        ({"Dais": "Normal(0, 1)"}, "Did you mean 'Days'?"),
+        ({"Days": "Normal(0)"}, "Normal(mean, sd) takes 2 numbers, but 1 were given"),
+        ({"Days": "Normal(0, -1)"}, "sd is -1, but must be positive"),
+        ({"Days": "Norml(0, 1)"}, "There is no prior 'Norml'. Did you mean 'Normal'?"),
+        ({"Days": "Normal(0, x)"}, "its parameters must be numbers"),
+        ({"Days": "__import__('os')"}, "cannot be read"),
+        ({"sigma": "Normal(0, 1)"}, "cannot be the prior of sigma. Use one of HalfNormal"),
+        ({"Days": "HalfNormal(1)"}, "cannot be the prior of Days"),
+        ({"sd(Subject)": "Uniform(-1, 1)"}, "which is never negative"),
+        ({"cor(Subject)": "Uniform(-1, 1)"}, "Use one of LKJ"),
+        ({"Days": "Uniform(2, 1)"}, "low (2) must be below high (1)"),
+    ],
+)
+def test_priors_that_fit_nothing_are_refused(priors, said):
+    with pytest.raises(PriorError) as caught:
+        resolve_priors(design_of("sleepstudy--slope"), priors)
+    assert said in str(caught.value)

@@ -1,0 +1,448 @@
+"""The report. Rungs: closed form (every sentence and cell recomputed from the fits), invariance (twice the same bytes),
+refusals and failures (whole or not at all)."""
+
+import hashlib
+import io
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from corpus import DATA
+from posterior_like import with_posterior
+
+import workbench as wb
+from workbench.comparison import Comparison
+from workbench.errors import ReportError
+from workbench.report import Context, FigureCheck, write_report
+from workbench.report.estimate_tables import estimates
+from workbench.report.findings import findings
+from workbench.report.markdown import notes_html
+from workbench.report.model_text import as_html, as_text, equations, python_code, r_code
+from workbench.report.page_tables import agreement, figures, priors, variance
+from workbench.report.terminal import print_checks, print_comparison, print_fit, print_study
+from workbench.report.trust import banners
+
+FOUR = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]
+CHECKS = (
+    FigureCheck("reml", "sigma", 5.1, 5.0794195, 0.05, "Cross Validated 362777", True),
+    FigureCheck("fixed_prior", "sigma^2", 25.785572, 25.9, 1e-6, "arm 1.13-1", False),
+)
+CONTEXT = Context(
+    name="twelve_groups",
+    question="Is a random effect a prior?",
+    notes="# Lesson\n\n<script>alert(1)</script> ![x](http://example.org/x.png)\n\n| a | b |\n|---|---|\n| 1 | 2 |\n",
+    study={"seed": 7, "data": "/home/somebody/data.csv", "folder": "models/twelve_groups"},
+    source_files={"data.csv": "0" * 64},
+    figures=CHECKS,
+)
+ALWAYS = {
+    "index.html", "README.md", "manifest.json", "tables/estimates.csv", "tables/agreement.csv",
+    "tables/shrinkage.csv", "tables/variance.csv", "tables/timings.csv",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def twelve():
+    plain = wb.compare("samples ~ 1 + (1 | group)", DATA / "twelve_groups.csv", FOUR, title="Twelve groups")
+    return with_posterior(plain)
+
+
+@pytest.fixture(scope="module")
+def sleep():
+    return wb.compare("Reaction ~ Days + (Days | Subject)", DATA / "datasets/sleepstudy.csv", FOUR)
+
+
+@pytest.fixture(scope="module")
+def report(twelve, tmp_path_factory):
+    return write_report(twelve, tmp_path_factory.mktemp("reports") / "twelve", CONTEXT)
+
+
+def files(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.words = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+# --- the folder ---------------------------------------------------------------------------------------
+
+
+def test_all_files_are_there_and_the_manifest_lists_them(report):
+    found = files(report)
+    stems = ("samples", "shrunken", "versus", "shrinkage")
+    pictures = {f"plots/{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    assert set(found) == ALWAYS | pictures | {"tables/parameters.csv", "tables/figures.csv"}
+    manifest = json.loads(found["manifest.json"])
+    assert set(manifest["files"]) == set(found) - {"manifest.json"}
+    for name, digest in manifest["files"].items():
+        assert digest is None or digest == hashlib.sha256(found[name]).hexdigest()
+    assert [name for name, digest in manifest["files"].items() if digest is None] == ["index.html", "tables/timings.csv"]
+
+
+def test_the_manifest_says_what_the_report_was_made_from(report, twelve):
+    manifest = json.loads((report / "manifest.json").read_text())
+    assert manifest["schema"] == 1
+    assert manifest["seed"] == 7
+    assert manifest["formula"] == "samples ~ 1 + (1 | group)"
+    assert manifest["source_files_sha256"] == {"data.csv": "0" * 64}
+    assert manifest["fits"]["hierarchical"]["diagnostics"]["ess_bulk"] == 2000.0
+    assert manifest["fits"]["hierarchical"]["priors"] == {"sigma": "HalfStudentT(3, 5.12)"}
+    assert manifest["versions"]["workbench"] == wb.__version__
+    assert manifest["versions"]["numpy"] == np.__version__
+    assert not any("somebody" in content.decode("utf-8", "ignore") for content in files(report).values())
+
+
+def test_the_designs_hash_follows_the_data_and_nothing_else(twelve, sleep):
+    from workbench.report.manifest import design_hash
+
+    design = twelve.design
+    assert design_hash(design) == design_hash(replace(design))
+    moved = design.y.copy()
+    moved[17] += 1e-12
+    others = [
+        replace(design, y=moved),
+        replace(design, weights=design.weights * 2),
+        replace(design, offset=design.offset + 1),
+        replace(design, blocks=(replace(design.blocks[0], levels=("x", *design.blocks[0].levels[1:])),)),
+        sleep.design,
+    ]
+    assert len({design_hash(d) for d in [design, *others]}) == 6
+
+
+def test_csv_files_give_the_numbers_back_to_the_last_digit(report, twelve):
+    for name in ("estimates", "agreement", "shrinkage", "variance", "parameters"):
+        ours = getattr(twelve, name)
+        back = pd.read_csv(report / f"tables/{name}.csv", float_precision="round_trip", dtype={"level": str})
+        assert list(back.columns) == list(ours.columns)
+        for column in ours.columns:
+            if ours[column].dtype.kind == "f":
+                np.testing.assert_array_equal(back[column].to_numpy(), ours[column].to_numpy())
+            else:
+                assert back[column].fillna("").astype(str).tolist() == ours[column].fillna("").astype(str).tolist()
+
+
+def test_the_page_loads_nothing_from_elsewhere(report):
+    text = (report / "index.html").read_text(encoding="utf-8")
+    assert len(text) < 3_000_000
+    page = Tags(text)
+    loading = [(tag, a.get("src") or a.get("href", "")) for tag, a in page.tags if tag in ("img", "script", "link")]
+    assert loading
+    assert all(target.startswith("data:") or not target for _, target in loading)
+    assert not re.search(r"@import|url\(", text.split("</style>")[0])
+    assert all(a.get("alt") for tag, a in page.tags if tag == "img")
+    assert sum(tag == "h1" for tag, _ in page.tags) == 1
+    for _, a in page.tags:  # every relative link leads to a file
+        target = a.get("href", "data:")
+        assert target.startswith(("data:", "http")) or (report / target).is_file(), target
+
+
+def test_headings_go_down_one_step_at_a_time_and_ids_are_unique(report):
+    page = Tags((report / "index.html").read_text(encoding="utf-8"))
+    depths = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert depths[0] == 1
+    assert all(b - a <= 1 for a, b in zip(depths, depths[1:], strict=False))
+    ids = [a["id"] for _, a in page.tags if "id" in a]
+    assert len(ids) == len(set(ids))
+    assert all(a["aria-labelledby"] in ids for _, a in page.tags if "aria-labelledby" in a)
+
+
+def test_the_readmes_links_and_tables_hold_together(report):
+    text = (report / "README.md").read_text(encoding="utf-8")
+    targets = re.findall(r"(?<!\\)\]\(([^)]*)\)", text.split("## Notes")[0])
+    assert {"plots/samples.png", "tables/estimates.csv", "manifest.json"} <= set(targets)
+    assert all((report / target).is_file() for target in targets)
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(tables) >= 7
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
+
+
+def test_no_time_of_day_and_twice_the_same_bytes(report, twelve, tmp_path):
+    again = files(write_report(twelve, tmp_path / "again", CONTEXT))
+    assert again == files(report)
+    slower = Comparison({n: f.timed(9.0) for n, f in twelve.fits.items()}, twelve.alone, twelve.truth, twelve.title)
+    other = files(write_report(slower, tmp_path / "slower", CONTEXT))
+    assert {name for name in other if other[name] != again[name]} == {"index.html", "tables/timings.csv"}
+
+
+# --- whole or not at all ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["tables.write_tables", "render.html", "render.readme", "write.manifest"])
+@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_a_failure_leaves_the_old_report_and_nothing_else(sleep, tmp_path, monkeypatch, step, failure):
+    place = write_report(sleep, tmp_path / "report")
+    before = files(place)
+
+    def fail(*args, **kwargs):
+        raise failure
+
+    monkeypatch.setattr(f"workbench.report.{step}", fail)
+    monkeypatch.setattr("workbench.report.write._draw", lambda *args: [])
+    for target in (place, tmp_path / "new" / "deeper"):
+        with pytest.raises(type(failure)):
+            write_report(sleep, target)
+    assert files(place) == before
+    assert [p.name for p in tmp_path.iterdir()] == ["report"]
+
+
+def test_a_report_is_replaced_whole(sleep, twelve, tmp_path):
+    place = write_report(sleep, tmp_path / "report")
+    assert (place / "plots/shrunken_days.png").is_file()
+    write_report(twelve, place)
+    assert not (place / "plots/shrunken_days.png").exists()
+    assert [p.name for p in tmp_path.iterdir()] == ["report"]
+
+
+def test_what_is_no_report_is_not_replaced(sleep, tmp_path):
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    (foreign / "chapter.tex").write_text("years of work")
+    with pytest.raises(ReportError, match=r"no manifest\.json"):
+        write_report(sleep, foreign)
+    (foreign / "manifest.json").write_text('{"name": "another program\'s"}')
+    with pytest.raises(ReportError):
+        write_report(sleep, foreign)
+    assert (foreign / "chapter.tex").read_text() == "years of work"
+    with pytest.raises(ReportError, match="is a file"):
+        write_report(sleep, foreign / "chapter.tex")
+    ours = write_report(sleep, tmp_path / "report")
+    (ours / "my notes.txt").write_text("mine")
+    with pytest.raises(ReportError, match=r"my notes\.txt"):
+        write_report(sleep, ours)
+    assert (ours / "my notes.txt").read_text() == "mine"
+
+
+def test_an_empty_folder_and_a_relative_path_will_do(sleep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert (sleep.report("empty") / "index.html").is_file()
+    assert (tmp_path / "empty/README.md").is_file()
+
+
+# --- what it says -------------------------------------------------------------------------------------
+
+
+def test_findings_are_computed(twelve):
+    said = " ".join(findings(twelve))
+    tau2, s2 = twelve.fits["reml"].components[0].covariance[0, 0], twelve.fits["reml"].sigma ** 2
+    for n in (2, 100):  # the closed form of one varying intercept: tau^2 / (tau^2 + sigma^2 / n)
+        assert f"{100 * tau2 / (tau2 + s2 / n):.3g} %" in said
+    assert "at most 0.0002146 (group 12" in said
+    assert f"{100 * tau2 / (tau2 + s2):.3g} % of the variance" in said
+    assert "wider than REML's (Wald 0.95, coefficient SE) in 12 of 12 groups" in said
+    assert "median 1.2)" in said
+    assert "true values" not in said
+
+
+def test_findings_do_not_assert_a_pattern_that_is_not_there():
+    """A large group far out may be moved farthest; then no sentence may call it small."""
+    rng = np.random.default_rng(5)
+    codes = np.repeat([0, 1, 2, 3], [12, 2, 2, 2])
+    y = np.array([4.0, 0.0, 0.1, -0.1])[codes] + 3 * rng.normal(size=18) * (codes == 0) + 0.01 * rng.normal(size=18)
+    comparison = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": codes}, FOUR)
+    moved = np.abs(
+        comparison.fits["reml"].group_effects[0].coefficient.estimate
+        - comparison.fits["no_pooling"].group_effects[0].coefficient.estimate
+    )[:, 0]
+    sentence = next(s for s in findings(comparison) if "farthest" in s)
+    assert f"group {comparison.design.blocks[0].levels[int(moved.argmax())]}" in sentence.replace("moves g", "moves group")
+    assert ("one of the smallest" in sentence) == (comparison.design.blocks[0].sizes[int(moved.argmax())] == 2)
+
+
+def test_findings_with_slopes_mention_shares_beyond_the_range(sleep):
+    shares = 1 - sleep.shrinkage.query("estimator == 'reml' and term == '(Intercept)'")["shrinkage"]
+    outside = int(((shares < 0) | (shares > 1)).sum())
+    assert outside > 0
+    assert any(f"In {outside} group" in sentence and "(Intercept)" in sentence for sentence in findings(sleep))
+
+
+def test_findings_rank_the_estimators_against_the_truth():
+    truth = {"level": list("abc"), "term": ["(Intercept)"] * 3, "value": [1.5, 3.5, 6.5]}
+    data = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", data, FOUR, truth=truth)
+    sentence = next(s for s in findings(comparison) if "true values" in s)
+    assert sentence.index("no pooling 0,") < sentence.index("complete pooling")  # its means are the truth here
+
+
+def test_tables_hold_the_fits_numbers_under_their_own_names(twelve):
+    (table,) = estimates(twelve)
+    assert [c.title for c in table.columns] == [
+        "group", "n", "complete pooling", "no pooling", "REML", "fixed prior", "full Bayes",
+    ]  # fmt: skip
+    reml = twelve.fits["reml"].group_effects[0].coefficient
+    assert [row[4].sort for row in table.rows] == reml.estimate[:, 0].tolist()
+    assert table.rows[11][4].text == "0.421"
+    assert table.rows[0][4].minor == f"± {reml.std_error[0, 0]:.3f}"
+    for fit in twelve.fits.values():
+        part = fit.group_effects[0].coefficient
+        assert any(part.std_error_kind in note and part.interval in note for note in table.notes)
+    assert agreement(twelve).rows[0][1].text == "REML"
+    assert all("REML" in (row[0].text, row[1].text) for row in agreement(twelve).rows[:4])
+    assert variance(twelve).rows[-1][0].text == "residual"
+    assert figures(CHECKS).rows[1][5].text == "NO"
+    assert [row[2].text for row in priors(twelve).rows] == ["Normal(0.03459, 0.7514), held fixed", "HalfStudentT(3, 5.12)"]
+
+
+def test_banners_say_what_keeps_a_fit_from_being_trusted(twelve, sleep):
+    assert banners(twelve) == ()
+    bad = with_posterior(sleep, r_hat=1.02, ess_bulk=321.0, divergences=3)
+    text = " ".join(b.text for b in banners(bad))
+    assert "R-hat reaches 1.02" in text
+    assert "321" in text
+    assert "3 transitions diverged" in text
+    assert all(b.grave for b in banners(bad))
+    fits = dict(sleep.fits)
+    fits["reml"] = replace(fits["reml"], converged=False, singular=True, warnings=("The gradient is not zero.",))
+    said = banners(Comparison(fits, sleep.alone))
+    assert any("did not converge" in b.text and b.grave for b in said)
+    assert any("singular" in b.text for b in said)
+    assert any(b.text == "REML: The gradient is not zero." and b.grave for b in said)
+
+
+def test_a_remark_that_all_fits_share_stands_once():
+    data = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0, None], "g": list("aabbcca")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", data, FOUR)
+    (only,) = [b for b in banners(comparison) if "dropped" in b.text]
+    assert only.text.startswith("7 rows read")
+    assert not only.grave
+
+
+def test_equations_follow_the_design(sleep):
+    assert [as_text(line) for line in equations(sleep.design)] == [
+        "Reaction_i = β0 + β1·Days_i + u_0,Subject(i) + u_1,Subject(i)·Days_i + ε_i",
+        "(u_0j, u_1j) ~ Normal(0, Σ)   for each of the 18 levels j of Subject, Σ any 2 × 2 covariance matrix",
+        "ε_i ~ Normal(0, σ²)",
+    ]
+    assert "u<sub>0,Subject(i)</sub>" in as_html(equations(sleep.design)[0])
+    weighted = replace(sleep.design, weights=np.linspace(1, 2, 180))
+    assert equations(weighted)[-1].endswith("σ² / w_{i})")
+    known = replace(sleep.design, known_se=True)
+    assert "known standard errors" in equations(known)[-1]
+
+
+def test_code_lines_name_the_model(twelve, sleep):
+    assert "lmer(Reaction ~ Days + (Days | Subject), data = d)" in r_code(sleep, Context())
+    assert "bayesglm" not in r_code(sleep, Context())
+    assert "prior.mean = fixef(fit)" in r_code(twelve, CONTEXT)
+    lines = python_code(twelve, CONTEXT)
+    assert '"samples ~ 1 + (1 | group)"' in lines
+    assert "seed=7" in lines
+    assert "somebody" not in lines
+    compile(lines, "report", "exec")
+
+
+def test_hostile_names_stay_text(tmp_path):
+    evil = "<script>alert('x')</script>|`*_["
+    data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": [evil, evil, "b & c", "b & c", 'q"q', 'q"q']}
+    comparison = wb.compare("y ~ 1 + (1 | g)", data, FOUR, title="<img src=x onerror=alert(1)>")
+    folder = write_report(comparison, tmp_path / "r", Context(question="<b>?</b>", notes="<script>alert(2)</script>"))
+    text = (folder / "index.html").read_text(encoding="utf-8")
+    page = Tags(text)
+    assert sum(tag == "script" for tag, _ in page.tags) == 1  # the page's own, for sorting
+    assert not any(tag in ("b", "img") and "onerror" in a for tag, a in page.tags)
+    assert "&lt;script&gt;alert(&#39;x&#39;)" in text
+    assert pd.read_csv(folder / "tables/estimates.csv")["level"].isin([evil]).any()
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "<script>" not in readme.split("## Notes")[0]
+
+
+def test_notes_render_without_scripts_or_pictures():
+    text = str(notes_html(CONTEXT.notes))
+    assert "<h3>Lesson</h3>" in text
+    assert "<table>" in text
+    assert "<script" not in text
+    assert "<img" not in text
+
+
+def test_ten_thousand_levels_stay_small_and_quick(tmp_path):
+    from time import perf_counter
+
+    rng = np.random.default_rng(4)
+    codes = np.repeat(np.arange(10_000), 3)
+    y = rng.normal(size=10_000)[codes] + rng.normal(size=30_000)
+    comparison = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": codes}, FOUR)
+    begun = perf_counter()
+    folder = write_report(comparison, tmp_path / "r")
+    assert perf_counter() - begun < 30
+    assert (folder / "index.html").stat().st_size < 3_000_000
+    (table,) = estimates(comparison)
+    assert len(table.rows) == 15 + 1 + 15
+    assert table.rows[15][0].text == "… and 9,970 more, all in tables/estimates.csv"
+    shown = [row[4].sort for k, row in enumerate(table.rows) if k != 15]
+    every = np.sort(comparison.fits["reml"].group_effects[0].coefficient.estimate[:, 0])
+    assert shown == [*every[:15], *every[-15:]]
+    assert sum(1 for _ in (folder / "tables/estimates.csv").open()) == 1 + 4 * (1 + 2 * 10_000)
+
+
+# --- the terminal -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def console():
+    from rich.console import Console
+
+    return Console(file=io.StringIO(), width=80, highlight=False)
+
+
+def printed(console):
+    text = console.file.getvalue()
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "\x1b[" not in text
+    return text
+
+
+def test_a_comparison_fits_eighty_columns(twelve, console):
+    print_comparison(twelve, console)
+    text = printed(console)
+    line = next(line for line in text.splitlines() if line.startswith("12 "))
+    assert line.split() == ["12", "2", "0.023", "9.260", "0.421", "0.422", "0.421"]
+    assert re.search(r"REML - fixed prior\s+0\.0002146\s+12\s+0\.0001139", text)
+    assert re.search(r"full Bayes\s+\S+\s+yes\s+1\.001\s+2,000\s+0\s+no objection", text)
+
+
+def test_many_estimators_and_levels_are_split_and_cut(twelve, console):
+    more = {f"{name}{k}": fit for k in range(2) for name, fit in twelve.fits.items()}
+    print_comparison(Comparison(more, twelve.alone), console)
+    assert "… and the other estimators" in printed(console)
+    codes = np.repeat(np.arange(100), 2)
+    y = np.random.default_rng(1).normal(size=200) + codes % 7
+    print_comparison(wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": codes}, ["reml"]), console)
+    assert "80 more levels are not shown" in printed(console)
+
+
+def test_a_fit_prints_its_kinds_and_long_names_are_cut(sleep, console):
+    print_fit(sleep.fits["reml"], console)
+    text = printed(console)
+    assert re.search(r"Days\s+10\.47\s+1\.55", text)  # lme4: 10.467 (1.546)
+    assert "REML 1743.6283" in text
+    assert "conditional SD" in text
+    data = {"y": [1.0, 3.0, 2.0, 6.0], "a very long name of a group" * 2: ["[red]" + "x" * 60] * 2 + ["b", "b"]}
+    long = f"y ~ 1 + (1 | `{'a very long name of a group' * 2}`)"
+    print_fit(wb.fit(long, data), console)
+    assert "[red]xxx" in printed(console)
+
+
+def test_checks_and_studies_print(twelve, console):
+    print_checks({"twelve_groups": CHECKS, "empty": []}, console)
+    text = printed(console)
+    assert "1 of 2 published figures reached" in text
+    assert "! sigma^2 (fixed prior) is 0.1144 off" in text
+    print_study(CONTEXT.study, twelve.design, {"sigma": "HalfNormal(2)"}, console)
+    assert "HalfNormal(2)" in printed(console)

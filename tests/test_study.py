@@ -1,0 +1,124 @@
+"""Studies and published figures. Rungs: published figures, rules of the file format."""
+
+import re
+
+import pytest
+
+import workbench as wb
+from workbench.errors import StudyError
+from workbench.reference import check_study, evaluate_quantity
+from workbench.study import load_study, run_study, study_names
+
+FAST = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]
+
+
+def test_three_studies_are_built_in():
+    assert {"twelve_groups", "sleepstudy", "dyestuff"} <= set(study_names())
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_every_published_figure_is_reached(name):
+    checks = check_study(load_study(name))
+    assert len(checks) >= 10
+    missed = [(c.estimator, c.quantity, c.published, c.ours) for c in checks if not c.holds]
+    assert not missed
+
+
+def test_a_missed_figure_is_told(tmp_path):
+    study = _copy(tmp_path, "dyestuff")
+    path = study / "reference.toml"
+    path.write_text(re.sub(r"value = [0-9.]+", "value = 1.0", path.read_text(), count=1))
+    checks = check_study(load_study(study))
+    assert [c.holds for c in checks].count(False) == 1
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_figures_have_sources_and_notes_say_where_the_data_come_from(name):
+    study = load_study(name)
+    assert all(c.source for c in check_study(study))
+    assert re.search(r"(?i)licen[cs]e|public\s+domain|GPL", study.notes())
+
+
+def test_a_study_runs_by_name_by_folder_and_in_python():
+    by_name = run_study(load_study("dyestuff"), FAST)
+    by_folder = wb.run(load_study("dyestuff").folder, estimators=FAST)
+    assert by_name.estimates["estimate"].tolist() == by_folder.estimates["estimate"].tolist()
+    assert by_name.title == "Yield of dyestuff from six batches"
+
+
+def test_truth_may_be_a_file_or_a_column(tmp_path):
+    by_file = run_study(load_study("twelve_groups"), ["reml"])
+    assert len(by_file.truth) == 12
+    folder = _study(tmp_path, 'formula = "y ~ 1 + (1 | g)"\n[truth]\ncolumn = "t"\n')
+    (folder / "data.csv").write_text("y,g,t\n1,a,0.5\n2,a,0.5\n4,b,3\n3,b,3\n")
+    assert dict(run_study(load_study(folder), ["reml"]).truth) == {
+        ("a", "(Intercept)"): 0.5,
+        ("b", "(Intercept)"): 3.0,
+    }
+
+
+# --- the format ---------------------------------------------------------------------------------------
+
+
+def _study(tmp_path, text):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "model.toml").write_text('schema = 1\ndata = "data.csv"\n' + text)
+    (folder / "data.csv").write_text("y,g\n1,a\n2,a\n4,b\n3,b\n")
+    return folder
+
+
+def _copy(tmp_path, name):
+    import shutil
+
+    return shutil.copytree(load_study(name).folder, tmp_path / name)
+
+
+FORMULA = 'formula = "y ~ 1 + (1 | g)"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('formla = "y ~ 1"', "unknown key 'formla'. Did you mean 'formula'?"),
+        ("title = 'x'", "has no formula"),
+        (FORMULA + "seed = 'one'", "seed is 'one', which is not of the right kind"),
+        (FORMULA + "seed = true", "seed is True"),
+        (FORMULA + "= 3", "cannot be read"),
+        (FORMULA + "[truth]\nfil = 'x'", "[truth] has an unknown key 'fil'. Did you mean 'file'?"),
+        (FORMULA + "[truth]\nfile = 'x'\ncolumn = 'y'", "names both"),
+    ],
+)
+def test_a_study_that_cannot_be_read_says_why(tmp_path, text, said):
+    with pytest.raises(StudyError) as caught:
+        load_study(_study(tmp_path, text))
+    assert said in str(caught.value)
+
+
+def test_what_is_no_study_gets_the_nearest_name(tmp_path):
+    with pytest.raises(StudyError, match="Did you mean 'sleepstudy'"):
+        load_study("sleepstdy")
+    with pytest.raises(StudyError, match=r"has no model\.toml"):
+        load_study(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "said"),
+    [
+        ("sds[Batch, (Intercept)]", "There is no quantity 'sds'. Did you mean 'sd'?"),
+        ("sd[Batsh, (Intercept)]", "reml has no quantity"),
+        ("effect[Batch, Z, (Intercept)]", "reml has no quantity"),
+        ("mean[sigma]", "reml has no quantity"),
+    ],
+)
+def test_a_quantity_that_does_not_exist_is_refused(quantity, said):
+    fit = run_study(load_study("dyestuff"), ["reml"]).fits["reml"]
+    with pytest.raises(StudyError) as caught:
+        evaluate_quantity(quantity, fit)
+    assert said in str(caught.value)
+
+
+def test_quantities_take_names_with_commas_inside_parentheses():
+    data = {"y": [1.0, 3, 2, 5, 4, 6, 8, 7], "x": [0.0, 1, 2, 3, 0, 1, 2, 4], "g": list("aaaabbbb")}
+    fit = wb.fit("y ~ poly(x, 2) + (1 | g)", data)
+    assert evaluate_quantity("fixed[poly(x, 2)1]", fit) == fit.population.estimate[1]

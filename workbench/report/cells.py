@@ -1,0 +1,68 @@
+"""A table for people as plain data: headings, cells, footnotes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.report.numbers import fixed as with_places
+from workbench.report.numbers import significant
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: its text, what it sorts by, and a smaller remark (a standard error)."""
+
+    text: str
+    sort: float | str = ""
+    minor: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading, whether it holds numbers, and which of its words stand smaller below."""
+
+    title: str
+    numeric: bool = True
+    minor: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for people.
+
+    Attributes
+    ----------
+    key : str
+        Short and unique on the page.
+    title : str
+    columns : tuple of Column
+    rows : tuple of tuple of Cell
+        A row of one cell says how many rows were left out.
+    foot : tuple of tuple of Cell
+    notes : tuple of str
+        Footnotes: which kind each number is.
+    source : str
+        The file that holds it with all digits.
+    """
+
+    key: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    foot: tuple[tuple[Cell, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+    source: str = ""
+
+
+def number(value: float | None, places: int | None = None) -> Cell:
+    """A cell with a number, to so many decimals or to four significant digits."""
+    known = value is not None and np.isfinite(value)
+    text = significant(value) if places is None else with_places(value, places)
+    return Cell(text, float(value) if known and value is not None else "")
+
+
+def text(value: str) -> Cell:
+    """A cell with words."""
+    return Cell(value, value)

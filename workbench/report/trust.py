@@ -1,0 +1,103 @@
+"""What keeps a fit from being trusted, in words: its own warnings, and what its diagnostics say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.plots.style import title_of
+from workbench.report.context import FigureCheck
+from workbench.report.numbers import count, join, significant
+
+if TYPE_CHECKING:
+    from workbench.comparison import Comparison
+    from workbench.fit import Fit
+
+R_HAT, ESS = 1.01, 400
+"""Beyond these the draws of a Bayesian fit are not to be trusted (Vehtari et al. 2021, "
+"doi:10.1214/20-BA1221)."""
+
+
+@dataclass(frozen=True)
+class Banner:
+    """Something that the reader must know before any number: `grave` where a fit is not to be trusted."""
+
+    text: str
+    grave: bool
+
+
+def banners(comparison: Comparison, figures: Sequence[FigureCheck] = ()) -> tuple[Banner, ...]:
+    """Every warning of every fit, once, and what the diagnostics say against a fit."""
+    heard: dict[str, list[str]] = {}
+    grave: dict[str, bool] = {}
+    for name, fit in comparison.fits.items():
+        own = [(text, text not in fit.design.notes and not trusted(fit)) for text in fit.warnings]
+        for text, bad in [*own, *objections(fit)]:
+            heard.setdefault(text, []).append(title_of(name))
+            grave[text] = grave.get(text, False) or bad
+    made = []
+    for text, names in heard.items():
+        everyone = len(names) == len(comparison.fits)
+        made.append(Banner(text if everyone else f"{join(names)}: {text}", grave[text]))
+    missed = [figure for figure in figures if not figure.holds]
+    if missed:
+        quantities = join(f"{figure.quantity} ({title_of(figure.estimator)})" for figure in missed[:5])
+        made.append(
+            Banner(
+                f"{len(missed):,} of {count(len(figures), 'published figure')} not reached: {quantities}.",
+                True,
+            )
+        )
+    return tuple(sorted(made, key=lambda banner: not banner.grave))
+
+
+def trusted(fit: Fit) -> bool:
+    """Whether a fit converged and, if it was sampled, its chains agree, suffice and did not diverge."""
+    d = fit.diagnostics
+    r_hat, ess, diverged = (float(d.get(key, np.nan)) for key in ("r_hat", "ess_bulk", "divergences"))
+    return fit.converged and not (r_hat > R_HAT or ess < ESS or diverged > 0)
+
+
+def objections(fit: Fit) -> list[tuple[str, bool]]:
+    """What speaks against a fit, in words, where its own warnings do not say so already; with "
+    "whether it is grave."""
+    own = " ".join(fit.warnings).lower()
+    d = fit.diagnostics
+    r_hat, ess, diverged = (float(d.get(key, np.nan)) for key in ("r_hat", "ess_bulk", "divergences"))
+    every = [
+        (
+            not fit.converged,
+            "converge",
+            "did not converge. Its numbers are where it stopped, not where it should end.",
+            True,
+        ),
+        (
+            fit.singular,
+            "singular",
+            "the fit is singular: a standard deviation between groups is estimated as zero, or a correlation as ±1.",
+            False,
+        ),
+        (
+            r_hat > R_HAT,
+            "hat",
+            f"R-hat reaches {significant(r_hat)}, above {R_HAT}: the chains do not agree. Draw more.",
+            True,
+        ),
+        (
+            ess < ESS,
+            "effective",
+            f"the smallest effective sample size is {ess:,.0f}, below {ESS}: its intervals are rough. Draw more.",
+            True,
+        ),
+        (
+            diverged > 0,
+            "diverg",
+            f"{count(int(diverged) if diverged > 0 else 0, 'transition')} diverged: part of the "
+            f"posterior may not have been reached.",
+            True,
+        ),
+    ]
+    return [(text, bad) for holds, word, text, bad in every if holds and word not in own]
