@@ -36,6 +36,4 @@ def with_posterior(comparison, **diagnostics):
         diagnostics=MappingProxyType({"r_hat": 1.001, "ess_bulk": 2000.0, "divergences": 0} | diagnostics),
         priors=MappingProxyType({"sigma": "HalfStudentT(3, 5.12)"}),
     )
-    return Comparison(
-        {**comparison.fits, "hierarchical": fit}, comparison.alone, comparison.truth, comparison.title
-    )
+    return Comparison({**comparison.fits, "hierarchical": fit}, comparison.alone, comparison.truth, comparison.title)

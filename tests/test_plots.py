@@ -83,7 +83,7 @@ def test_drawing_puts_the_views_points_on_the_axes(twelve):
     np.testing.assert_allclose(offsets(ax, "sample mean"), np.column_stack([view.positions, view.means]))
     np.testing.assert_allclose(offsets(ax, "true mean"), np.column_stack([view.positions, view.truth]))
     np.testing.assert_allclose(offsets(ax, "observation"), np.column_stack([view.rows_x, view.rows_y]))
-    assert [t.get_text() for t in ax.get_xticklabels()][0] == "1\nn=100"
+    assert ax.get_xticklabels()[0].get_text() == "1\nn=100"
 
 
 # --- shrunken -----------------------------------------------------------------------------------------

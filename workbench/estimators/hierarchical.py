@@ -305,7 +305,9 @@ def _summarise(
         effects.append(GroupEffects(block.group, block.levels, block.sizes, block.terms, effect, coefficient))
         fitted = fitted + np.einsum("nq,nq->n", block.Z, effect.estimate[block.codes])
     parameters = _parameters(design, posterior, level)
-    diagnostics = _diagnostics(tree, [parameters.estimates, *(part.coefficient for part in effects)])
+    diagnostics = {"seed": settings.seed} | _diagnostics(
+        tree, [parameters.estimates, *(part.coefficient for part in effects)]
+    )
     complaints = _complaints(diagnostics)
     return Fit(
         estimator="hierarchical",

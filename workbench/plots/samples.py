@@ -141,5 +141,5 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
         style.points(ax, seen.positions, seen.truth, style.Look(style.TRUTH, "o"), "true mean", size=42, zorder=3)
     style.points(ax, seen.positions, seen.means, style.LOOKS["no_pooling"], seen.mean_label, size=85)
     style.level_axis(ax, seen.positions, seen.labels, seen.sizes, seen.x_label)
-    style.legend_below(ax)
+    style.legend_below(ax, len(seen.positions))
     return ax

@@ -90,8 +90,9 @@ def view(comparison: Comparison, v: Varying) -> View:
     x, y, _ = observations(comparison.design, v, shown) if v.plain else (np.empty(0), np.empty(0), "")
     moved = np.abs(pooled - raw)
     farthest = int(np.nanargmax(moved)) if np.isfinite(moved).any() else None
+    lines = "Lines" if len(v.levels) > LABELLED else "Arrows"
     caption = [
-        f"Blue crosses: each group's {v.own_label}. Arrows lead to what {title} makes of it; the "
+        f"Blue crosses: each group's {v.own_label}. {lines} lead to what {title} makes of it; the "
         f"dashed line is the "
         f"population value, {figure4(centre)}.",
         "Red dots: the truth." if known is not None else "",
@@ -103,9 +104,7 @@ def view(comparison: Comparison, v: Varying) -> View:
     alt = f"{v.quantity} by {v.group}: own estimates and {title} estimates, population value {figure4(centre)}."
     if farthest is not None:
         where = f"{v.group} {printable(v.levels[farthest])} (n = {int(v.sizes[farthest]):,})"
-        caption.append(
-            f"The longest arrow is that of {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}."
-        )
+        caption.append(f"The longest is that of {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}.")
         alt += f" The largest move is {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}."
     return View(
         title=f"What pooling does to it: {printable(v.quantity, 60)}",
@@ -164,7 +163,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
         zorder=5,
     )
     style.level_axis(ax, seen.positions, seen.labels, seen.sizes, seen.x_label)
-    style.legend_below(ax, 5)
+    style.legend_below(ax, len(seen.positions), 5)
     return ax
 
 

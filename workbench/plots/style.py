@@ -135,14 +135,15 @@ def population_line(ax: Axes, value: float, label: str) -> None:
         ax.axhline(value, color=MUTED, linewidth=1.2, linestyle=(0, (5, 3)), zorder=2, label=label)
 
 
-def legend_below(ax: Axes, columns: int = 4) -> None:
-    """The legend under the axes, in one line where it fits."""
+def legend_below(ax: Axes, count: int, columns: int = 4) -> None:
+    """The legend under the axes, its marks in full size however many there are."""
     handles, _ = ax.get_legend_handles_labels()
     ax.legend(
         loc="upper left",
         bbox_to_anchor=(0.0, -0.02),
         bbox_transform=_below(ax),
         ncols=min(columns, max(len(handles), 1)),
+        markerscale=float(shrink(count) ** -0.5),
         frameon=False,
         fontsize=SMALL,
         labelcolor=INK,

@@ -198,7 +198,7 @@ def figure4(value: float) -> str:
 
     Examples
     --------
-    >>> figure4(0.00021459), figure4(1527.5), figure4(123456.7), figure4(-3e-9)
+    >>> figure4(0.00021459), figure4(1527.2), figure4(123456.7), figure4(-3e-9)
     ('0.0002146', '1527', '123457', '-3e-09')
     """
     if not np.isfinite(value):

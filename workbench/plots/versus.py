@@ -191,5 +191,5 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
         )  # fmt: skip
         style.points(ax, beside, seen.posterior, style.LOOKS["hierarchical"], style.title_of("hierarchical"), size=26)
     style.level_axis(ax, seen.positions, seen.labels, seen.sizes, seen.x_label)
-    style.legend_below(ax, 5)
+    style.legend_below(ax, len(seen.positions), 5)
     return ax

@@ -48,7 +48,7 @@ def _plugged_in(comparison: Comparison) -> str:
     fits = comparison.fits
     if not {"reml", "fixed_prior"} <= set(fits):
         return ""
-    parts = []
+    parts, largest = [], 0.0
     terms = varying(comparison)
     for v in terms[:TERMS]:
         gap = np.abs(coefficients(fits["reml"], v) - coefficients(fits["fixed_prior"], v))
@@ -59,9 +59,11 @@ def _plugged_in(comparison: Comparison) -> str:
         share = f", {percent(gap[worst] / spread)} of REML's SD between groups" if spread > 0 else ""
         where = f" ({_level(v, worst)}{share})" if gap[worst] > 0 else ""
         label = f"for {v.term} " if len(terms) > 1 else ""
+        largest = max(largest, float(gap[worst]))
         parts.append(f"{label}at most {significant(gap[worst])}{where}")
     if not parts:
         return ""
+    apart = f"lie {join(parts)} apart" if largest > 0 else "give the same coefficients"
     a, b = fits["reml"].sigma, fits["fixed_prior"].sigma
     residual = "" if comparison.design.known_se else f" Residual SD: {significant(a)} and {significant(b)}."
     rule = fits["fixed_prior"].diagnostics.get("prior_covariance")
@@ -71,7 +73,7 @@ def _plugged_in(comparison: Comparison) -> str:
         if several and rule == "independent"
         else ""
     )
-    return f"REML and the fixed prior lie {join(parts)} apart.{residual}{plain}"
+    return f"REML and the fixed prior {apart}.{residual}{plain}"
 
 
 def _moved_most(comparison: Comparison) -> str:
@@ -85,11 +87,11 @@ def _moved_most(comparison: Comparison) -> str:
         return ""
     j = int(np.nanargmax(moved))
     smallest = int(v.sizes.min())
-    rank = ""
+    rank, of = "", "" if v.plain else f" of {v.term}"
     if smallest < v.sizes.max():
         rank = ", one of the smallest groups" if v.sizes[j] == smallest else ", which is not among the smallest groups"
     return (
-        f"Pooling moves {_level(v, j)} farthest (n = {int(v.sizes[j]):,}{rank}): its {v.own_label} is "
+        f"Pooling moves {_level(v, j)} farthest (n = {int(v.sizes[j]):,}{rank}): its {v.own_label}{of} is "
         f"{significant(alone[j])}, and {title_of(name)} puts it at {significant(pooled[j])}."
     )
 
@@ -114,6 +116,7 @@ def _kept(comparison: Comparison) -> list[str]:
             said.append(
                 f"{title_of(name)} keeps {_shares(share[known], v.sizes[known])} own deviation{label}."
                 + _beyond(share[known])
+                + _left_out(int(np.sum(~np.isfinite(alone))))
             )
     return said
 
@@ -127,6 +130,10 @@ def _shares(share: Array, sizes: NDArray[np.intp]) -> str:
         f"{_typical(small)} of the smallest groups' (n = {low:,}; {count(len(small), 'group')}) and "
         f"{_typical(large)} of the largest groups' (n = {high:,}; {count(len(large), 'group')})"
     )
+
+
+def _left_out(groups: int) -> str:
+    return f" {count(groups, 'group')} without an own estimate left out." if groups else ""
 
 
 def _typical(share: Array) -> str:
@@ -152,7 +159,8 @@ def _spread(comparison: Comparison) -> str:
     parts = []
     for v in terms[:TERMS]:
         value = sd_between(fit, v)
-        label = f" ({v.term}, by {v.group})" if len(terms) > 1 else ""
+        by = f" by {v.group}" if len({u.group for u in terms}) > 1 else ""
+        label = f" for {v.term}{by}" if len(terms) > 1 else ""
         parts.append(f"{significant(value) if value > 0 else 'zero'}{label}")
     sentence = f"{title_of(name)} puts the SD between groups at {join(parts)}"
     if comparison.design.known_se:
@@ -180,21 +188,25 @@ def _full_bayes(comparison: Comparison) -> str:
         if not np.isfinite(gap).any():
             continue
         worst = int(np.nanargmax(gap))
+        where = f" ({_level(v, worst)})" if gap[worst] > 0 else ""
         label = f"For {v.term}, full" if len(terms) > 1 else "Full"
-        moved = f"points lie at most {significant(gap[worst])} from REML's ({_level(v, worst)})"
+        moved = f"points lie at most {significant(gap[worst])} from REML's{where}"
         if not known.any():
             parts.append(f"{label} Bayes's {moved}.")
             continue
         ratio = width[known] / base[known]
         parts.append(
             f"{label} Bayes's intervals ({full.interval}) are wider than REML's ({mixed.interval}, "
-            f"{mixed.std_error_kind}) in "
-            f"{int(np.sum(ratio > 1)):,} of {count(len(ratio), 'group')}, the ratio of lengths running from "
-            f"{significant(ratio.min(), 3)} to {significant(ratio.max(), 3)} (median "
-            f"{significant(float(np.median(ratio)), 3)}); "
-            f"its {moved}."
+            f"{mixed.std_error_kind}) in {int(np.sum(ratio > 1)):,} of {count(len(ratio), 'group')}: they are "
+            f"{_times(ratio)} as long. Its {moved}."
         )
     return " ".join(parts)
+
+
+def _times(ratio: Array) -> str:
+    """A set of ratios: one figure where they are all the same to three digits."""
+    low, middle, high = (significant(float(r), 3) for r in (ratio.min(), np.median(ratio), ratio.max()))
+    return f"{middle} times" if low == high else f"{low} to {high} times (median {middle})"
 
 
 def _against_truth(comparison: Comparison) -> str:

@@ -129,6 +129,7 @@ def data_name(context: Context) -> str:
 def python_code(comparison: Comparison, context: Context) -> str:
     """The lines of Python that make this comparison."""
     design, study = comparison.design, context.study
+    missing: list[str] = []
     given = [
         json.dumps(str(design.formula), ensure_ascii=False),
         json.dumps(data_name(context)),
@@ -139,8 +140,10 @@ def python_code(comparison: Comparison, context: Context) -> str:
             given.append(f"{key}={json.dumps(study[key])}")
     if not study.get("weights") and not design.known_se and np.ptp(design.weights) > 0:
         given.append("weights=weights")
+        missing.append("weights = ...             # the prior weights, one per row")
     if not study.get("se") and design.known_se:
         given.append("se=se")
+        missing.append("se = ...                  # the known standard errors, one per row")
     if study.get("seed", 1) != 1:
         given.append(f"seed={study['seed']}")
     if study.get("priors"):
@@ -149,6 +152,7 @@ def python_code(comparison: Comparison, context: Context) -> str:
         [
             "import workbench as wb",
             "",
+            *missing,
             "comparison = wb.compare(",
             *(f"    {part}," for part in given),
             ")",

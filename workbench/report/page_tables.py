@@ -114,15 +114,15 @@ def trust(comparison: Comparison) -> Table:
         Column("seconds"),
         Column("converged", numeric=False),
         Column("singular", numeric=False),
-        Column("largest R-hat"),
-        Column("smallest ESS"),
-        Column("divergences"),
+        Column("R-hat"),
+        Column("ESS"),
+        Column("diverged"),
         Column("builds on", numeric=False),
         Column("verdict", numeric=False),
     )
     note = (
-        "Remarks stand above, before the findings, and in the CSV. Seconds are of the fit itself, without "
-        "reading the data or fitting what it builds on."
+        "R-hat is the largest, ESS the smallest. Remarks stand above, before the findings, and in the CSV. "
+        "Seconds are of the fit itself, without reading the data or fitting what it builds on."
     )
     return Table("trust", "Diagnostics and timings", columns, tuple(rows), (), (note,), "tables/timings.csv")
 
@@ -218,7 +218,7 @@ def figures(checks: Sequence[FigureCheck]) -> Table | None:
             text(c.quantity),
             number_like(c.published, c.published, c.tolerance),
             number_like(c.ours, c.published, c.tolerance),
-            Cell(minus(f"{c.tolerance:g}"), c.tolerance),
+            Cell(minus(f"{c.tolerance:g}".replace("e-0", "e-")), c.tolerance),
             text("yes" if c.holds else "NO"),
             text(c.source),
         )

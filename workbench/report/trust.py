@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.estimators.hierarchical import ESS, R_HAT
 from workbench.plots.style import title_of
 from workbench.report.context import FigureCheck
 from workbench.report.numbers import count, join, significant
@@ -15,10 +16,6 @@ from workbench.report.numbers import count, join, significant
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.fit import Fit
-
-R_HAT, ESS = 1.01, 400
-"""Beyond these the draws of a Bayesian fit are not to be trusted (Vehtari et al. 2021, "
-"doi:10.1214/20-BA1221)."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +59,13 @@ def trusted(fit: Fit) -> bool:
 
 
 def objections(fit: Fit) -> list[tuple[str, bool]]:
-    """What speaks against a fit, in words, where its own warnings do not say so already; with "
-    "whether it is grave."""
+    """What speaks against a fit, in words, where its own warnings do not say so already, and whether it is grave."""
     own = " ".join(fit.warnings).lower()
     d = fit.diagnostics
     r_hat, ess, diverged = (float(d.get(key, np.nan)) for key in ("r_hat", "ess_bulk", "divergences"))
     every = [
         (
-            not fit.converged,
+            not fit.converged and not (r_hat > R_HAT or ess < ESS),  # which say why already
             "converge",
             "did not converge. Its numbers are where it stopped, not where it should end.",
             True,
