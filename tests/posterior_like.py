@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from workbench.comparison import Comparison
-from workbench.fit import Estimates, Parameters
+from workbench.estimates import Estimates, Parameters
 
 
 def with_posterior(comparison, **diagnostics):

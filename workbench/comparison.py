@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import ComparisonError, DataError
+from workbench.estimates import GroupEffects
 from workbench.estimators import REGISTRY, Settings, lookup, run_estimator
-from workbench.fit import Fit, GroupEffects, tidy_rows
+from workbench.fit import Fit, tidy_rows
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.errors import StudyError, nearest
+from workbench.estimates import Component, Estimates, GroupEffects
 from workbench.estimators import Settings, lookup, run_estimator
-from workbench.fit import Component, Estimates, Fit, GroupEffects
+from workbench.fit import Fit
 
 if TYPE_CHECKING:
     from workbench.design import Design

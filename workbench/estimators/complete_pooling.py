@@ -12,8 +12,9 @@ from types import MappingProxyType
 import numpy as np
 
 from workbench.design import Design, RandomBlock
+from workbench.estimates import Criterion, Estimates, GroupEffects
 from workbench.estimators import Settings
-from workbench.fit import Criterion, Estimates, Fit, GroupEffects
+from workbench.fit import Fit
 
 
 def complete_pooling(design: Design, settings: Settings, options: None, upstream: Mapping[str, Fit]) -> Fit:

@@ -32,8 +32,9 @@ from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import OptionError, nearest
+from workbench.estimates import Component, Estimates, wald_effects
 from workbench.estimators import NOTHING, Settings
-from workbench.fit import Component, Estimates, Fit, GroupEffects
+from workbench.fit import Fit
 from workbench.likelihood import Conditional, conditional, in_data_units
 from workbench.moments import ByGroup, Moments, by_group, moments
 
@@ -305,16 +306,8 @@ def _assemble(
             Component(f.group, block.terms, at.covariance[where, where])
             for where, block in zip(f.blocks, design.blocks, strict=True)
         ),
-        group_effects=tuple(
-            GroupEffects(
-                group=f.group,
-                levels=f.levels,
-                sizes=f.sizes,
-                terms=block.terms,
-                effect=Estimates.wald(given.u[:, where], error[:, where], settings.level, "posterior mode", kind),
-                coefficient=Estimates.wald(c[:, where], error[:, where], settings.level, "posterior mode", kind),
-            )
-            for where, block in zip(f.blocks, design.blocks, strict=True)
+        group_effects=wald_effects(
+            design, (given.u, error), (c, error), settings.level, ("posterior mode", kind, "posterior mode", kind)
         ),
         sigma=float(np.sqrt(at.phi)),
         fitted=fitted,

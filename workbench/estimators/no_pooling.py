@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
+from workbench.estimates import Criterion, Estimates, wald_effects
 from workbench.estimators import NOTHING, Settings
-from workbench.fit import Criterion, Estimates, Fit, GroupEffects
+from workbench.fit import Fit
 from workbench.moments import ByGroup, Moments, by_group, moments
 
 Array = NDArray[np.float64]
@@ -205,22 +206,12 @@ def _assemble(
         population=Estimates.wald(b, np.sqrt(np.diag(cov)), level, "mean of the groups' least squares", "sampling SE"),
         fixed_cov=cov,
         components=(),
-        group_effects=tuple(
-            GroupEffects(
-                group=f.group,
-                levels=f.levels,
-                sizes=f.sizes,
-                terms=block.terms,
-                effect=Estimates.wald(
-                    (c - mean)[:, where],
-                    error[:, where],
-                    level,
-                    "least squares less the mean",
-                    "sampling SE of the coefficient",
-                ),
-                coefficient=Estimates.wald(c[:, where], error[:, where], level, "least squares", "sampling SE"),
-            )
-            for where, block in zip(f.blocks, design.blocks, strict=True)
+        group_effects=wald_effects(
+            design,
+            (c - mean, error),
+            (c, error),
+            level,
+            ("least squares less the mean", "sampling SE of the coefficient", "least squares", "sampling SE"),
         ),
         sigma=float(np.sqrt(sigma2)),
         fitted=fitted,

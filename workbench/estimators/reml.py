@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
+from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
 from workbench.estimators import NOTHING, Settings
-from workbench.fit import Component, Criterion, Estimates, Fit, GroupEffects
+from workbench.fit import Fit
 from workbench.likelihood import (
     Conditional,
     conditional,
@@ -301,23 +302,15 @@ def _group_effects(
     conditional_variance = np.diagonal(given.P, axis1=1, axis2=2)
     answer = pick @ data.shift.to_data - given.pull
     from_b = np.einsum("jqp,pr,jqr->jq", answer, given.b_cov, answer)
-    parts = []
-    for where, block in zip(f.blocks, design.blocks, strict=True):
-        effect = given.u[:, where]
-        sd = np.sqrt(sigma2 * conditional_variance[:, where])
-        error = np.sqrt(sigma2 * (conditional_variance + from_b)[:, where])
-        coefficient = effect + (pick @ b)[where]
-        parts.append(
-            GroupEffects(
-                group=f.group,
-                levels=f.levels,
-                sizes=f.sizes,
-                terms=block.terms,
-                effect=Estimates.wald(effect, sd, level, "BLUP", "conditional SD"),
-                coefficient=Estimates.wald(coefficient, error, level, "BLUP", "coefficient SE"),
-            )
-        )
-    return tuple(parts)
+    effect_error = np.sqrt(sigma2 * conditional_variance)
+    coefficient_error = np.sqrt(sigma2 * (conditional_variance + from_b))
+    return wald_effects(
+        design,
+        (given.u, effect_error),
+        (given.u + pick @ b, coefficient_error),
+        level,
+        ("BLUP", "conditional SD", "BLUP", "coefficient SE"),
+    )
 
 
 def _why_singular(factor: FactorMoments, covariance: Array) -> str:

@@ -18,7 +18,8 @@ from workbench.errors import OptionError, nearest
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.design import Design
-    from workbench.fit import Estimates, Fit
+    from workbench.estimates import Estimates
+    from workbench.fit import Fit
 
 Array = NDArray[np.float64]
 
