@@ -115,7 +115,7 @@ BAD = {
     "two factors": (
         {"h": list("uvuvuvuvuvuv")},
         "y ~ 1 + (1 | g) + (1 | h)",
-        ["--estimators", "reml"],
+        ["--estimators", "no_pooling"],
         "2 grouping factors",
     ),
     "prior without sign": ({}, "y ~ 1 + (1 | g)", ["--prior", "sigma"], "has no '='"),

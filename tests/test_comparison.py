@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from corpus import DATA
+from corpus import DATA, design_of
 
 import workbench as wb
 from workbench.errors import ComparisonError, DataError, OptionError
+from workbench.estimators import default_estimators
 
 FOUR = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]
 
@@ -60,6 +61,24 @@ def test_shrinkage_needs_no_pooling_but_not_its_row():
     two = wb.compare("samples ~ 1 + (1 | group)", DATA / "twelve_groups.csv", ["reml", "ml"])
     assert list(two.fits) == ["reml", "ml"]
     assert two.shrinkage["shrinkage"].between(0, 1).all()
+
+
+def test_tables_in_hand_may_be_changed_without_reaching_the_comparison(twelve):
+    table = twelve.estimates
+    table.loc[0, "estimate"] = 99.0
+    assert twelve.estimates.loc[0, "estimate"] != 99.0
+    fixed = twelve.fits["reml"].fixed
+    fixed.loc[0, "estimate"] = 99.0
+    assert twelve.fits["reml"].fixed.loc[0, "estimate"] != 99.0
+
+
+def test_a_crossed_design_gets_the_estimators_that_take_it():
+    path = DATA / "datasets/Penicillin.csv"
+    assert default_estimators(design_of("Penicillin--crossed")) == ("complete_pooling", "reml", "hierarchical")
+    both = wb.compare("diameter ~ 1 + (1 | plate) + (1 | sample)", path, ["complete_pooling", "reml"])
+    assert both.alone is None
+    assert both.shrinkage["shrinkage"].isna().all()
+    assert set(both.agreement["group"]) == {"plate", "sample"}
 
 
 def test_variance_and_timings_have_a_row_per_estimator(sleep):

@@ -136,6 +136,18 @@ def test_a_misspelt_file_is_told_its_neighbour(tmp_path):
         read(tmp_path / "d.docx", ["y"])
 
 
+def test_text_that_is_not_utf8_is_refused_not_mangled(tmp_path):
+    (tmp_path / "latin.csv").write_bytes("y,g\n1,\u00e9\n2,\u00e8\n".encode("latin-1"))
+    with pytest.raises(DataError, match="Save it as UTF-8"):
+        read(tmp_path / "latin.csv", ["y", "g"])
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "twice.csv").write_text("y,y,g\n1,2,a\n2,3,b\n")
+    with pytest.raises(DataError, match="has 2 columns named 'y'"):
+        read(tmp_path / "twice.csv", ["y", "g"])
+
+
 def test_arrays_beside_the_table_must_have_its_length():
     with pytest.raises(DataError, match=r"weights has shape \(2,\), but the table has 3 rows"):
         read({"y": [1, 2, 3]}, ["y"], {"weights": np.ones(2)})

@@ -16,6 +16,7 @@ TABLE = {
     "text": ["1.0", "2", "x", "3", "4", "5", "6", "7"],
     "one": ["k"] * 8,
     "row": list(range(8)),
+    "huge": [k * 1e200 for k in range(8)],
 }
 
 
@@ -46,7 +47,7 @@ def test_rows_of_weight_zero_are_left_out_with_their_levels():
     design = build_design("y ~ 1 + (1 | g)", TABLE, weights="w")
     assert design.n == 6
     assert design.blocks[0].levels == ("a", "b", "c")
-    assert design.rows.sentence() == "8 rows read, 2 dropped (missing: zero weight 2), 6 kept"
+    assert design.rows.sentence() == "8 rows read, 2 dropped (weight zero: 2), 6 kept"
 
 
 def test_weights_offsets_and_errors_may_be_columns_or_arrays():
@@ -61,6 +62,28 @@ def test_weights_offsets_and_errors_may_be_columns_or_arrays():
     np.testing.assert_array_equal(known.weights, np.full(8, 0.25))
 
 
+@pytest.mark.parametrize("name", ["weights", "offset", "se"])
+def test_an_array_does_not_replace_a_column_of_the_same_name(name):
+    table = TABLE | {name: TABLE["x"]}
+    design = build_design(f"y ~ `{name}` + (1 | g)", table, **{name: np.ones(8)})
+    np.testing.assert_array_equal(design.X[:, 1], TABLE["x"])
+
+
+def test_what_the_user_does_to_an_array_later_does_not_reach_the_design():
+    weights = np.ones(8)
+    design = build_design("y ~ x + (1 | g)", TABLE, weights=weights)
+    weights[:] = 99
+    assert (design.weights == 1).all()
+    with pytest.raises(ValueError, match="read-only"):
+        design.y[0] = 5
+
+
+def test_a_predictor_far_from_its_origin_is_kept():
+    table = TABLE | {"time": 1.7e9 + np.array(TABLE["x"])}
+    design = build_design("y ~ time + (1 | g)", table)
+    assert design.fixed_terms == ("(Intercept)", "time")
+
+
 def test_an_array_beside_the_table_loses_the_same_rows():
     table = TABLE | {"y": [1.0, np.nan, 4.0, 3.0, 7.0, 6.0, 5.0, 9.0]}
     design = build_design("y ~ 1 + (1 | g)", table, weights=np.arange(1.0, 9.0))
@@ -71,12 +94,14 @@ def test_an_array_beside_the_table_loses_the_same_rows():
     ("formula", "options", "said"),
     [
         ("y ~ x", {}, "has no random term"),
-        ("text ~ 1 + (1 | g)", {}, "The response text is text (the first value is '1.0')"),
+        ("text ~ 1 + (1 | g)", {}, "The response text holds labels (the first value is '1.0')"),
         ("same ~ 1 + (1 | g)", {}, "is constant (5 in all 8 rows)"),
         ("y ~ 1 + (1 | one)", {}, "has 1 level ('k')"),
         ("y ~ 1 + (1 | row)", {}, "has 8 levels in 8 rows"),
         ("y ~ x + (x | g)", {}, "needs 8 group effects, but there are 8 rows"),
         ("y ~ 1 + (1 | g) + (1 | g)", {}, "twice"),
+        ("y ~ 1 + (1 | g)", {"offset": "y"}, "less its offset is constant"),
+        ("huge ~ 1 + (1 | g)", {}, "Change its unit"),
         ("y ~ 1 + (1 | g)", {"weights": "g"}, "g must be numbers"),
         ("y ~ 1 + (1 | g)", {"weights": [-1.0] * 8}, "weights must be positive, but is -1 in data row 1"),
         ("y ~ 1 + (1 | g)", {"se": "w"}, "se must be positive, but is 0 in data row 7"),

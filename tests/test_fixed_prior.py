@@ -70,6 +70,20 @@ def test_arm_bayesglm_with_flat_covariates():
     assert part.coefficient.std_error[0, 0] == pytest.approx(9.800278042630264, rel=1e-8)
 
 
+def test_arm_bayesglm_with_prior_weights():
+    # s$w <- 1 + (seq_len(180) %% 3)
+    # bayesglm(Reaction ~ 0 + Subject + Days, data = s, weights = w, prior.mean = c(rep(250, 18), 0),
+    #          prior.scale = c(rep(30, 18), Inf), prior.df = Inf, scaled = FALSE, control as above)
+    base = design_of("sleepstudy--ri")
+    labels = np.array(base.blocks[0].levels)[base.blocks[0].codes]
+    table = {"r": base.y, "d": base.X[:, 1], "s": labels, "w": 1 + np.arange(1, 181) % 3}
+    fit = plugged(build_design("r ~ d + (1 | s)", table, weights="w"), mean=250.0, sd=30.0)
+    assert fit.diagnostics["dispersion"] == pytest.approx(1671.76317304934, rel=1e-10)
+    (part,) = fit.group_effects
+    np.testing.assert_allclose(part.coefficient.estimate[:2, 0], [284.02140601177825, 175.61097840999449], rtol=1e-9)
+    assert fit.population.estimate[1] == pytest.approx(10.44462551880136, rel=1e-8)
+
+
 # --- the claim: a fixed prior with REML's mean and covariance lands on REML's points --------------------
 
 
@@ -137,6 +151,11 @@ def test_a_prior_sd_of_zero_puts_every_group_on_the_mean():
     [
         ({"dispersion": "reml?"}, "dispersion is 'reml?'"),
         ({"dispersion": -1.0}, "dispersion is -1.0"),
+        ({"dispersion": True}, "dispersion is True"),
+        ({"dispersion": [1]}, "dispersion is [1]"),
+        ({"mean": "abc"}, "mean is 'abc'"),
+        ({"max_iterations": 1.5}, "max_iterations is 1.5"),
+        ({"tolerance": "abc"}, "tolerance is 'abc'"),
         ({"covariance": "jont"}, "Did you mean 'joint'?"),
         ({"disperson": "em"}, "fixed_prior has no option 'disperson'. Did you mean 'dispersion'?"),
         ({"sd": {"Dayz": 1.0}}, "names the term 'Dayz', which does not vary. Did you mean 'Days'?"),

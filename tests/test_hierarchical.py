@@ -184,12 +184,26 @@ def test_known_standard_errors_leave_no_sigma():
     assert {rv.name for rv in model.free_RVs} == {"b[(Intercept)]", "sd_school[(Intercept)]", "z_school"}
 
 
+def test_columns_may_have_the_names_of_parameters_and_dims():
+    rng = np.random.default_rng(0)
+    for group in ("b", "sigma", "chain", "draw", "row", "y"):
+        table = {"r": rng.normal(size=12), "sigma": rng.normal(size=12), group: np.repeat(list("uvw"), 4)}
+        covariate = "" if group == "sigma" else "sigma"
+        design = build_design(f"r ~ {covariate or 1} + (1 | {group})", table)
+        priors = resolve_priors(design, {"b(sigma)": "Normal(0, 2)"} if covariate else {})
+        build_model(design, priors).initial_point()
+        if covariate:
+            assert str(priors["b(sigma)"]) == "Normal(0, 2)"
+            assert priors["sigma"].kind == "HalfStudentT"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"sampler": "nutpy"}, "Did you mean 'nutpie'?"),
         ({"draws": 3}, "draws is 3, but must be a whole number of at least 10"),
         ({"target_accept": 1.5}, "must lie between 0.5 and 1"),
+        ({"target_accept": "abc"}, "do not suit hierarchical"),
     ],
 )
 def test_bad_options_are_refused_before_anything_runs(options, said):

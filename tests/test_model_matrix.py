@@ -81,7 +81,7 @@ def test_polynomials_are_orthonormal_and_orthogonal_to_the_constant():
         ("y ~ log(z)", "log(z) is -inf in 1 of 3 rows, first in data row 2 (z = 0)"),
         ("y ~ sqrt(n)", "first in data row 1 (n = -1)"),
         ("y ~ scale(c)", "the column is constant (4)"),
-        ("y ~ poly(x, 3)", "degree 3 needs more than 3 distinct values"),
+        ("y ~ poly(x, 3)", "degree 3 needs at least 4 distinct values, but there are 3"),
         ("y ~ I(g + 1)", "g holds labels ('a', ...), but a number is needed here"),
         ("y ~ one", "one has a single level ('k')"),
     ],

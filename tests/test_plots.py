@@ -4,7 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from corpus import DATA
-from posterior_like import with_posterior
+from posterior_like import crossed, with_posterior
 
 import workbench as wb
 from workbench.comparison import Comparison
@@ -126,14 +126,48 @@ def test_versus_sets_reml_the_fixed_prior_and_full_bayes_side_by_side(twelve):
     gap = np.abs(coefficients(twelve, "reml") - coefficients(twelve, "fixed_prior")).max()
     assert view.largest_difference == pytest.approx(gap, rel=1e-14)
     assert "0.0002146, at group 12" in view.caption  # Cross Validated 362777, arm 1.13-1 and lme4 1.1-31
-    assert "equal-tailed 0.95" in view.caption
     ax = versus.draw(view)
-    for label, values in (("REML", view.mixed), ("fixed prior", view.fixed_prior)):
-        np.testing.assert_allclose(offsets(ax, label), np.column_stack([view.positions, values]))
-    beside = np.column_stack([view.positions + versus.BESIDE, view.posterior])
+    for label, series in (("REML", view.mixed), ("fixed prior", view.fixed_prior)):
+        np.testing.assert_allclose(offsets(ax, label), np.column_stack([view.positions, series.estimate]))
+    beside = np.column_stack([view.positions + versus.BESIDE, view.posterior.estimate])
     np.testing.assert_allclose(offsets(ax, "full Bayes"), beside)
     circles = next(c for c in ax.collections if c.get_label() == "fixed prior")
     assert len(circles.get_facecolor()) == 0  # open circles
+
+
+def test_versus_draws_every_interval_and_names_its_kind(twelve):
+    view = versus.view(twelve, pick(twelve))
+    ax = versus.draw(view)
+    lines = {c.get_label(): c for c in ax.collections if str(c.get_label()).endswith("interval")}
+    every = {"REML": ("reml", 0), "fixed prior": ("fixed_prior", 0), "full Bayes": ("hierarchical", versus.BESIDE)}
+    for title, (name, beside) in every.items():
+        part = twelve.fits[name].group_effects[0].coefficient
+        assert part.interval in view.caption
+        drawn = np.array(lines[f"{title}, interval"].get_segments())
+        np.testing.assert_allclose(drawn[:, 0, 0], view.positions + beside)
+        np.testing.assert_allclose(drawn[:, 0, 1], part.conf_low[:, 0])
+        np.testing.assert_allclose(drawn[:, 1, 1], part.conf_high[:, 0])
+        assert f"{title} " in view.alt
+    low, high = ax.get_ylim()
+    assert low < view.posterior.low.min()
+    assert view.posterior.high.max() < high
+    behind, front = lines["fixed prior, interval"], lines["REML, interval"]
+    assert behind.get_zorder() < front.get_zorder()
+    assert behind.get_linewidth()[0] > 3 * front.get_linewidth()[0]  # a broad one that the thin one does not hide
+    assert len(set(ax.get_legend_handles_labels()[1])) == 8
+
+
+def test_versus_says_nothing_of_intervals_that_are_not_there(twelve):
+    from dataclasses import replace
+
+    fit = twelve.fits["reml"]
+    nothing = np.full_like(fit.group_effects[0].coefficient.estimate, np.nan)
+    bare = replace(fit.group_effects[0].coefficient, conf_low=nothing, conf_high=nothing)
+    without = replace(fit, group_effects=(replace(fit.group_effects[0], coefficient=bare),))
+    comparison = Comparison({"reml": without, "fixed_prior": twelve.fits["fixed_prior"]}, twelve.alone)
+    view = versus.view(comparison, pick(comparison))
+    assert view.caption.startswith("Plus crosses: REML. Open circles")
+    assert "REML, interval" not in versus.draw(view).get_legend_handles_labels()[1]
 
 
 def test_versus_needs_a_mixed_model_and_a_bayesian_one(twelve):
@@ -195,6 +229,70 @@ def test_one_estimator_is_enough():
     comparison = wb.compare("y ~ 1 + (1 | g)", data, ["reml"])
     assert len(shrinkage.draw(shrinkage.view(comparison, varying(comparison)))) == 1
     assert [p.stem for p in prints(comparison)] == ["samples", "shrunken", "shrinkage"]
+
+
+def test_one_row_of_panels_is_half_as_tall_as_it_is_wide(twelve, sleep):
+    for comparison, rows in ((twelve, 1), (sleep, 2)):
+        width, height = shrinkage.draw(shrinkage.view(comparison, varying(comparison)))[0].figure.get_size_inches()
+        assert height > 0.48 * width
+        assert height < 1.2 * rows * width
+
+
+# --- several grouping factors -------------------------------------------------------------------------
+
+
+def test_beside_another_factor_only_estimates_are_drawn():
+    comparison = crossed()
+    view = shrinkage.view(comparison, varying(comparison))
+    assert [row[0].group for row in view.rows] == ["a", "b"]
+    assert len({row[0].y_label for row in view.rows}) == 2
+    assert not any(panel.set_out for row in view.rows for panel in row)
+    assert view.warnings == ("Levels of a and b have no estimate of their own here to set out from.",)
+    assert "alone" not in view.caption
+    assert "no-pooling" not in view.caption
+    for ax, panel in zip(shrinkage.draw(view), (p for row in view.rows for p in row), strict=True):
+        drawn = offsets(ax, "estimate")
+        assert len(set(drawn[:, 0])) == len(panel.right)  # no two dots in one place
+        np.testing.assert_allclose(np.sort(drawn[:, 1]), np.sort(panel.right))
+        assert [t.get_text() for t in ax.get_xticklabels()] == []
+
+
+def test_beside_another_factor_no_sample_mean_stands_for_a_group():
+    """The mean of a cell in a nested design holds its group's effect too: it is no estimate of the cell's own."""
+    comparison = crossed()
+    assert [p.stem for p in prints(comparison)] == [
+        "samples_a", "samples_b", "versus_intercept_by_a", "versus_intercept_by_b", "shrinkage",
+    ]  # fmt: skip
+    assert not shrunken.applies(comparison)
+    view = shrunken.view(comparison, pick(comparison, group="b"))
+    assert not np.isfinite(view.own).any()
+    assert "Blue crosses" not in view.caption
+    shrunken.draw(view)
+    assert versus.view(comparison, pick(comparison, group="b")).y_label == "intercept of y"
+
+
+def test_the_order_of_many_levels_is_named_rightly(many):
+    by_means = samples.view(many, pick(many))
+    assert "in the order of their sample means" in by_means.caption
+    assert (np.diff(by_means.means) >= 0).all()
+    comparison = Comparison({"reml": many.fits["reml"], "fixed_prior": many.fits["fixed_prior"]})
+    assert "in the order of their sample means" in versus.view(comparison, pick(comparison)).caption
+    slopes = {"y": np.arange(240.0) % 7, "x": np.arange(240.0) % 11, "g": np.repeat(np.arange(80), 3)}
+    alone = wb.compare("y ~ x + (1 | g)", slopes, ["reml", "fixed_prior"])
+    without = Comparison(alone.fits)
+    assert "in the order of their REML estimates" in versus.view(without, pick(without)).caption
+    assert "in the order of their sample means" in samples.view(without, pick(without)).caption
+
+
+def test_groups_without_an_estimate_of_their_own_are_counted_in_the_captions():
+    rng = np.random.default_rng(1)
+    group = np.repeat(np.arange(8), [1, 1, 4, 4, 4, 4, 4, 4])
+    x = np.arange(26.0) % 4
+    y = rng.normal(size=8)[group] + x + rng.normal(size=26)
+    comparison = wb.compare("y ~ x + (x | g)", {"y": y, "x": x, "g": group}, ["reml"])
+    words = "2 groups (n = 1) have no estimate of their own."
+    assert words in shrunken.view(comparison, pick(comparison)).caption
+    assert shrinkage.view(comparison, varying(comparison)).caption.count(words) == 1
 
 
 # --- many levels, names, places -----------------------------------------------------------------------

@@ -102,7 +102,7 @@ def test_defaults_stretch_with_the_response_and_the_predictor():
     ("priors", "said"),
     [
         ({"Dais": "Normal(0, 1)"}, "Did you mean 'Days'?"),
-        ({"Days": "Normal(0)"}, "Normal(mean, sd) takes 2 numbers, but 1 were given"),
+        ({"Days": "Normal(0)"}, "Normal(mean, sd) takes 2 numbers, not 1"),
         ({"Days": "Normal(0, -1)"}, "sd is -1, but must be positive"),
         ({"Days": "Norml(0, 1)"}, "There is no prior 'Norml'. Did you mean 'Normal'?"),
         ({"Days": "Normal(0, x)"}, "its parameters must be numbers"),

@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from corpus import DATA
-from posterior_like import with_posterior
+from posterior_like import crossed, with_posterior
 
 import workbench as wb
 from workbench.comparison import Comparison
 from workbench.errors import ReportError
-from workbench.report import Context, FigureCheck, write_report
+from workbench.report import Context, FigureCheck, check_folder, write_report
 from workbench.report.estimate_tables import estimates
 from workbench.report.findings import findings
 from workbench.report.markdown import notes_html
@@ -190,8 +190,12 @@ def test_no_time_of_day_and_twice_the_same_bytes(report, twelve, tmp_path):
 
 
 @pytest.mark.parametrize("step", ["tables.write_tables", "render.html", "render.readme", "write.manifest"])
-@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()], ids=["error", "interrupt"])
-def test_a_failure_leaves_the_old_report_and_nothing_else(sleep, tmp_path, monkeypatch, step, failure):
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [(OSError(28, "disk full"), ReportError), (KeyboardInterrupt(), KeyboardInterrupt), (ValueError(), ValueError)],
+    ids=["disk", "interrupt", "other"],
+)
+def test_a_failure_leaves_the_old_report_and_nothing_else(sleep, tmp_path, monkeypatch, step, failure, raised):
     place = write_report(sleep, tmp_path / "report")
     before = files(place)
 
@@ -201,7 +205,7 @@ def test_a_failure_leaves_the_old_report_and_nothing_else(sleep, tmp_path, monke
     monkeypatch.setattr(f"workbench.report.{step}", fail)
     monkeypatch.setattr("workbench.report.write._draw", lambda *args: [])
     for target in (place, tmp_path / "new" / "deeper"):
-        with pytest.raises(type(failure)):
+        with pytest.raises(raised, match="disk full" if raised is ReportError else None):
             write_report(sleep, target)
     assert files(place) == before
     assert [p.name for p in tmp_path.iterdir()] == ["report"]
@@ -234,6 +238,97 @@ def test_what_is_no_report_is_not_replaced(sleep, tmp_path):
     assert (ours / "my notes.txt").read_text() == "mine"
 
 
+def put(place, *names):
+    """Files, folders (with a slash at the end) and links (with an @) that no report wrote."""
+    for name in names:
+        path = place / name.strip("/@")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir()
+        elif name.endswith("@"):
+            path.symlink_to("nowhere")
+        else:
+            path.write_text("mine")
+
+
+def entries(place):
+    return sorted(p.relative_to(place).as_posix() for p in place.rglob("*"))
+
+
+@pytest.mark.parametrize("names", [[".env", "sub/.keep"], ["link@"], ["empty/"], [".git/"], ["deep/er/"]], ids=str)
+def test_no_entry_of_another_is_ever_deleted(sleep, tmp_path, monkeypatch, names):
+    monkeypatch.setattr("workbench.report.write._draw", lambda *args: [])
+    foreign = tmp_path / "foreign"
+    put(foreign, *names)
+    ours = write_report(sleep, tmp_path / "report")
+    put(ours, *names)
+    for place in (foreign, ours):
+        before = entries(place)
+        for attempt in (check_folder, lambda place: write_report(sleep, place)):
+            with pytest.raises(ReportError, match=re.escape(str(place))):
+                attempt(place)
+        assert entries(place) == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["foreign", "report"]
+
+
+def test_a_link_or_a_folder_in_the_place_of_a_listed_file_is_anothers(sleep, tmp_path, monkeypatch):
+    monkeypatch.setattr("workbench.report.write._draw", lambda *args: [])
+    ours = write_report(sleep, tmp_path / "report")
+    check_folder(ours)
+    (ours / "README.md").unlink()
+    put(ours, "README.md@")
+    with pytest.raises(ReportError, match=r"README\.md"):
+        check_folder(ours)
+    (ours / "README.md").unlink()
+    put(ours, "README.md/")
+    with pytest.raises(ReportError, match=r"README\.md"):
+        write_report(sleep, ours)
+
+
+@pytest.mark.parametrize("place", ["/proc/foo", "afile/sub/deeper", "afile", "/", "loop", "loop/x", "a\0b", "n" * 300])
+def test_a_place_that_will_not_do_is_said_in_a_line(sleep, tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").write_text("mine")
+    (tmp_path / "loop").symlink_to("loop")
+    for attempt in (check_folder, sleep.report):
+        with pytest.raises(ReportError) as caught:
+            attempt(place)
+        assert "\n" not in str(caught.value)
+        assert repr(place)[1:-1][:5] in str(caught.value)
+        assert re.search("Name (another place|a folder inside it)", str(caught.value))
+    assert entries(tmp_path) == ["afile", "loop"]
+
+
+def test_checking_a_good_place_leaves_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for place in ("new", "new/and/deeper", "empty", "."):
+        check_folder(tmp_path / "within" / place if place == "." else tmp_path / place)
+    assert entries(tmp_path) == ["empty"]
+
+
+def test_a_bad_out_costs_nothing(tmp_path, monkeypatch, capsys):
+    from workbench.cli import main
+
+    def fitted(*args, **kwargs):
+        raise AssertionError("something was fitted")
+
+    monkeypatch.setattr("workbench.api.compare", fitted)
+    monkeypatch.setattr("workbench.study.run_study", fitted)
+    put(tmp_path, "out/.env", "studies/sleepstudy/link@")
+    data = str(DATA / "twelve_groups.csv")
+    for arguments in (
+        ["compare", data, "samples ~ 1 + (1 | group)", "--out", str(tmp_path / "out")],
+        ["run", "sleepstudy", "--out", str(tmp_path / "studies")],
+        ["demo", "--out", str(tmp_path / "out/.env")],
+    ):
+        assert main(arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.startswith(("workbench: ", "workbench compare: ", "workbench run: ", "workbench demo: "))
+        assert len(said.err.splitlines()) <= 2
+    assert entries(tmp_path) == ["out", "out/.env", "studies", "studies/sleepstudy", "studies/sleepstudy/link"]
+
+
 def test_an_empty_folder_and_a_relative_path_will_do(sleep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
@@ -251,7 +346,9 @@ def test_findings_are_computed(twelve):
         assert f"{100 * tau2 / (tau2 + s2 / n):.3g} %" in said
     assert "at most 0.0002146 (group 12" in said
     assert f"{100 * tau2 / (tau2 + s2):.3g} % of the variance" in said
-    assert "wider than REML's (Wald 0.95, coefficient SE) in 12 of 12 groups" in said
+    mixed, full = (twelve.fits[name].group_effects[0].coefficient for name in ("reml", "hierarchical"))
+    assert f"Full Bayes's intervals ({full.interval})" in said
+    assert f"wider than REML's ({mixed.interval}, {mixed.std_error_kind}) in 12 of 12 groups" in said
     assert "they are 1.20 times as long. Its points lie at most 0 from REML's." in said
     assert "true values" not in said
 
@@ -274,6 +371,59 @@ def test_findings_with_slopes_mention_shares_beyond_the_range(sleep):
     outside = int(((shares < 0) | (shares > 1)).sum())
     assert outside > 0
     assert any(f"In {outside} group" in sentence and "(Intercept)" in sentence for sentence in findings(sleep))
+
+
+@pytest.fixture(scope="module")
+def ones():
+    """Slopes in twelve groups, of which five have a single row and so no slope of their own."""
+    rng = np.random.default_rng(1)
+    sizes = [1, 1, 1, 1, 1, 3, 4, 6, 8, 12, 12, 12]
+    group = np.repeat(np.arange(12), sizes)
+    x = np.concatenate([np.arange(float(n)) for n in sizes])
+    y = rng.normal(size=12)[group] + rng.normal(size=12)[group] * x + rng.normal(size=len(x))
+    truth = {"level": [str(j) for j in range(12)], "term": ["x"] * 12, "value": np.linspace(-1, 1, 12)}
+    return wb.compare("y ~ x + (x | g)", {"y": y, "x": x, "g": group}, FOUR, truth=truth)
+
+
+def test_findings_say_of_which_groups_they_speak(ones):
+    said = findings(ones)
+    kept = [sentence for sentence in said if " keeps " in sentence]
+    assert len(kept) == 2
+    for sentence in kept:
+        assert sentence.startswith("Among the 7 groups with an estimate of their own, REML keeps ")
+        assert "of the smallest groups' (n = 3; 1 group)" in sentence
+        assert sentence.endswith("5 groups (n = 1) have no estimate of their own.")
+    (moved,) = (sentence for sentence in said if "farthest" in sentence)
+    own, pooled = (ones.fits[name].group_effects[0].coefficient.estimate[:, 0] for name in ("no_pooling", "reml"))
+    farthest = int(np.nanargmax(np.abs(own - pooled)))
+    start = f"For (Intercept), pooling moves g {farthest} farthest of the 7 groups with an estimate of their own"
+    assert moved.startswith(start)
+    assert ("one of the smallest of these" in moved) == (farthest == 5)
+
+
+def test_errors_against_the_truth_are_of_the_same_groups(ones):
+    (sentence,) = (s for s in findings(ones) if "true values" in s)
+    assert "true values of x (the 7 groups that all of these estimate)" in sentence
+    gap = ones.fits["reml"].group_effects[0].coefficient.estimate[5:, 1] - np.linspace(-1, 1, 12)[5:]
+    assert f"REML {np.sqrt(np.mean(gap**2)):.4g}" in sentence
+
+
+def test_the_farthest_group_is_named_with_its_term_where_there_are_several(sleep, twelve):
+    (moved,) = (s for s in findings(sleep) if "farthest" in s)
+    assert moved.startswith("For (Intercept), pooling moves Subject ")
+    assert "estimate of their own" not in moved
+    assert any(s.startswith("Pooling moves group 12 farthest (n = 2") for s in findings(twelve))
+
+
+def test_a_half_reads_the_same_from_below_and_from_above():
+    from workbench.plots.varying import figure4
+    from workbench.report.numbers import fixed, significant
+
+    below, above = np.nextafter(1527.5, 0), np.nextafter(1527.5, 2000)
+    for x in (below - 1e-12, below, 1527.5, above):
+        assert (significant(x), figure4(x), fixed(x, 0), significant(-x)) == ("1528", "1528", "1528", "−1528")
+    assert (significant(1527.4999), figure4(1527.4999)) == ("1527", "1527")
+    assert (significant(1526.5), figure4(1526.5), fixed(0.125, 2)) == ("1527", "1527", "0.13")
 
 
 def test_findings_of_a_singular_fit_claim_no_difference():
@@ -328,6 +478,28 @@ def test_banners_say_what_keeps_a_fit_from_being_trusted(twelve, sleep):
     assert any("did not converge" in b.text and b.grave for b in said)
     assert any("singular" in b.text for b in said)
     assert any(b.text == "REML: The gradient is not zero." and b.grave for b in said)
+
+
+def test_each_objection_stands_once(sleep, monkeypatch, console):
+    from workbench.minimise import minimise
+
+    def stopped(*args):
+        return replace(minimise(*args), certified=False)
+
+    monkeypatch.setattr("workbench.estimators.reml.minimise", stopped)
+    fresh = wb.compare("Reaction ~ Days + (Days | Subject)", DATA / "datasets/sleepstudy.csv", ["no_pooling", "reml"])
+    assert not fresh.converged
+    (only,) = banners(fresh)
+    assert only.grave
+    print_comparison(fresh, console)
+    assert console.file.getvalue().count("! ") == 1
+    bad = with_posterior(sleep, divergences=3)
+    fits = dict(bad.fits)
+    for warnings in ((), ("3 divergences: part of the posterior may be missed.",)):
+        fits["hierarchical"] = replace(bad.fits["hierarchical"], converged=False, warnings=warnings)
+        (only,) = banners(Comparison(fits, bad.alone))
+        assert "diverge" in only.text
+        assert only.grave
 
 
 def test_a_remark_that_all_fits_share_stands_once():
@@ -406,6 +578,52 @@ def test_ten_thousand_levels_stay_small_and_quick(tmp_path):
     every = np.sort(comparison.fits["reml"].group_effects[0].coefficient.estimate[:, 0])
     assert shown == [*every[:15], *every[-15:]]
     assert (folder / "tables/estimates.csv").read_bytes().count(b"\n") == 1 + 4 * (1 + 2 * 10_000)
+
+
+# --- several grouping factors -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("formula", ["y ~ 1 + (1 | a) + (1 | b)", "y ~ x + (x | a) + (1 | a:b)"])
+def test_crossed_and_nested_factors_are_told_apart_everywhere(tmp_path, formula, console):
+    comparison = crossed(formula)
+    blocks = comparison.design.blocks
+    other = blocks[1].group
+    folder = write_report(comparison, tmp_path / "r")
+    names = {p.name for p in (folder / "plots").iterdir()}
+    assert not any(name.startswith("shrunken") for name in names)  # nothing to set out from
+    assert {"samples_a.png", "versus_intercept_by_a.png", "shrinkage.png"} <= names
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert "sample mean of" not in text
+    assert "no-pooling" not in text
+    said = findings(comparison)
+    assert any(f"1.000 for (Intercept) by a{',' if len(blocks[0].terms) > 1 else ' and'}" in s for s in said)
+    assert any(f"For (Intercept) by {other}, full Bayes's intervals" in s for s in said)
+    assert not any("farthest" in s or "keeps" in s for s in said)
+    tables = estimates(comparison)
+    assert len({table.title for table in tables}) == len(tables)
+    assert f"Intercept of y by {other}" in [table.title for table in tables]
+    print_comparison(comparison, console)
+    printed_text = printed(console)
+    assert re.search(rf"^REML - full Bayes +{other} ", printed_text, re.MULTILINE)
+    assert r_code(comparison, Context()).count("factor(") == len({b.group for b in blocks if ":" not in b.group})
+
+
+def test_a_crossed_comparison_of_one_estimator_has_a_report(tmp_path, console):
+    whole = crossed()
+    only = Comparison({"complete_pooling": whole.fits["complete_pooling"]})
+    assert (write_report(only, tmp_path / "r") / "plots/shrinkage.png").is_file()
+    print_comparison(only, console)
+    assert "Intercept of y by b" in printed(console)
+
+
+def test_truth_of_a_level_that_two_factors_share_is_not_used():
+    whole = crossed()
+    known = {("0", "(Intercept)"): 1.0, ("7", "(Intercept)"): 0.5}  # a has levels 0 to 5, b 0 to 7
+    comparison = Comparison(whole.fits, None, known)
+    (sentence,) = (s for s in findings(comparison) if "true values" in s)
+    assert "of (Intercept) by b" in sentence
+    gap = comparison.fits["reml"].group_effects[1].coefficient.estimate[7, 0] - 0.5
+    assert f"REML {abs(gap):.4g}" in sentence
 
 
 # --- the terminal -------------------------------------------------------------------------------------

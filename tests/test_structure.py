@@ -12,9 +12,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "workbench"
 
 ORDER = [
-    "errors", "formula", "data", "model_matrix", "design", "moments", "likelihood", "minimise", "estimates", "fit",
-    "priors", "explicit_model", "simulate", "estimators", "comparison", "plots", "report", "reference", "study", "api",
-    "cli", "__init__", "__main__",
+    "errors", "formula", "data", "model_matrix", "design", "moments", "likelihood", "theta", "minimise", "estimates",
+    "fit", "priors", "explicit_model", "simulate", "estimators", "comparison", "plots", "report", "reference", "study",
+    "api", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 
@@ -85,6 +85,8 @@ def test_importing_loads_nothing_heavy(statement, absent):
 def test_functions_and_rooms_share_names_without_hiding_each_other():
     code = (
         "import workbench as wb, workbench.fit, workbench.estimators\n"
+        "import workbench.estimators.reml as room\n"
+        "assert callable(room.reml)\n"
         "from workbench.fit import Fit\n"
         "assert callable(wb.fit) and wb.Fit is Fit and len(wb.estimators()) >= 6"
     )

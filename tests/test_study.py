@@ -82,8 +82,8 @@ FORMULA = 'formula = "y ~ 1 + (1 | g)"\n'
     [
         ('formla = "y ~ 1"', "unknown key 'formla'. Did you mean 'formula'?"),
         ("title = 'x'", "has no formula"),
-        (FORMULA + "seed = 'one'", "seed is 'one', which is not of the right kind"),
-        (FORMULA + "seed = true", "seed is True"),
+        (FORMULA + "seed = 'one'", "seed is 'one', but must be a whole number"),
+        (FORMULA + "seed = true", "seed is True, but must be a whole number"),
         (FORMULA + "= 3", "cannot be read"),
         (FORMULA + "[truth]\nfil = 'x'", "[truth] has an unknown key 'fil'. Did you mean 'file'?"),
         (FORMULA + "[truth]\nfile = 'x'\ncolumn = 'y'", "names both"),

@@ -16,7 +16,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from workbench.api import compare, estimators, fit, run
+    from workbench import estimators
+    from workbench.api import compare, fit, run
     from workbench.comparison import Comparison
     from workbench.errors import WorkbenchError
     from workbench.fit import Fit
@@ -31,7 +32,6 @@ _HOMES = {
     "Prior": "priors",
     "WorkbenchError": "errors",
     "compare": "api",
-    "estimators": "api",
     "fit": "api",
     "load_study": "study",
     "parse_formula": "formula.parse",
@@ -58,9 +58,10 @@ __version__ = "0.1.0"
 
 
 class _Workbench(ModuleType):
-    """The package, whose functions ``fit`` and ``estimators`` share their names with rooms of the house.
+    """The package, whose function ``fit`` shares its name with a room of the house.
 
-    Importing the room ``workbench.fit`` must not put the module where users expect the function.
+    Importing the room ``workbench.fit`` must not put the module where users expect the function. ``estimators`` is a
+    room that can be called.
     """
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -68,6 +69,8 @@ class _Workbench(ModuleType):
             super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "estimators":
+            return import_module("workbench.estimators")
         if name not in _HOMES:
             raise AttributeError(f"module 'workbench' has no attribute {name!r}")
         module, _, other = _HOMES[name].partition(".")

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from workbench.comparison import Comparison, compare_fits
-from workbench.design import build_design, check_family
+from workbench.design import build_design
 from workbench.errors import OptionError
-from workbench.estimators import DEFAULTS, REGISTRY, Settings, lookup, run_estimator
+from workbench.estimators import REGISTRY, Settings, default_estimators, lookup, run_estimator
 from workbench.fit import Fit
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -73,7 +70,7 @@ def fit(
     """
     lookup(estimator)
     _refuse_idle_priors([estimator], priors)
-    settings = Settings(level=level, seed=seed, progress=progress, priors=MappingProxyType(dict(priors)))
+    settings = Settings(level=level, seed=seed, progress=progress, priors=priors)
     design = build_design(formula, data, family, link, weights, offset, se)
     return run_estimator(estimator, design, settings, options)
 
@@ -116,16 +113,12 @@ def compare(
     """
     if isinstance(estimators, str):
         estimators = [estimators]
-    if estimators is None:
-        check_family(family, link)
-        if family not in DEFAULTS:
-            raise OptionError(f"Comparisons are of gaussian responses so far, not {family}. Use family = 'gaussian'.")
-        estimators = DEFAULTS[family]
-    for name in estimators:
+    for name in estimators or ():
         lookup(name)
-    _refuse_idle_priors(estimators, priors)
-    settings = Settings(level=level, seed=seed, progress=progress, priors=MappingProxyType(dict(priors)))
+    settings = Settings(level=level, seed=seed, progress=progress, priors=priors)
     design = build_design(formula, data, family, link, weights, offset, se)
+    estimators = default_estimators(design) if estimators is None else estimators
+    _refuse_idle_priors(estimators, priors)
     return compare_fits(design, estimators, settings, options, truth, title or str(design.formula))
 
 
@@ -134,14 +127,6 @@ def run(study: str | Path, **changes: Any) -> Comparison:
     from workbench.study import load_study, run_study
 
     return run_study(load_study(study), **changes)
-
-
-def estimators() -> pd.DataFrame:
-    """The registry as a table: ``name, title, use, families, needs``."""
-    import pandas as pd
-
-    rows = [(e.name, e.title, e.use, ", ".join(e.families), ", ".join(e.needs)) for e in REGISTRY.values()]
-    return pd.DataFrame(rows, columns=["name", "title", "use", "families", "needs"])
 
 
 def _refuse_idle_priors(names: Sequence[str], priors: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -58,8 +58,16 @@ _EXAMPLES = """examples:
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line and where to look."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what was wrong and how to see what is right, and leave with 2."""
+        self.exit(2, f"{self.prog}: {message}\nSee: {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="workbench",
         description="One grouped dataset, every way of estimating its group effects, side by side.",
         epilog=_EXAMPLES,
@@ -149,10 +157,11 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _run_one(study: Study, given: argparse.Namespace) -> int:
-    from workbench.report import write_report
+    from workbench.report import check_folder, write_report
     from workbench.report.terminal import print_comparison
     from workbench.study import run_study, study_context
 
+    check_folder(Path(given.out) / study.name)  # before anything is fitted
     estimators = _names(given.estimators) if "estimators" in given else None
     comparison = run_study(study, estimators, progress=_progress(given))
     context = study_context(study, comparison)
@@ -175,6 +184,10 @@ def _demo(given: argparse.Namespace) -> int:
 def _compare(given: argparse.Namespace) -> int:
     from workbench.api import compare
 
+    if given.out:
+        from workbench.report import check_folder
+
+        check_folder(given.out)  # before anything is fitted
     comparison = compare(
         given.formula,
         given.data,

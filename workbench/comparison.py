@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import combinations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -27,8 +26,8 @@ from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import ComparisonError, DataError
-from workbench.estimates import GroupEffects
-from workbench.estimators import REGISTRY, Settings, lookup, run_estimator
+from workbench.estimates import GroupEffects, table
+from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit, tidy_rows
 
 if TYPE_CHECKING:
@@ -79,14 +78,14 @@ class Comparison:
         """Whether every fit ended where it should."""
         return all(fit.converged for fit in self.fits.values())
 
-    @cached_property
+    @table
     def estimates(self) -> pd.DataFrame:
         """All tidy rows: fixed effects, effects (``ran_vals``) and coefficients (``ran_coefs``) of every estimator."""
         import pandas as pd
 
         return pd.concat([tidy_rows(fit) for fit in self.fits.values()], ignore_index=True)
 
-    @cached_property
+    @table
     def agreement(self) -> pd.DataFrame:
         """How far the group coefficients of each pair of estimators lie apart, per group and term.
 
@@ -124,7 +123,7 @@ class Comparison:
         ]
         return pd.DataFrame(rows, columns=names)
 
-    @cached_property
+    @table
     def shrinkage(self) -> pd.DataFrame:
         """Shrinkage factor per estimator, group, level and term (see the module's definition).
 
@@ -142,7 +141,7 @@ class Comparison:
     def _alone(self, index: int) -> Array | None:
         return None if self.alone is None else self.alone.group_effects[index].coefficient.estimate
 
-    @cached_property
+    @table
     def variance(self) -> pd.DataFrame:
         """Variance components of every estimator: ``estimator`` and the columns of ``Fit.variance``."""
         import pandas as pd
@@ -151,7 +150,7 @@ class Comparison:
         joined = pd.concat(tables, ignore_index=True)
         return joined[["estimator", "group", "term1", "term2", "vcov", "sdcor"]]
 
-    @cached_property
+    @table
     def timings(self) -> pd.DataFrame:
         """One row per estimator: seconds, and whether its numbers can be trusted.
 
@@ -182,7 +181,7 @@ class Comparison:
             )
         return pd.DataFrame(rows)
 
-    @cached_property
+    @table
     def parameters(self) -> pd.DataFrame:
         """Posterior summaries of the Bayesian estimators' named parameters, with R-hat and effective sample sizes."""
         import pandas as pd
@@ -233,8 +232,9 @@ def compare_fits(
         True group coefficients.
     title : str
     """
+    options = options or {}
     for name in (*estimators, *options):  # refuse before anything long runs
-        lookup(name)
+        make_options(lookup(name), options.get(name))
     fits: dict[str, Fit] = {}
     for name in dict.fromkeys(estimators):
         for needed in (*lookup(name).needs, name):

@@ -73,23 +73,27 @@ Column = Numeric | Factor
 
 @dataclass(frozen=True)
 class RowAccount:
-    """What became of the rows: `read`, `kept`, and per column how many values were missing."""
+    """What became of the rows: `read`, `kept`, how many values were `missing` per column, and how many rows had
+    weight zero.
+    """
 
     read: int
     kept: int
     missing: tuple[tuple[str, int], ...] = ()
+    weightless: int = 0
 
     @property
     def dropped(self) -> int:
-        """Rows left out because some column that the model uses had no value there."""
+        """Rows left out: some column that the model uses had no value there, or the weight was zero."""
         return self.read - self.kept
 
     def sentence(self) -> str:
         """Say it in words: ``180 rows read, 3 dropped (missing: Days 2, Reaction 1), 177 kept``."""
         if not self.dropped:
             return f"{self.read:,} rows read, none dropped"
-        where = ", ".join(f"{name} {count:,}" for name, count in self.missing)
-        return f"{self.read:,} rows read, {self.dropped:,} dropped (missing: {where}), {self.kept:,} kept"
+        why = ["missing: " + ", ".join(f"{name} {count:,}" for name, count in self.missing)] if self.missing else []
+        why += [f"weight zero: {self.weightless:,}"] if self.weightless else []
+        return f"{self.read:,} rows read, {self.dropped:,} dropped ({'; '.join(why)}), {self.kept:,} kept"
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,16 +119,16 @@ class GroupedData:
     def __len__(self) -> int:
         return self.rows.kept
 
-    def take(self, rows: NDArray[np.intp], reason: str) -> GroupedData:
-        """Keep only these rows (positions in this table) and account for the others under `reason`."""
+    def without(self, weightless: NDArray[np.bool_]) -> GroupedData:
+        """Leave out the rows marked, shape (n,), as having weight zero."""
+        rows = np.flatnonzero(~weightless)
         columns: dict[str, Column] = {}
         for name, column in self.columns.items():
             if isinstance(column, Factor):
                 columns[name] = _used(name, column.codes[rows], column.levels, column.ordered)
             else:
                 columns[name] = Numeric(name, read_only(column.values[rows]))
-        missing = (*self.rows.missing, (reason, self.rows.kept - len(rows)))
-        account = RowAccount(self.rows.read, len(rows), missing)
+        account = RowAccount(self.rows.read, len(rows), self.rows.missing, self.rows.kept - len(rows))
         return GroupedData(MappingProxyType(columns), account, read_only(self.kept[rows]))
 
 
@@ -251,7 +255,8 @@ def _read_file(path: Path) -> Any:
                 return pl.read_ipc(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"{path} cannot be read as {kind[1:].upper()}: {first}") from None
+        hint = " Save it as UTF-8." if "utf-8" in first.lower() or "utf8" in first.lower() else ""
+        raise DataError(f"{path} cannot be read as {kind[1:].upper()}: {first}.{hint}") from None
     raise DataError(
         f"{path} ends in {kind or 'nothing'!r}, which is not known. "
         "Use .csv, .tsv, .parquet or .arrow (R: write.csv(d, 'd.csv', row.names = FALSE))."
@@ -268,7 +273,6 @@ def _read_text(path: Path, separator: str) -> Any:
         null_values=list(MISSING_TEXT),
         infer_schema_length=None,
         schema_overrides=dict.fromkeys(quoted, pl.String),
-        encoding="utf8-lossy",
     )
 
 
@@ -282,6 +286,8 @@ def _quoted_columns(path: Path, separator: str, rows: int = 200) -> list[str]:
     with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = list(islice(file, rows + 1))
     header = next(csv.reader(lines[:1], delimiter=separator), [])
+    if twice := [name for k, name in enumerate(header) if name and name in header[:k]]:
+        raise DataError(f"{path.name} has {header.count(twice[0])} columns named {twice[0]!r}. Rename them.")
     field = re.compile(f'(?:^|{re.escape(separator)})("(?:[^"]|"")*"|[^{re.escape(separator)}\r\n]*)')
     bare, inside = set(), set()
     for line in lines[1:]:

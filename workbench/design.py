@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.data import Factor, GroupedData, Numeric, RowAccount, as_factor, read, read_only
-from workbench.errors import DataError, DesignError, OptionError, nearest
+from workbench.errors import DataError, DesignError, FormulaError, OptionError, nearest
 from workbench.formula import Call, Formula, Name, RandomTerm, parse
 from workbench.model_matrix import evaluate, model_columns
 
@@ -160,6 +160,8 @@ def build_design(
     >>> design.fixed_terms, design.blocks[0].levels, design.X.shape
     (('(Intercept)', 'x'), ('a', 'b'), (4, 2))
     """
+    if not isinstance(formula, str | Formula):
+        raise FormulaError(f'The formula is {formula!r}, but must be text such as "y ~ x + (1 | g)".')
     parsed = parse(formula) if isinstance(formula, str) else formula
     family, link = check_family(family, link)
     if not parsed.random:
@@ -169,10 +171,11 @@ def build_design(
     if se is not None and weights is not None:
         raise OptionError("Both weights and se were given; se already sets the weights to 1/se^2. Give one of them.")
     beside = {"weights": weights, "offset": offset, "se": se}
-    named = {key: value for key, value in beside.items() if isinstance(value, str)}
-    arrays = {key: np.asarray(value, float) for key, value in beside.items() if value is not None and key not in named}
-    table = read(data, [*parsed.variables, *named.values()], arrays)
-    columns = {key: _numbers(table, named.get(key, key)) for key in (*named, *arrays)}
+    where = {key: value if isinstance(value, str) else f"{key} (an array)" for key, value in beside.items()}
+    arrays = {where[k]: _array(k, v) for k, v in beside.items() if v is not None and not isinstance(v, str)}
+    named = [value for value in beside.values() if isinstance(value, str)]
+    table = read(data, [*parsed.variables, *named], arrays)
+    columns = {key: _numbers(table, where[key]) for key, value in beside.items() if value is not None}
     table, columns = _without_zero_weights(table, columns)
 
     y = _response(parsed, table)
@@ -181,18 +184,21 @@ def build_design(
     kept, aliased = _independent(fixed.values)
     names = tuple(fixed.names[k] for k in kept)
     blocks = tuple(_block(term, table, names) for term in parsed.random)
-    total_offset = sum((evaluate(e, table) for e in parsed.offsets), start=columns.get("offset", np.zeros(len(table))))
+    total_offset: NDArray[np.float64] = sum(
+        (evaluate(e, table) for e in parsed.offsets), start=columns.get("offset", np.zeros(len(table)))
+    )
+    _check_response(parsed.response_label, y, np.asarray(total_offset))
     design = Design(
         formula=parsed,
         family=family,
         link=link,
-        y=read_only(y),
+        y=read_only(np.array(y)),
         X=read_only(np.ascontiguousarray(fixed.values[:, kept])),
         fixed_terms=names,
         aliased=tuple(fixed.names[k] for k in aliased),
         blocks=blocks,
-        weights=read_only(row_weights),
-        offset=read_only(total_offset, float),
+        weights=read_only(np.array(row_weights)),
+        offset=read_only(np.array(total_offset, float)),
         known_se="se" in columns,
         rows=table.rows,
     )
@@ -224,16 +230,30 @@ def _response(formula: Formula, table: GroupedData) -> NDArray[np.float64]:
         column = table[response.name]
         if isinstance(column, Factor):
             raise DesignError(
-                f"The response {response.name} is text (the first value is {column.levels[column.codes[0]]!r}); "
+                f"The response {response.name} holds labels (the first value is {column.levels[column.codes[0]]!r}); "
                 "a gaussian response must be numbers. Convert it, or check for stray entries in the column."
             )
     y = evaluate(response, table)
-    if np.ptp(y) == 0:
-        raise DesignError(
-            f"The response {formula.response_label} is constant ({y[0]:g} in all {len(y):,} rows): there is nothing "
-            f"to explain."
-        )
     return y
+
+
+def _check_response(label: str, y: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
+    """Refuse a response without spread, or of a size whose squares no longer fit a floating-point number."""
+    spread, without = float(np.ptp(y - offset)), " less its offset" if offset.any() else ""
+    if spread <= 1e-14 * float(np.abs(y).max()):
+        raise DesignError(
+            f"The response {label}{without} is constant ({y[0] - offset[0]:g} in all {len(y):,} rows): "
+            "there is nothing to explain."
+        )
+    if not 1e-120 < spread < 1e120:
+        raise DesignError(f"The response {label} spreads over {spread:g}, too far for its squares. Change its unit.")
+
+
+def _array(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    try:
+        return np.array(values, dtype=float)
+    except (TypeError, ValueError):
+        raise OptionError(f"{name} must be a column's name or an array of numbers, one per row.") from None
 
 
 def _block(term: RandomTerm, table: GroupedData, fixed_terms: tuple[str, ...]) -> RandomBlock:
@@ -282,6 +302,11 @@ def _independent(X: NDArray[np.float64]) -> tuple[list[int], list[int]]:
     basis = np.empty((len(X), 0))
     for k in range(X.shape[1]):
         column = X[:, k]
+        if kept and (X[:, kept[0]] == 1).all():  # beside an intercept only the spread of a column counts
+            mean = column.mean()
+            column = column - mean
+            if np.abs(column).max() <= 1e-13 * abs(mean):
+                column = np.zeros_like(column)
         length = np.linalg.norm(column)
         rest = column - basis @ (basis.T @ column)
         rest = rest - basis @ (basis.T @ rest)
@@ -308,10 +333,9 @@ def _without_zero_weights(
     weights = columns.get("weights")
     if weights is None or (weights != 0).all():
         return table, columns
-    keep = np.flatnonzero(weights != 0)
-    if not len(keep):
+    if not weights.any():
         raise DataError("Every weight is zero, so no row is left. Give positive weights.")
-    return table.take(keep, "zero weight"), {key: values[keep] for key, values in columns.items()}
+    return table.without(weights == 0), {key: values[weights != 0] for key, values in columns.items()}
 
 
 def _row_weights(columns: Mapping[str, NDArray[np.float64]], table: GroupedData) -> NDArray[np.float64]:

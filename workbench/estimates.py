@@ -7,15 +7,19 @@ and what kind the interval is, written by whoever computed them. No later layer 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data import read_only
-from workbench.design import Design
+from workbench.design import RandomBlock
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Array = NDArray[np.float64]
 
@@ -92,7 +96,7 @@ class Estimates:
             centre + reach,
             point,
             std_error_kind,
-            f"Wald {level:.4g}",
+            f"Wald {100 * level:.4g} %",
         )
 
     def tidy(self) -> dict[str, Any]:
@@ -151,17 +155,17 @@ class Parameters:
 
 
 def wald_effects(
-    design: Design,
+    blocks: Sequence[RandomBlock],
     effect: tuple[Array, Array],
     coefficient: tuple[Array, Array],
     level: float,
     kinds: tuple[str, str, str, str],
 ) -> tuple[GroupEffects, ...]:
-    """Effects and coefficients of the blocks of one grouping factor, with normal intervals.
+    """Effects and coefficients of the random blocks of one grouping factor, with normal intervals.
 
     Parameters
     ----------
-    design : Design
+    blocks : sequence of RandomBlock
     effect, coefficient : pair of arrays (J, q)
         Estimates and standard errors, the columns of all blocks side by side.
     level : float
@@ -169,7 +173,7 @@ def wald_effects(
         Point and standard-error kind of the effects, then of the coefficients.
     """
     parts, start = [], 0
-    for block in design.blocks:
+    for block in blocks:
         where = slice(start, start + len(block.terms))
         start = where.stop
         parts.append(
@@ -183,6 +187,19 @@ def wald_effects(
             )
         )
     return tuple(parts)
+
+
+def table(make: Callable[[Any], pd.DataFrame]) -> property:
+    """A property whose dataframe is made once; what the user does to the one in hand does not reach the next."""
+    slot = f"_{make.__name__}"
+
+    def get(owner: Any) -> pd.DataFrame:
+        if slot not in owner.__dict__:
+            owner.__dict__[slot] = make(owner)
+        made: pd.DataFrame = owner.__dict__[slot]
+        return made.copy(deep=False)  # pandas copies on write
+
+    return property(get, doc=make.__doc__)
 
 
 def plain(value: Any) -> Any:

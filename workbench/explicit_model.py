@@ -22,13 +22,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design, RandomBlock
-from workbench.priors import Prior
+from workbench.priors import Prior, coefficient_name
 
 Array = NDArray[np.float64]
 
+RESERVED = ("b", "chain", "draw", "population_term", "row", "sample", "sigma", "y")
+"""Names of variables and dims that a grouping factor cannot have in the tree."""
+
 
 def block_names(design: Design) -> list[str]:
-    """A name per random block for variables and dims: the group, numbered where it has several blocks.
+    """A name per random block for variables and dims: the group's dim, numbered where it has several blocks.
 
     Examples
     --------
@@ -40,8 +43,19 @@ def block_names(design: Design) -> list[str]:
     names: list[str] = []
     for block in design.blocks:
         earlier = sum(b.group == block.group for b in design.blocks[: len(names)])
-        names.append(block.group if not earlier else f"{block.group}_{earlier + 1}")
+        names.append(group_dim(block.group) if not earlier else f"{group_dim(block.group)}_{earlier + 1}")
     return names
+
+
+def group_dim(group: str) -> str:
+    """The dim of a grouping factor: its name, or ``chain_group`` where the tree has that name for something else.
+
+    Examples
+    --------
+    >>> group_dim("Subject"), group_dim("chain")
+    ('Subject', 'chain_group')
+    """
+    return f"{group}_group" if group in RESERVED else group
 
 
 def build_model(design: Design, priors: Mapping[str, Prior], parametrisation: str = "noncentered") -> Any:
@@ -63,12 +77,12 @@ def build_model(design: Design, priors: Mapping[str, Prior], parametrisation: st
 
     coords: dict[str, Any] = {"population_term": list(design.fixed_terms), "row": np.arange(design.n)}
     for name, block in zip(block_names(design), design.blocks, strict=True):
-        coords[block.group] = list(block.levels)
+        coords[group_dim(block.group)] = list(block.levels)
         coords[f"{name}_term"] = coords[f"{name}_term_bis"] = list(block.terms)
     with pm.Model(coords=coords) as model:
         mean: Any = design.offset
         if design.fixed_terms:
-            b = [priors[term].to_pymc(f"b[{term}]") for term in design.fixed_terms]
+            b = [priors[coefficient_name(term)].to_pymc(f"b[{term}]") for term in design.fixed_terms]
             pm.Deterministic("b", pt.stack(b), dims="population_term")
             for k, coefficient in enumerate(b):
                 mean = mean + _times(design.X[:, k], coefficient)
@@ -100,12 +114,12 @@ def _effects(name: str, block: RandomBlock, priors: Mapping[str, Prior], centere
         for i in range(q):
             mu = sd[i] * sum(L[i][j] * standard[j] for j in range(i)) if i else 0.0
             scale = sd[i] * L[i][i]
-            effects.append(pm.Normal(f"u_{name}[{block.terms[i]}]", mu, scale, dims=group))
+            effects.append(pm.Normal(f"u_{name}[{block.terms[i]}]", mu, scale, dims=group_dim(group)))
             standard.append((effects[i] - mu) / scale)
     else:
-        z = pm.Normal(f"z_{name}", 0.0, 1.0, dims=(f"{name}_term", group))
+        z = pm.Normal(f"z_{name}", 0.0, 1.0, dims=(f"{name}_term", group_dim(group)))
         effects = [sd[i] * sum(L[i][j] * z[j] for j in range(i + 1)) for i in range(q)]
-    pm.Deterministic(f"effect_{name}", pt.stack(effects, axis=1), dims=(group, f"{name}_term"))
+    pm.Deterministic(f"effect_{name}", pt.stack(effects, axis=1), dims=(group_dim(group), f"{name}_term"))
     return effects
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.data import read_only
 from workbench.design import Design
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, Parameters, plain
 
@@ -89,13 +89,17 @@ class Fit:
     priors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seconds: float = 0.0
 
+    def __post_init__(self) -> None:
+        for name in ("fixed_cov", "fitted"):
+            object.__setattr__(self, name, read_only(getattr(self, name)))
+
     def timed(self, seconds: float) -> Fit:
         """The same fit with its wall time."""
         return replace(self, seconds=seconds)
 
     # --- tables ---------------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def fixed(self) -> pd.DataFrame:
         """Population coefficients: ``term, estimate, std_error, conf_low, conf_high`` and the labels."""
         import pandas as pd
@@ -103,7 +107,7 @@ class Fit:
         table = pd.DataFrame({"term": list(self.design.fixed_terms)} | self.population.tidy())
         return table if self.parameters else table.drop(columns=["r_hat", "ess_bulk", "ess_tail"])
 
-    @cached_property
+    @property
     def variance(self) -> pd.DataFrame:
         """Variance components as lme4's ``as.data.frame(VarCorr(fit))``: ``group, term1, term2, vcov, sdcor``.
 
@@ -123,12 +127,12 @@ class Fit:
         rows.append(("Residual", None, None, self.sigma**2, self.sigma))
         return pd.DataFrame(rows, columns=["group", "term1", "term2", "vcov", "sdcor"])
 
-    @cached_property
+    @property
     def effects(self) -> pd.DataFrame:
         """Group effects (deviations from the population values) as tidy rows, ``effect = "ran_vals"``."""
         return tidy_rows(self, ("ran_vals",))
 
-    @cached_property
+    @property
     def coefficients(self) -> pd.DataFrame:
         """Group coefficients (population value + effect) as tidy rows, ``effect = "ran_coefs"``."""
         return tidy_rows(self, ("ran_coefs",))

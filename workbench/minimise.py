@@ -19,7 +19,9 @@ Objective = Callable[[Array], tuple[float, Array]]
 
 DIFFERENCE_STEP = 1e-5
 NO_STEP = 1e-11
-"""A Newton step smaller than this (times the point) is none."""
+"""A Newton step smaller than this, in units of the point's coordinates, is none."""
+NEAR = 1e-3
+"""After a step smaller than this the last Hessian is kept."""
 FLAT = 1e-8
 """Curvatures smaller than this (times the largest) are treated as flat."""
 
@@ -33,8 +35,9 @@ class Minimum:
     x : array, shape (m,)
     value : float
     gradient : array, shape (m,)
+        Times the unit of each coordinate, max(1, abs(x)).
     curvature : array, shape (m,)
-        Eigenvalues of the Hessian, ascending.
+        Eigenvalues of the Hessian in these units, ascending.
     evaluations : int
     certified : bool
         The gradient vanishes to rounding and no curvature is negative.
@@ -75,45 +78,56 @@ def minimise(objective: Objective, start: Array, iterations: int = 100) -> Minim
 
     x = np.asarray(start, dtype=float)
     value, gradient = counted(x)
-    stalled = False
+    stalled, hessian, last = False, np.zeros((len(x), len(x))), np.inf
     for _ in range(iterations):
-        hessian = _hessian(counted, x, gradient)
-        eigenvalues, vectors = np.linalg.eigh(hessian)
-        step, escaping = _step(eigenvalues, vectors, gradient)
-        if not escaping and np.abs(step).max() <= NO_STEP * max(1.0, float(np.abs(x).max())):
+        unit = _unit(x)
+        if last > NEAR:  # so near the minimum the Hessian hardly changes any more
+            hessian = _hessian(counted, x, gradient) * np.outer(unit, unit)
+        scaled_step, escaping = _step(*np.linalg.eigh(hessian), gradient * unit)
+        last = float(np.abs(scaled_step).max())
+        if not escaping and last <= NO_STEP:
             break
-        moved, new_value, new_gradient = _line_search(counted, x, value, gradient, step, escaping)
+        moved, new_value, new_gradient = _line_search(counted, x, value, gradient, scaled_step * unit, escaping)
         if moved is None:  # rounding is all that is left
             stalled = True
             break
         x, value, gradient = moved, new_value, new_gradient
-    hessian = _hessian(counted, x, gradient)
-    curvature = np.linalg.eigvalsh(hessian)
+    unit = _unit(x)
+    curvature = np.linalg.eigvalsh(_hessian(counted, x) * np.outer(unit, unit))
     floor = -1e-5 * max(1.0, float(curvature[-1]))
-    flat = np.abs(gradient).max() <= (1e-4 if stalled else 1e-6) * max(1.0, abs(value)) ** 0.5
-    return Minimum(x, value, gradient, curvature, count, bool(flat and curvature[0] >= floor))
+    largest = float(np.abs(gradient * unit).max())
+    flat = largest <= (1e-4 if stalled else 1e-6) * max(1.0, abs(value)) ** 0.5
+    return Minimum(x, value, gradient * unit, curvature, count, bool(flat and curvature[0] >= floor))
 
 
-def _hessian(objective: Objective, x: Array, gradient: Array) -> Array:
-    """Central differences of the gradient, shape (m, m)."""
+def _unit(x: Array) -> Array:
+    """The scale on which each coordinate is judged: its own size, at least 1."""
+    return np.maximum(1.0, np.abs(x))
+
+
+def _hessian(objective: Objective, x: Array, gradient: Array | None = None) -> Array:
+    """Differences of the gradient, shape (m, m): from `gradient` at x onwards, or central ones without it."""
     m = len(x)
     hessian = np.empty((m, m))
-    for k in range(m):
-        h = DIFFERENCE_STEP * max(1.0, abs(x[k]))
+    for k, h in enumerate(DIFFERENCE_STEP * _unit(x)):
         ahead, behind = x.copy(), x.copy()
         ahead[k] += h
         behind[k] -= h
-        hessian[k] = (objective(ahead)[1] - objective(behind)[1]) / (ahead[k] - behind[k])
+        below = objective(behind)[1] if gradient is None else gradient
+        hessian[k] = (objective(ahead)[1] - below) / (ahead[k] - (behind[k] if gradient is None else x[k]))
     return (hessian + hessian.T) / 2
 
 
 def _step(eigenvalues: Array, vectors: Array, gradient: Array) -> tuple[Array, bool]:
-    """Newton step with curvatures made positive; along a saddle's downhill direction where the gradient is silent."""
-    scale = max(1.0, float(np.abs(eigenvalues).max()))
+    """Newton step with curvatures made positive; along a saddle's downhill direction where the gradient is silent.
+
+    All in coordinates divided by their units; a step is at most 2 of them long.
+    """
+    largest = max(float(np.abs(eigenvalues).max()), 1e-300)
     along = vectors.T @ gradient
-    curved = np.abs(eigenvalues) > FLAT * scale
-    parts = np.where(curved, -along / np.where(curved, np.abs(eigenvalues), 1.0), -along / scale)
-    escaping = bool(eigenvalues[0] < -1e-5 * scale)
+    curved = np.abs(eigenvalues) > FLAT * largest
+    parts = np.where(curved, -along / np.where(curved, np.abs(eigenvalues), 1.0), -along / largest)
+    escaping = bool(eigenvalues[0] < -1e-5 * largest)
     if escaping and abs(along[0]) < 1e-3 * abs(eigenvalues[0]):
         parts[0] = -0.3 if along[0] > 0 else 0.3
     length = float(np.linalg.norm(parts))

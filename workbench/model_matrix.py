@@ -175,7 +175,10 @@ def orthogonal_polynomials(x: Matrix, degree: int, label: str = "poly") -> Matri
     """Orthonormal polynomials of degrees 1 to `degree` at the points `x`, shape (n, degree), as R's ``poly``."""
     distinct = len(np.unique(x))
     if degree >= distinct:
-        raise DesignError(f"{label}: degree {degree} needs more than {distinct} distinct values. Lower the degree.")
+        raise DesignError(
+            f"{label}: degree {degree} needs at least {degree + 1} distinct values, but there are {distinct}. "
+            "Lower the degree."
+        )
     centred = x - x.mean()
     span = np.abs(centred).max()
     powers = np.vander(centred / span, degree + 1, increasing=True)

@@ -14,8 +14,15 @@ y'W y        ``yty``                               scalar
 ===========  ====================================  ==============
 
 Here q counts the varying columns of *all* blocks of the factor, laid side by side. Several factors have the same
-arrays each, and cross-blocks between them by cell (unique combination of levels); `Moments.factors` is a
-tuple so that the arrays of each factor have their place.
+arrays each, the factor with the most effects first; with R the columns of all the others, laid side by side, N of them:
+
+===========  ====================================  ===========================
+Z_1'W R      ``Rest.Z1tR``, one entry per cell     (J_1 q_1, N), sparse
+R'W R        ``Rest.RtR``                          (N, N)
+===========  ====================================  ===========================
+
+A cell is a combination of levels that occurs. The first factor's own block stays block-diagonal, so nothing of the size
+levels x levels is ever made of it.
 
 Sums of squares of data such as 10^12 + 0.4 would lose every digit of the 0.4. So the response and the fixed
 columns are centred before they are squared, whenever the columns of X contain the constant, and the varying columns
@@ -27,6 +34,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +60,9 @@ class Shift:
 
 @dataclass(frozen=True, eq=False)
 class FactorMoments:
-    """The cross-products that involve one grouping factor; `blocks` says which columns are whose.
+    """The cross-products that involve one grouping factor.
+
+    `blocks` says which columns are whose, `places` which of the design's blocks these are.
 
     Effects of the centred columns become those of the data's own by ``u @ to_data.T``; `to_data` has shape (q, q).
     """
@@ -62,10 +72,19 @@ class FactorMoments:
     sizes: NDArray[np.intp]
     blocks: tuple[slice, ...]
     fixed: tuple[int | None, ...]
+    places: tuple[int, ...]
     to_data: Array
     ZtZ: Array
     ZtX: Array
     Zty: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """Cross-products between factors, for designs with several (see the module's table)."""
+
+    Z1tR: Any
+    RtR: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +96,9 @@ class Moments:
     n : int
         Rows.
     factors : tuple of FactorMoments
+        The one with the most effects first.
+    rest : Rest or None
+        What the factors have in common, where there are several.
     XtX, Xty, yty
         Overall cross-products, of centred columns.
     log_weights : float
@@ -88,6 +110,7 @@ class Moments:
 
     n: int
     factors: tuple[FactorMoments, ...]
+    rest: Rest | None
     XtX: Array
     Xty: Array
     yty: float
@@ -102,18 +125,20 @@ class Moments:
 
     @property
     def factor(self) -> FactorMoments:
-        """The grouping factor, for estimators that take exactly one."""
-        (factor,) = self.factors
-        return factor
+        """The grouping factor, for estimators that take exactly one; several are a DesignError."""
+        if len(self.factors) > 1:
+            names = ", ".join(factor.group for factor in self.factors)
+            raise DesignError(
+                f"This model has {len(self.factors)} grouping factors ({names}), but this estimator takes one. "
+                "Keep one of them, or use reml, ml or hierarchical."
+            )
+        return self.factors[0]
 
 
-def moments(design: Design) -> Moments:
+def moments(design: Design, weighted: bool = True) -> Moments:
     """Condense a Gaussian design to its cross-products.
 
-    Raises
-    ------
-    DesignError
-        More than one grouping factor.
+    With `weighted` false the sums leave the weights out (the centres do not).
 
     Examples
     --------
@@ -123,18 +148,15 @@ def moments(design: Design) -> Moments:
     >>> m.factor.Zty[:, 0].tolist(), m.yty     # the centred response: sums by group, sum of squares
     ([-2.0, 2.0], 5.0)
     """
-    groups = list(design.groups)
-    if len(groups) != 1:
-        raise DesignError(
-            f"This model has {len(groups)} grouping factors ({', '.join(groups)}), but this estimator takes one. "
-            "Keep one of them, or use the hierarchical estimator."
-        )
     y, X, shift = _centred(design)
-    root = np.sqrt(design.weights)
+    root = np.sqrt(design.weights) if weighted else np.ones(design.n)
     y, X = y * root, X * root[:, None]
+    varying = [_varying(design, group, root) for group in design.groups]
+    varying.sort(key=lambda v: -len(v.blocks[0].levels) * v.Z.shape[1])
     return Moments(
         n=design.n,
-        factors=(_factor_moments(list(design.blocks), y, X, root),),
+        factors=tuple(_factor_moments(v, y, X) for v in varying),
+        rest=_rest(varying) if len(varying) > 1 else None,
         XtX=read_only(X.T @ X),
         Xty=read_only(X.T @ y),
         yty=float(y @ y),
@@ -216,22 +238,50 @@ def _constant_direction(X: Array) -> Array | None:
     return c if explains else None
 
 
-def _factor_moments(blocks: list[RandomBlock], y: Array, X: Array, root: Array) -> FactorMoments:
-    """Sum products of columns within levels."""
-    first = blocks[0]
-    codes, J = first.codes, len(first.levels)
-    ends = np.cumsum([0, *(len(block.terms) for block in blocks)]).tolist()
-    q, p = ends[-1], X.shape[1]
-    Z, to_data = np.empty((len(y), q)), np.eye(q)
-    for start, stop, block in zip(ends[:-1], ends[1:], blocks, strict=True):
-        Z[:, start:stop] = block.Z
+@dataclass(frozen=True, eq=False)
+class _Varying:
+    """One factor's varying columns, centred and weighted, before they are summed."""
+
+    blocks: tuple[RandomBlock, ...]
+    places: tuple[int, ...]
+    Z: Array
+    to_data: Array
+
+    def sparse(self) -> Any:
+        """One column per level and varying column: (n, J q), with q entries a row."""
+        from scipy.sparse import csr_array
+
+        n, q = self.Z.shape
+        columns = (self.blocks[0].codes[:, None] * q + np.arange(q)).ravel()
+        shape = (n, len(self.blocks[0].levels) * q)
+        return csr_array((self.Z.ravel(), columns, np.arange(0, n * q + 1, q)), shape=shape)
+
+
+def _varying(design: Design, group: str, root: Array) -> _Varying:
+    """Lay the varying columns of a factor's blocks side by side, and centre those beside a varying intercept."""
+    places = tuple(k for k, block in enumerate(design.blocks) if block.group == group)
+    blocks = tuple(design.blocks[k] for k in places)
+    Z = np.hstack([block.Z for block in blocks])
+    to_data = np.eye(Z.shape[1])
+    start = 0
+    for block in blocks:
+        stop = start + len(block.terms)
         if "(Intercept)" in block.terms:
             k = block.terms.index("(Intercept)")
-            centres = np.average(block.Z, axis=0, weights=root**2)
+            centres = np.average(block.Z, axis=0, weights=design.weights)
             centres[k] = 0.0
             Z[:, start:stop] -= centres
             to_data[start + k, start:stop] -= centres
-    Z *= root[:, None]
+        start = stop
+    return _Varying(blocks, places, Z * root[:, None], to_data)
+
+
+def _factor_moments(varying: _Varying, y: Array, X: Array) -> FactorMoments:
+    """Sum products of columns within levels."""
+    blocks, Z = varying.blocks, varying.Z
+    codes, J = blocks[0].codes, len(blocks[0].levels)
+    q, p = Z.shape[1], X.shape[1]
+    ends = np.cumsum([0, *(len(block.terms) for block in blocks)]).tolist()
 
     def by_level(column: Array) -> Array:
         return np.bincount(codes, weights=column, minlength=J)
@@ -244,13 +294,23 @@ def _factor_moments(blocks: list[RandomBlock], y: Array, X: Array, root: Array) 
         for k in range(p):
             ZtX[:, a, k] = by_level(Z[:, a] * X[:, k])
     return FactorMoments(
-        group=first.group,
-        levels=first.levels,
+        group=blocks[0].group,
+        levels=blocks[0].levels,
         sizes=read_only(np.bincount(codes, minlength=J)),
         blocks=tuple(slice(a, b) for a, b in pairwise(ends)),
         fixed=tuple(index for block in blocks for index in block.fixed),
-        to_data=read_only(to_data),
+        places=varying.places,
+        to_data=read_only(varying.to_data),
         ZtZ=read_only(ZtZ),
         ZtX=read_only(ZtX),
         Zty=read_only(Zty),
     )
+
+
+def _rest(varying: list[_Varying]) -> Rest:
+    """Cross-products between the first factor and the others, and among the others, cell by cell."""
+    from scipy.sparse import hstack
+
+    first = varying[0].sparse()
+    others = hstack([v.sparse() for v in varying[1:]], format="csr")
+    return Rest(Z1tR=(first.T @ others).tocsr(), RtR=read_only((others.T @ others).toarray()))

@@ -11,7 +11,8 @@ name                                stands on
 ``cor(Subject)``, ``cor``           the correlation matrix of a group's varying terms
 ==================================  ==================================================================
 
-The most specific name wins. What is not named gets a weakly informative default, a pure function of data
+A population coefficient whose column is itself called like one of these names (a covariate ``sigma``) is written
+``b(sigma)``. The most specific name wins. What is not named gets a weakly informative default, a pure function of data
 summaries (SDs and means of the columns; s_y is the SD of the response less its offset), rounded to three digits so
 that the printed prior is the prior used:
 
@@ -83,7 +84,7 @@ class Prior:
         names = KINDS[self.kind]
         shown = f"{self.kind}({', '.join(names)})"
         if len(self.values) != len(names):
-            raise PriorError(f"{shown} takes {len(names)} numbers, but {len(self.values)} were given.")
+            raise PriorError(f"{shown} takes {len(names)} number{'s' * (len(names) != 1)}, not {len(self.values)}.")
         object.__setattr__(self, "values", tuple(float(v) for v in self.values))
         for name, value in zip(names, self.values, strict=True):
             if not isfinite(value) or (name in ("sd", "df", "rate", "shape", "eta") and value <= 0):
@@ -153,6 +154,18 @@ class Prior:
         raise PriorError(f"{self} is a prior of correlation matrices, not of one number.")
 
 
+def coefficient_name(term: str) -> str:
+    """The name of a population coefficient: its term, or ``b(term)`` where another parameter has that name.
+
+    Examples
+    --------
+    >>> coefficient_name("Days"), coefficient_name("sigma")
+    ('Days', 'b(sigma)')
+    """
+    taken = term in ("b", "sigma", "sd", "cor") or term.startswith(("sd(", "cor(", "b("))
+    return f"b({term})" if taken else term
+
+
 def parse_prior(given: Prior | str, name: str = "a prior") -> Prior:
     """Read a prior from its text, ``"Normal(0, 5)"``; a Prior passes through.
 
@@ -197,6 +210,7 @@ def resolve_priors(design: Design, given: Mapping[str, Prior | str]) -> Mapping[
     """
     named = {_canonical(key): parse_prior(value, key) for key, value in given.items()}
     defaults = default_priors(design)
+    coefficients = {coefficient_name(term) for term in design.fixed_terms}
     used: set[str] = set()
     resolved = {}
     for name, default in defaults.items():
@@ -206,7 +220,7 @@ def resolve_priors(design: Design, given: Mapping[str, Prior | str]) -> Mapping[
                 used.add(key)
                 if prior is default:
                     prior = named[key]
-        allowed = ("LKJ",) if name.startswith("cor(") else POSITIVE if _is_spread(name, design) else REAL
+        allowed = REAL if name in coefficients else ("LKJ",) if name.startswith("cor(") else POSITIVE
         if prior.kind not in allowed:
             raise PriorError(f"{prior} cannot be the prior of {name}. Use one of {', '.join(allowed)}.")
         if prior.kind == "Uniform" and allowed is POSITIVE and prior.values[0] < 0:
@@ -234,7 +248,7 @@ def default_priors(design: Design) -> dict[str, Prior]:
             )
             priors[name] = Prior("Normal", (_rounded(float(y.mean())), _rounded((6.25 * s_y**2 + away) ** 0.5)))
         else:
-            priors[name] = Prior("Normal", (0.0, _rounded(reach[name])))
+            priors[coefficient_name(name)] = Prior("Normal", (0.0, _rounded(reach[name])))
     if not design.known_se:
         priors["sigma"] = Prior("HalfStudentT", (3.0, _rounded(s_y)))
     for block in design.blocks:
@@ -271,13 +285,9 @@ def _log_t(distance: float, df: float, scale: float) -> float:
     return constant - (df + 1) / 2 * log1p(z * z / df)
 
 
-def _is_spread(name: str, design: Design) -> bool:
-    return name not in design.fixed_terms
-
-
 def _ladder(name: str, design: Design) -> list[str]:
     """The names that reach a parameter, the most specific first."""
-    if name in design.fixed_terms:
+    if name in {coefficient_name(term) for term in design.fixed_terms}:
         return [name] if name == "(Intercept)" else [name, "b"]
     if name.startswith("sd("):
         group = next(g for g in sorted(design.groups, key=len, reverse=True) if name.startswith(f"sd({g}, "))

@@ -13,7 +13,7 @@ family, link      default gaussian and its first link
 weights, offset   columns
 se                column of known standard errors
 seed, level       default 1 and 0.95
-estimators        default: the family's
+estimators        default: those that fit the design
 priors            table: name -> prior (see :mod:`workbench.priors`)
 options           table: estimator -> its options
 truth             table: ``file`` (level, term, value) or ``column`` (the true group intercept)
@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.comparison import Comparison, compare_fits
 from workbench.design import Design, build_design, check_family
 from workbench.errors import StudyError, WorkbenchError, nearest
-from workbench.estimators import DEFAULTS, Settings, lookup
+from workbench.estimators import Settings, default_estimators, lookup, make_options
 
 if TYPE_CHECKING:
     from workbench.report import Context
@@ -70,7 +70,7 @@ class Study:
     se: str | None = None
     seed: int = 1
     level: float = 0.95
-    estimators: tuple[str, ...] = DEFAULTS["gaussian"]
+    estimators: tuple[str, ...] = ()
     priors: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)
     truth: Mapping[str, str] = field(default_factory=lambda: NOTHING)
@@ -140,9 +140,7 @@ def load_study(which: str | Path) -> Study:
         if key == "data" and isinstance(value, dict):
             raise StudyError(f'{where}: [data] with a query is not supported; name a file: data = "data.csv".')
         if not isinstance(value, _KINDS[key]) or isinstance(value, bool):
-            raise StudyError(
-                f"{where}: {key} is {value!r}, which is not of the right kind. See the table of keys in the README."
-            )
+            raise StudyError(f"{where}: {key} is {value!r}, but must be {_kind_name(key)}.")
     for key in ("data", "formula"):
         if key not in values:
             raise StudyError(f'{where} has no {key}. Add {key} = "...".')
@@ -150,9 +148,9 @@ def load_study(which: str | Path) -> Study:
         raise StudyError(f"{where} is of a schema that is not known here; this version reads schema = 1.")
     family, link = check_family(values.get("family", "gaussian"), values.get("link"))
     values["family"], values["link"] = family, link
-    values["estimators"] = tuple(values.get("estimators", DEFAULTS.get(family, ())))
+    values["estimators"] = tuple(values.get("estimators", ()))
     for name in (*values["estimators"], *values.get("options", {})):
-        lookup(name)
+        make_options(lookup(name), values.get("options", {}).get(name))
     _check_truth(values.get("truth", {}), where)
     for key in ("priors", "options", "truth", "simulation"):
         values[key] = MappingProxyType(values.get(key, {}))
@@ -176,7 +174,7 @@ def run_study(
     resolve_priors(design, study.priors)  # a wrong name is refused before anything long runs
     return compare_fits(
         design,
-        tuple(estimators) if estimators else study.estimators,
+        tuple(estimators or study.estimators or default_estimators(design)),
         study.settings(progress),
         dict(study.options) | dict(options),
         _truth(study, design),
@@ -197,6 +195,12 @@ def study_context(study: Study, comparison: Comparison) -> Context:
         source_files=study.file_hashes(),
         figures=check_study(study, comparison.fits),
     )
+
+
+def _kind_name(key: str) -> str:
+    kind = _KINDS[key]
+    names = {int: "a whole number", str: "text", list: "a list", dict: "a table"}
+    return "a number" if isinstance(kind, tuple) else names[kind]
 
 
 # --- parts --------------------------------------------------------------------------------------------

@@ -9,15 +9,19 @@ the estimators imports none of them.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import import_module
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from operator import index
+from types import MappingProxyType, ModuleType
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from workbench.errors import OptionError, nearest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from workbench.design import Design
     from workbench.fit import Fit
 
@@ -31,15 +35,18 @@ class Settings:
     """What all estimators share: `level` of intervals, `seed`, `progress`, and `priors` by name."""
 
     level: float = 0.95
-    seed: int = 1
+    seed: SupportsIndex = 1
     progress: bool = False
     priors: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
 
     def __post_init__(self) -> None:
-        if not 0 < self.level < 1:
-            raise OptionError(f"level is {self.level}, but a probability between 0 and 1 is needed, such as 0.95.")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+        if isinstance(self.level, bool) or not isinstance(self.level, int | float) or not 0 < self.level < 1:
+            raise OptionError(f"level is {self.level!r}, but a probability between 0 and 1 is needed, such as 0.95.")
+        whole = hasattr(self.seed, "__index__") and not isinstance(self.seed, bool)
+        if not whole or index(self.seed) < 0:
             raise OptionError(f"seed is {self.seed!r}, but a whole number from 0 on is needed.")
+        object.__setattr__(self, "seed", index(self.seed))
+        object.__setattr__(self, "priors", MappingProxyType(dict(self.priors or {})))
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,8 @@ class Estimator:
         Whether the module has ``Options``.
     bayesian : bool
         Whether it takes priors.
+    several_factors : bool
+        Whether it takes designs with more than one grouping factor.
     """
 
     name: str
@@ -73,6 +82,7 @@ class Estimator:
     needs: tuple[str, ...] = ()
     options: bool = False
     bayesian: bool = False
+    several_factors: bool = True
 
     def option_type(self) -> type | None:
         """The options dataclass of the estimator, or None."""
@@ -92,7 +102,7 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
         entry.name: entry
         for entry in (
             Estimator("complete_pooling", "complete pooling", "one value for all groups", "complete_pooling"),
-            Estimator("no_pooling", "no pooling", "each group by itself", "no_pooling"),
+            Estimator("no_pooling", "no pooling", "each group by itself", "no_pooling", several_factors=False),
             Estimator("reml", "REML", "maximised, fixed effects integrated out", "reml"),
             Estimator("ml", "ML", "maximised", "reml"),
             Estimator(
@@ -102,6 +112,7 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 "fixed_prior",
                 needs=("reml",),
                 options=True,
+                several_factors=False,
             ),
             Estimator(
                 "hierarchical",
@@ -121,9 +132,41 @@ DEFAULTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """What a comparison fits when nothing is named, by family."""
 
 
+def table() -> pd.DataFrame:
+    """The registry as a table: ``name, title, use, families, needs``; ``wb.estimators()`` is this."""
+    import pandas as pd
+
+    rows = [(e.name, e.title, e.use, ", ".join(e.families), ", ".join(e.needs)) for e in REGISTRY.values()]
+    return pd.DataFrame(rows, columns=["name", "title", "use", "families", "needs"])
+
+
+class _Registry(ModuleType):
+    """This package, which can be called: ``wb.estimators()`` lists what is registered."""
+
+    def __call__(self) -> pd.DataFrame:
+        return table()
+
+
+sys.modules[__name__].__class__ = _Registry
+
+
+def default_estimators(design: Design) -> tuple[str, ...]:
+    """What a comparison of this design fits when nothing is named.
+
+    Raises
+    ------
+    OptionError
+        No defaults for the family.
+    """
+    if design.family not in DEFAULTS:
+        raise OptionError(f"Comparisons are of gaussian responses so far, not {design.family}. Use a gaussian one.")
+    several = len(design.groups) > 1
+    return tuple(name for name in DEFAULTS[design.family] if REGISTRY[name].several_factors or not several)
+
+
 def lookup(name: str) -> Estimator:
     """Find an estimator by name; an unknown one is an OptionError with the nearest name."""
-    if name not in REGISTRY:
+    if not isinstance(name, str) or name not in REGISTRY:
         raise OptionError(f"There is no estimator {name!r}. {nearest(str(name), REGISTRY)}")
     return REGISTRY[name]
 
@@ -148,7 +191,10 @@ def make_options(estimator: Estimator, given: Any) -> Any:
     for key in given:
         if key not in known:
             raise OptionError(f"{estimator.name} has no option {key!r}. {nearest(str(key), known)}")
-    return kind(**given)
+    try:
+        return kind(**given)
+    except (TypeError, ValueError) as error:
+        raise OptionError(f"The options {dict(given)!r} do not suit {estimator.name}: {error}.") from None
 
 
 def run_estimator(

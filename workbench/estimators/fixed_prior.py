@@ -10,21 +10,23 @@ independent priors can say; ``"joint"`` keeps REML's correlations.
 
 The dispersion phi follows the approximate EM of Gelman, Jakulin, Pittau & Su (2008, doi:10.1214/08-AOAS191):
 
-    phi <- mean of w (y - fit)^2  +  mean of w x'Vx,       V = (D'WD/phi + prior precision)^-1,  D = [Z R]
+    phi <- mean of w (y - fit)^2  +  mean of d'Vd,       V = (D'WD/phi + prior precision)^-1,  d a row of D = [Z R]
 
-started at var(y)/10,000 and iterated until deviance and dispersion stand still. It has no correction for
-degrees of freedom, so phi is a little below REML's sigma^2, and the coefficients are a little less
-shrunk: that, and nothing else, is the gap to REML for one varying intercept. ``dispersion="reml"`` holds phi
+started at var(y)/10,000 and iterated until deviance and dispersion stand still. With prior weights the second mean is
+not weighted, as in R's bayesglm. phi has no correction for degrees of freedom, so it is a little below REML's
+sigma^2, and the coefficients are a little less shrunk: that, and nothing else, is the gap to REML for one varying
+intercept. ``dispersion="reml"`` holds phi
 at REML's value, and the gap closes to rounding.
 
-With P_j = S_j-scaled conditional covariance as in :mod:`workbench.likelihood` (Lambda = chol(S/phi)), a prior SD of
-zero needs no special case.
+The algebra is that of :mod:`workbench.likelihood` with Lambda a square root of S/phi, so a prior SD of zero needs no
+special case.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from types import MappingProxyType
 
 import numpy as np
@@ -72,16 +74,24 @@ class Options:
                     f"dispersion is {self.dispersion!r}, but must be 'em', 'reml' or a positive number. "
                     f"{nearest(self.dispersion, ('em', 'reml'))}"
                 )
-        elif not (np.isfinite(self.dispersion) and self.dispersion > 0):
-            raise OptionError(f"dispersion is {self.dispersion}, but must be 'em', 'reml' or a positive number.")
+        elif not _is_number(self.dispersion) or not self.dispersion > 0:
+            raise OptionError(f"dispersion is {self.dispersion!r}, but must be 'em', 'reml' or a positive number.")
         if self.covariance not in ("independent", "joint"):
             raise OptionError(
                 f"covariance is {self.covariance!r}. {nearest(str(self.covariance), ('independent', 'joint'))}"
             )
-        if not self.tolerance > 0 or self.max_iterations < 1:
-            raise OptionError(
-                f"tolerance ({self.tolerance}) and max_iterations ({self.max_iterations}) must be positive."
-            )
+        for what, given in (("mean", self.mean), ("sd", self.sd)):
+            values = list(given.values()) if isinstance(given, Mapping) else [] if given is None else [given]
+            if not all(_is_number(value) for value in values):
+                raise OptionError(f"{what} is {given!r}, but must be a number, or a number for each term by name.")
+        if not _is_number(self.tolerance) or not self.tolerance > 0:
+            raise OptionError(f"tolerance is {self.tolerance!r}, but must be a positive number.")
+        if not isinstance(self.max_iterations, int) or self.max_iterations < 1:
+            raise OptionError(f"max_iterations is {self.max_iterations!r}, but must be a whole number of at least 1.")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def fixed_prior(
@@ -128,10 +138,10 @@ def fixed_prior(
     held = _held_dispersion(design, base, options)
     if held is not None:
         phi, iterations, settled = held, 0, True
-        given = conditional(centred, root / np.sqrt(phi))
+        given = conditional(centred, (root / np.sqrt(phi),))
     else:
-        phi, given, iterations, settled = _em(centred, root, design, options)
-    given = in_data_units(given, data.factor.to_data)
+        plain = centred if (design.weights == 1).all() else _on_rest(moments(design, weighted=False))
+        phi, given, iterations, settled = _em(centred, plain, root, float(np.var(design.y, ddof=1)) / 10_000, options)
     return _assemble(
         design,
         data,
@@ -188,6 +198,13 @@ def _root(covariance: Array) -> Array:
     return np.asarray(vectors * np.sqrt(np.clip(values, 0, None)))
 
 
+def _on_rest(data: Moments) -> Moments:
+    """Moments with the columns R that do not vary in place of X."""
+    recast = by_group(data)
+    f = replace(data.factor, ZtX=recast.ZtR)
+    return replace(data, factors=(f,), XtX=recast.RtR, Xty=recast.Rty)
+
+
 def _about_prior_mean(data: Moments, recast: ByGroup, m: Array) -> Moments:
     """Moments of y - Z m on R: what is left to explain by deviations from the prior mean."""
     f = data.factor
@@ -213,37 +230,42 @@ def _held_dispersion(design: Design, base: Fit, options: Options) -> float | Non
     return None if isinstance(options.dispersion, str) else float(options.dispersion)
 
 
-def _em(data: Moments, root: Array, design: Design, options: Options) -> tuple[float, Conditional, int, bool]:
+def _em(
+    data: Moments, unweighted: Moments, root: Array, start: float, options: Options
+) -> tuple[float, Conditional, int, bool]:
     """Alternate coefficients given phi and phi given coefficients."""
-    phi = float(np.var(design.y, ddof=1)) / 10_000
+    phi = start
     deviance = np.inf
     for iteration in range(1, options.max_iterations + 1):
-        given = conditional(data, root / np.sqrt(phi))
+        given = conditional(data, (root / np.sqrt(phi),))
         rss = _residual_sum_of_squares(data, given)
-        new = rss / data.n + _trace(data, given) * phi / data.n
-        still = abs(new - phi) <= options.tolerance * (abs(new) + 0.1) and abs(rss - deviance) <= options.tolerance * (
-            abs(rss) + 0.1
-        )
+        new = rss / data.n + _trace(unweighted, given) * phi / data.n
+        small = options.tolerance
+        still = abs(new - phi) <= small * new and abs(rss - deviance) <= small * rss
         phi, deviance = new, rss
         if still:
-            return phi, conditional(data, root / np.sqrt(phi)), iteration, True
+            return phi, conditional(data, (root / np.sqrt(phi),)), iteration, True
     return phi, given, options.max_iterations, False
 
 
 def _residual_sum_of_squares(data: Moments, given: Conditional) -> float:
     """Weighted |y - Z c - R b|^2 at the mode."""
-    f, u, b = data.factor, given.u, given.b
+    f, u, b = data.factor, given.u[0], given.b
     cross = np.einsum("jq,jqr,r->", u, f.ZtX, b)
     squares = np.einsum("jq,jqs,js->", u, f.ZtZ, u) + b @ data.XtX @ b + data.yty
     return float(squares + 2 * cross - 2 * np.sum(u * f.Zty) - 2 * b @ data.Xty)
 
 
 def _trace(data: Moments, given: Conditional) -> float:
-    """Sum of w x'Vx over the rows, V over phi: tr(D'WD V) = the effective number of coefficients."""
+    """Sum of d'Vd over the rows, V over phi."""
     f = data.factor
-    V = given.P + given.pull @ given.b_cov @ np.swapaxes(given.pull, 1, 2)
-    across = -given.pull @ given.b_cov
-    return float(np.sum(f.ZtZ * V) + 2 * np.sum(f.ZtX * across) + np.sum(data.XtX * given.b_cov))
+    across = -given.pull[0] @ given.b_cov
+    return float(np.sum(f.ZtZ * _V(given)) + 2 * np.sum(f.ZtX * across) + np.sum(data.XtX * given.b_cov))
+
+
+def _V(given: Conditional) -> Array:
+    """Posterior covariance over phi of every group's coefficients, shape (J, q, q)."""
+    return given.P_first + given.pull[0] @ given.b_cov @ np.swapaxes(given.pull[0], 1, 2)
 
 
 # --- the answer ---------------------------------------------------------------------------------------
@@ -269,8 +291,9 @@ def _assemble(
     base: Fit,
 ) -> Fit:
     f, given = data.factor, at.given
-    c = at.mean + given.u
-    V = given.P + given.pull @ given.b_cov @ np.swapaxes(given.pull, 1, 2)
+    u = in_data_units(data, given).u[0]
+    c = at.mean + u
+    V = f.to_data @ _V(given) @ f.to_data.T
     error = np.sqrt(at.phi * np.einsum("jqq->jq", V))
     b, b_cov = np.zeros(data.p), np.zeros((data.p, data.p))
     rest = list(recast.rest)
@@ -307,7 +330,7 @@ def _assemble(
             for where, block in zip(f.blocks, design.blocks, strict=True)
         ),
         group_effects=wald_effects(
-            design, (given.u, error), (c, error), settings.level, ("posterior mode", kind, "posterior mode", kind)
+            design.blocks, (u, error), (c, error), settings.level, ("posterior mode", kind, "posterior mode", kind)
         ),
         sigma=float(np.sqrt(at.phi)),
         fitted=fitted,

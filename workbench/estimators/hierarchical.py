@@ -1,7 +1,6 @@
 """`hierarchical`: the likelihood integrated, by sampling from the explicit model in PyMC.
 
-The model is that of :mod:`workbench.explicit_model`. Because tau is averaged over and not held, intervals are wider
-than REML's conditional ones, and estimates move a little.
+The model is that of :mod:`workbench.explicit_model`. The spread between groups is averaged over, not held at one value.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from workbench.estimates import Component, Estimates, GroupEffects, Parameters
 from workbench.estimators import NOTHING, Settings
 from workbench.explicit_model import block_names, build_model
 from workbench.fit import Fit
-from workbench.priors import Prior, resolve_priors
+from workbench.priors import Prior, coefficient_name, resolve_priors
 
 Array = NDArray[np.float64]
 
@@ -207,7 +206,7 @@ def _shape(posterior: Any) -> tuple[int, int]:
 
 def _parameters(design: Design, posterior: Any, level: float) -> Parameters:
     """Population coefficients, sigma, every sd and every correlation, under the names of their priors."""
-    names: list[str] = list(design.fixed_terms)
+    names = [coefficient_name(term) for term in design.fixed_terms]
     draws = [posterior["b"].values] if names else []
     if not design.known_se:
         names.append("sigma")
@@ -237,7 +236,7 @@ def _from_draws(draws: Array, level: float) -> Estimates:
         conf_high=high,
         point="posterior mean",
         std_error_kind="posterior SD",
-        interval=f"equal-tailed {level:.4g}",
+        interval=f"equal-tailed {100 * level:.4g} %",
         median=median,
         r_hat=r_hat,
         ess_bulk=bulk,

@@ -207,7 +207,7 @@ def _assemble(
         fixed_cov=cov,
         components=(),
         group_effects=wald_effects(
-            design,
+            design.blocks,
             (c - mean, error),
             (c, error),
             level,
@@ -215,8 +215,8 @@ def _assemble(
         ),
         sigma=float(np.sqrt(sigma2)),
         fitted=fitted,
-        criterion=Criterion(deviance, "deviance"),
-        log_likelihood=-deviance / 2,
+        criterion=Criterion(deviance, "deviance") if used.all() else None,
+        log_likelihood=-deviance / 2 if used.all() else None,
         df=int(estimable.sum()) * q + len(rest) + (not data.known_se),
         warnings=(*design.notes, *_remarks(design, data, recast, estimable, rest)),
     )

@@ -28,26 +28,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
+from workbench.errors import DesignError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.likelihood import (
     Conditional,
     conditional,
+    conditional_covariances,
     criterion,
     criterion_gradient,
     degrees_of_freedom,
     in_data_units,
 )
 from workbench.minimise import Minimum, Objective, minimise
-from workbench.moments import FactorMoments, Moments, moments
+from workbench.moments import Moments, moments
+from workbench.theta import Theta
 
 Array = NDArray[np.float64]
 
 SINGULAR = 1e-4
 """A diagonal entry of theta (in orthonormal columns) below this is called singular, as lme4 does."""
-SCALAR_STARTS = tuple(np.geomspace(0.02, 50.0, 12))
-BLOCK_STARTS = (1.0, 0.2)
+NO_RESIDUAL = 1e-11
+"""A residual sum of squares smaller than this share of the total is rounding."""
+SCALAR_STARTS = tuple(np.geomspace(0.02, 2e5, 15))
 
 
 def reml(
@@ -61,7 +65,7 @@ def reml(
     Parameters
     ----------
     design : Design
-        Gaussian, one grouping factor.
+        Gaussian, any number of grouping factors.
     settings : Settings
         Its `level` is the probability of the intervals.
     options, upstream
@@ -96,128 +100,118 @@ def ml(
 
 def _maximise(design: Design, level: float, restricted: bool) -> Fit:
     data = moments(design)
-    white, unwhiten = _orthonormal(data)
-    theta, best = _search(white, restricted)
-    to_data = data.factor.to_data
-    given = in_data_units(conditional(data, unwhiten @ theta.factor), to_data)
-    return _assemble(design, data, _Optimum(theta, best, to_data @ unwhiten @ theta.factor, given), restricted, level)
+    _refuse_without_residual(design, data)
+    theta, best, unwhiten = _search(data, restricted)
+    factors = _products(unwhiten, theta.factors)
+    return _assemble(design, data, _Optimum(theta, best, factors, conditional(data, factors)), restricted, level)
+
+
+def _refuse_without_residual(design: Design, data: Moments) -> None:
+    """A response that the model explains exactly leaves no residual variance, and the likelihood has no maximum."""
+    if data.known_se:
+        return
+    huge = tuple(1e6 * R for R in _orthonormal(data))
+    left = conditional(data, huge).r2
+    if not left > NO_RESIDUAL * data.yty:
+        raise DesignError(
+            f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "
+            f"{max(left, 0.0):.2g} of {data.yty:.2g}), so there is no residual variance to estimate. Let fewer "
+            f"terms vary."
+        )
 
 
 # --- theta --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _Theta:
-    """The free entries of Lambda: the lower triangle of every block."""
-
-    blocks: tuple[slice, ...]
-    values: Array
-
-    @property
-    def places(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Rows and columns of the entries, column by column as lme4 orders them."""
-        pairs = [
-            (block.start + a, block.start + b)
-            for block in self.blocks
-            for b in range(block.stop - block.start)
-            for a in range(b, block.stop - block.start)
-        ]
-        rows, columns = zip(*pairs, strict=True)
-        return np.array(rows), np.array(columns)
-
-    @property
-    def factor(self) -> Array:
-        """Lambda, shape (q, q)."""
-        q = self.blocks[-1].stop
-        matrix = np.zeros((q, q))
-        matrix[self.places] = self.values
-        return matrix
-
-    @property
-    def on_diagonal(self) -> NDArray[np.bool_]:
-        rows, columns = self.places
-        return np.asarray(rows == columns)
-
-
-def _identity(blocks: tuple[slice, ...], scale: float) -> _Theta:
-    size = sum((b.stop - b.start) * (b.stop - b.start + 1) // 2 for b in blocks)
-    start = _Theta(blocks, np.zeros(size))
-    return replace(start, values=np.where(start.on_diagonal, scale, 0.0))
-
-
-def _search(data: Moments, restricted: bool) -> tuple[_Theta, Minimum]:
-    """The best certified minimum over several starts, in its canonical form."""
-    blocks = data.factor.blocks
-    shape = _identity(blocks, 1.0)
+def _search(data: Moments, restricted: bool) -> tuple[Theta, Minimum, tuple[Array, ...]]:
+    """The best certified minimum over several starts, in its canonical form, for orthonormal columns."""
+    unwhiten = _orthonormal(data)
+    shape = Theta.of(data, unwhiten)
 
     def objective(values: Array) -> tuple[float, Array]:
-        factor = replace(shape, values=values).factor
-        given = conditional(data, factor)
-        gradient = criterion_gradient(data, factor, given, restricted)
-        return criterion(data, given, restricted), gradient[shape.places]
+        factors = _products(unwhiten, shape.at(values).factors)
+        given = conditional(data, factors)
+        gradients = criterion_gradient(data, factors, given, restricted)
+        back = tuple(R.T @ G for R, G in zip(unwhiten, gradients, strict=True))
+        return criterion(data, given, restricted), shape.gather(back)
 
-    found = [minimise(objective, start.values) for start in _starts(blocks, objective)]
+    found = [minimise(objective, start) for start in _starts(data, shape, unwhiten, objective)]
     best = min(found, key=lambda m: (m.value - 1e-9 * m.certified, not m.certified))
-    if np.abs(_canonical(replace(shape, values=best.x)).values[shape.on_diagonal]).min() < SINGULAR:
-        again = minimise(objective, best.x + np.where(shape.on_diagonal, 0.5, 0.0))
+    diagonal = shape.on_diagonal
+    if len(shape.values) > 1 and np.abs(shape.at(best.x).canonical().values[diagonal]).min() < SINGULAR:
+        again = minimise(objective, best.x + np.where(diagonal, 0.5, 0.0))
         best = min((best, again), key=lambda m: m.value)
-    exact = _exact_zeros(_canonical(replace(shape, values=best.x)), best.value, objective)
+    exact = _exact_zeros(shape.at(best.x).canonical(), best.value, objective)
     evaluations = sum(m.evaluations for m in found)
-    return exact, replace(best, value=objective(exact.values)[0], evaluations=evaluations)
+    return exact, replace(best, value=objective(exact.values)[0], evaluations=evaluations), unwhiten
 
 
-def _starts(blocks: tuple[slice, ...], objective: Objective) -> list[_Theta]:
-    if blocks[-1].stop > 1:
-        return [_identity(blocks, scale) for scale in BLOCK_STARTS]
-    values = [objective(np.array([s]))[0] for s in SCALAR_STARTS]
-    lowest = [
-        k
-        for k, value in enumerate(values)
-        if (k == 0 or value <= values[k - 1]) and (k == len(values) - 1 or value < values[k + 1])
-    ]
-    return [_identity(blocks, SCALAR_STARTS[k]) for k in lowest]
+def _products(left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[Array, ...]:
+    return tuple(a @ b for a, b in zip(left, right, strict=True))
 
 
-def _canonical(theta: _Theta) -> _Theta:
-    """The same covariance with a lower-triangular factor whose diagonal is not negative."""
-    factor = theta.factor
-    for block in theta.blocks:
-        lower = np.linalg.qr(factor[block, block].T)[1].T
-        signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
-        factor[block, block] = np.tril(lower * signs)
-    return replace(theta, values=factor[theta.places])
+def _starts(data: Moments, shape: Theta, unwhiten: tuple[Array, ...], objective: Objective) -> list[Array]:
+    """Starting points: of one scalar the valleys of a coarse grid, else Lambda = I and the group means' own."""
+    if len(shape.values) == 1:
+        values = [objective(np.array([s]))[0] for s in SCALAR_STARTS]
+        return [
+            np.array([start])
+            for k, start in enumerate(SCALAR_STARTS)
+            if (k == 0 or values[k] <= values[k - 1]) and (k == len(values) - 1 or values[k] < values[k + 1])
+        ]
+    identity = np.where(shape.on_diagonal, 1.0, 0.0)
+    if len(data.factors) > 1:
+        return [identity]
+    return [0.2 * identity, _from_group_means(data, shape, unwhiten)]
 
 
-def _exact_zeros(theta: _Theta, value: float, objective: Objective) -> _Theta:
+def _from_group_means(data: Moments, shape: Theta, unwhiten: tuple[Array, ...]) -> Array:
+    """Method of moments for one factor: the covariance of the groups' own deviations, less what noise adds to it."""
+    f = data.factors[0]
+    R = unwhiten[0]
+    huge = conditional(data, (1e4 * R,))
+    sigma2 = max(huge.r2, 1e-300) / max(data.n - data.p, 1)
+    inverse = np.linalg.inv(R)
+    own = huge.u[0] @ inverse.T
+    noise = inverse @ huge.P_first.mean(axis=0) @ inverse.T
+    relative = np.zeros_like(R)
+    for block in f.blocks:
+        found = np.cov(own[:, block], rowvar=False).reshape(block.stop - block.start, -1) / sigma2 - noise[block, block]
+        values, vectors = np.linalg.eigh(found)
+        relative[block, block] = (vectors * np.clip(values, 1e-2, 1e12)) @ vectors.T
+    return shape.gather((np.linalg.cholesky(relative),))
+
+
+def _exact_zeros(theta: Theta, value: float, objective: Objective) -> Theta:
     """Set entries that the search left next to zero to zero, where that costs nothing."""
-    columns = theta.places[1]
+    entries = theta.entries
     for k in np.flatnonzero(theta.on_diagonal & (np.abs(theta.values) < SINGULAR)):
-        column = (columns == columns[k]) & (np.abs(theta.values) < SINGULAR)
-        trial = np.where(column, 0.0, theta.values)
+        same_column = np.array([(f, b) == (entries[k][0], entries[k][2]) for f, _, b in entries])
+        trial = np.where(same_column & (np.abs(theta.values) < SINGULAR), 0.0, theta.values)
         if objective(trial)[0] <= value + 1e-9:
-            theta = replace(theta, values=trial)
+            theta = theta.at(trial)
     return theta
 
 
-def _orthonormal(data: Moments) -> tuple[Moments, Array]:
-    """Make each block's columns orthonormal; returns also R^-1, which takes their effects back.
+def _orthonormal(data: Moments) -> tuple[Array, ...]:
+    """R^-1 of every factor, such that the columns Z R^-1 of each block are orthonormal over the table.
 
     Z u = (Z R^-1)(R u), where R'R is the block's mean cross-product per row.
     """
-    f = data.factor
-    total = f.ZtZ.sum(axis=0) / f.sizes.sum()
-    back = np.zeros_like(total)
-    for block in f.blocks:
-        own = total[block, block]
-        scale = np.sqrt(np.diag(own))
-        scale[scale == 0] = 1.0
-        correlation = own / np.outer(scale, scale)
-        if np.linalg.eigvalsh(correlation)[0] > 1e-12:
-            back[block, block] = np.linalg.inv(np.linalg.cholesky(own).T)
-        else:  # collinear varying columns: only put them on one scale
-            back[block, block] = np.diag(1 / scale)
-    white = replace(f, ZtZ=back.T @ f.ZtZ @ back, ZtX=back.T @ f.ZtX, Zty=f.Zty @ back)
-    return replace(data, factors=(white,)), back
+    maps = []
+    for f in data.factors:
+        total = f.ZtZ.sum(axis=0) / f.sizes.sum()
+        back = np.zeros_like(total)
+        for block in f.blocks:
+            own = total[block, block]
+            scale = np.sqrt(np.diag(own))
+            scale[scale == 0] = 1.0
+            if np.linalg.eigvalsh(own / np.outer(scale, scale))[0] > 1e-12:
+                back[block, block] = np.linalg.inv(np.linalg.cholesky(own).T)
+            else:  # collinear varying columns: only put them on one scale
+                back[block, block] = np.diag(1 / scale)
+        maps.append(back)
+    return tuple(maps)
 
 
 # --- the answer ---------------------------------------------------------------------------------------
@@ -225,51 +219,32 @@ def _orthonormal(data: Moments) -> tuple[Moments, Array]:
 
 @dataclass(frozen=True, eq=False)
 class _Optimum:
-    theta: _Theta
+    theta: Theta
     minimum: Minimum
-    factor: Array
+    factors: tuple[Array, ...]
     given: Conditional
 
 
 def _assemble(design: Design, data: Moments, at: _Optimum, restricted: bool, level: float) -> Fit:
-    given, f = at.given, data.factor
+    given = at.given
     sigma2 = 1.0 if data.known_se else given.r2 / degrees_of_freedom(data, restricted)
     to_data = data.shift.to_data
     b = to_data @ given.b + data.shift.origin
     b_cov = sigma2 * to_data @ given.b_cov @ to_data.T
-    covariance = sigma2 * at.factor @ at.factor.T
-    diagonal = at.theta.values[at.theta.on_diagonal]
-    singular = bool((diagonal < SINGULAR).any())
     value = criterion(data, given, restricted)
-    name = "reml" if restricted else "ml"
-    warnings = list(design.notes)
-    if singular:
-        warnings.append(_why_singular(f, covariance))
-    if not at.minimum.certified:
-        warnings.append(
-            "The search did not end at a certified minimum: largest gradient "
-            f"{np.abs(at.minimum.gradient).max():.2g}, smallest curvature {at.minimum.curvature[0]:.2g}. Do not "
-            f"trust these numbers."
-        )
-    effects = _group_effects(design, data, given, sigma2, level)
+    components = _components(design, data, at, sigma2)
+    effects = _group_effects(design, data, at, sigma2, level)
     fitted = design.X @ b + design.offset
     for block, part in zip(design.blocks, effects, strict=True):
         fitted = fitted + np.einsum("nq,nq->n", block.Z, part.effect.estimate[block.codes])
+    singular = _singular_factors(data, at)
+    kind = "REML estimate" if restricted else "ML estimate"
     return Fit(
-        estimator=name,
+        estimator="reml" if restricted else "ml",
         design=design,
-        population=Estimates.wald(
-            b,
-            np.sqrt(np.diag(b_cov)),
-            level,
-            "REML estimate" if restricted else "ML estimate",
-            "sampling SE, variances as estimated",
-        ),
+        population=Estimates.wald(b, np.sqrt(np.diag(b_cov)), level, kind, "sampling SE, variances as estimated"),
         fixed_cov=b_cov,
-        components=tuple(
-            Component(f.group, block.terms, covariance[where, where])
-            for where, block in zip(f.blocks, design.blocks, strict=True)
-        ),
+        components=components,
         group_effects=effects,
         sigma=float(np.sqrt(sigma2)),
         fitted=fitted,
@@ -277,8 +252,8 @@ def _assemble(design: Design, data: Moments, at: _Optimum, restricted: bool, lev
         log_likelihood=-value / 2,
         df=data.p + len(at.theta.values) + (not data.known_se),
         converged=at.minimum.certified,
-        singular=singular,
-        warnings=tuple(warnings),
+        singular=bool(singular),
+        warnings=(*design.notes, *_complaints(at.minimum, singular, components)),
         diagnostics=MappingProxyType(
             {
                 "gradient": float(np.abs(at.minimum.gradient).max()),
@@ -289,41 +264,69 @@ def _assemble(design: Design, data: Moments, at: _Optimum, restricted: bool, lev
     )
 
 
+def _components(design: Design, data: Moments, at: _Optimum, sigma2: float) -> tuple[Component, ...]:
+    """Covariances of the data's own varying columns, in the order of the design's blocks."""
+    parts: list[Component | None] = [None] * len(design.blocks)
+    for f, factor in zip(data.factors, at.factors, strict=True):
+        root = f.to_data @ factor
+        covariance = sigma2 * root @ root.T
+        for where, place in zip(f.blocks, f.places, strict=True):
+            parts[place] = Component(f.group, design.blocks[place].terms, covariance[where, where])
+    return tuple(part for part in parts if part is not None)
+
+
 def _group_effects(
-    design: Design, data: Moments, given: Conditional, sigma2: float, level: float
+    design: Design, data: Moments, at: _Optimum, sigma2: float, level: float
 ) -> tuple[GroupEffects, ...]:
-    """Conditional modes with the conditional SD, and coefficients with Henderson's SE."""
-    f = data.factor
+    """Conditional modes with the conditional SD, and coefficients with Henderson's SE, by block of the design."""
+    given = in_data_units(data, at.given)
     b = data.shift.to_data @ given.b + data.shift.origin
-    pick = np.zeros((len(f.fixed), data.p))
-    for row, column in enumerate(f.fixed):
-        if column is not None:
-            pick[row, column] = 1.0
-    conditional_variance = np.diagonal(given.P, axis1=1, axis2=2)
-    answer = pick @ data.shift.to_data - given.pull
-    from_b = np.einsum("jqp,pr,jqr->jq", answer, given.b_cov, answer)
-    effect_error = np.sqrt(sigma2 * conditional_variance)
-    coefficient_error = np.sqrt(sigma2 * (conditional_variance + from_b))
-    return wald_effects(
-        design,
-        (given.u, effect_error),
-        (given.u + pick @ b, coefficient_error),
-        level,
-        ("BLUP", "conditional SD", "BLUP", "coefficient SE"),
-    )
+    covariances = conditional_covariances(data, at.factors, given)
+    parts: list[GroupEffects | None] = [None] * len(design.blocks)
+    for f, u, pull, P in zip(data.factors, given.u, given.pull, covariances, strict=True):
+        pick = np.zeros((len(f.fixed), data.p))
+        for row, column in enumerate(f.fixed):
+            if column is not None:
+                pick[row, column] = 1.0
+        conditional_variance = np.diagonal(f.to_data @ P @ f.to_data.T, axis1=1, axis2=2)
+        answer = pick @ data.shift.to_data - pull
+        from_b = np.einsum("jqp,pr,jqr->jq", answer, given.b_cov, answer)
+        effect = (u, np.sqrt(sigma2 * conditional_variance))
+        coefficient = (u + pick @ b, np.sqrt(sigma2 * (conditional_variance + from_b)))
+        blocks = tuple(design.blocks[place] for place in f.places)
+        kinds = ("BLUP", "conditional SD", "BLUP", "coefficient SE")
+        for place, part in zip(f.places, wald_effects(blocks, effect, coefficient, level, kinds), strict=True):
+            parts[place] = part
+    return tuple(part for part in parts if part is not None)
 
 
-def _why_singular(factor: FactorMoments, covariance: Array) -> str:
+def _singular_factors(data: Moments, at: _Optimum) -> list[str]:
+    """The grouping factors whose covariance lies on its boundary."""
+    low = at.theta.on_diagonal & (at.theta.values < SINGULAR)
+    return list(dict.fromkeys(data.factors[at.theta.entries[k][0]].group for k in np.flatnonzero(low)))
+
+
+def _complaints(minimum: Minimum, singular: list[str], components: tuple[Component, ...]) -> list[str]:
+    """What keeps the numbers from being trusted, in words."""
+    found = [_why_singular(group, [c for c in components if c.group == group]) for group in singular]
+    if not minimum.certified:
+        found.append(
+            "The search did not end at a certified minimum: largest gradient "
+            f"{np.abs(minimum.gradient).max():.2g}, smallest curvature {minimum.curvature[0]:.2g}. "
+            "Do not trust these numbers."
+        )
+    return found
+
+
+def _why_singular(group: str, components: list[Component]) -> str:
     """Say in words which spread or correlation lies on the boundary."""
-    sds = np.sqrt(np.diag(covariance))
-    if not sds.any():
+    if not any(component.sd.any() for component in components):
         return (
-            f"Singular: the spread between the levels of {factor.group} is estimated as zero: their means differ no "
-            f"more "
+            f"Singular: the spread between the levels of {group} is estimated as zero: their means differ no more "
             "than the residual spread alone explains. Zero is the edge of what is possible, not evidence of no spread."
         )
     return (
-        f"Singular: the covariance of {factor.group} is on its boundary (a standard deviation of zero, or a "
-        f"correlation of -1 or 1): "
-        "the data do not carry as many spreads as the formula asks for. Consider fewer varying terms, or a prior."
+        f"Singular: the covariance of {group} is on its boundary (a standard deviation of zero, or a correlation of "
+        "-1 or 1): the data do not carry as many spreads as the formula asks for. Consider fewer varying terms, "
+        "or a prior."
     )

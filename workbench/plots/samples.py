@@ -14,7 +14,6 @@ from workbench.plots.varying import (
     Varying,
     choose,
     figure4,
-    own,
     printable,
     sample_means,
     sizes_in_words,
@@ -74,10 +73,10 @@ def view(comparison: Comparison, v: Varying) -> View:
     """Lay out the picture for the grouping factor of a varying term."""
     design = comparison.design
     means = sample_means(design, v.block)
-    shown = choose(v, own(comparison, v) if v.plain else means)
+    weighted = "weighted " if np.ptp(design.weights) > 0 else ""
+    shown = choose(v, means, f"{weighted}sample means")
     x, y, thinned = observations(design, v, shown)
     known = truth(comparison, v) if v.plain else None
-    weighted = "weighted " if np.ptp(design.weights) > 0 else ""
     at = shown.index
     true_words = " Red dots are the true means." if known is not None else ""
     caption = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,11 @@ from workbench.plots.varying import (
     coefficients,
     figure4,
     own,
+    partial,
     population,
     printable,
     sizes_in_words,
+    without_own,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +38,8 @@ ABREAST = 5
 """So many panels stand in one row."""
 LINES = 300
 """So many levels are drawn: more lines than that run into one another."""
+BITMAP = 120
+"""Panels with more levels than this become bitmaps inside SVG files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +51,8 @@ class Panel:
     estimator, title, term, group, y_label : str
     levels : tuple of str
     left, right : array, shape (J,)
-        What each group says by itself (NaN where it says nothing), and the estimator's coefficient.
+        What each group says by itself (NaN where it says nothing; all NaN where no group has an estimate of its
+        own, as beside another grouping factor), and the estimator's coefficient.
     areas : array, shape (J,)
         Marker areas in points squared, by the group's size.
     population : float
@@ -66,6 +71,11 @@ class Panel:
     areas: Array
     population: float
     y_limits: tuple[float, float]
+
+    @property
+    def set_out(self) -> bool:
+        """Whether there are estimates of the groups alone to set out from."""
+        return bool(np.isfinite(self.left).any())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -95,29 +105,27 @@ def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
     largest = max(int(v.sizes.max()) for v in terms)
     rows: list[tuple[Panel, ...]] = []
     notes: list[str] = []
-    warnings: list[str] = []
     for v in terms:
         alone = own(comparison, v)
-        if alone is None:
-            warnings.append(f"Levels of {v.group} have no estimate of their own beside other grouping factors.")
         panels, note = _panels(comparison, v, alone, largest)
-        if note and note not in notes:
-            notes.append(note)
+        notes += [text for text in (without_own(v, alone), note) if text and text not in notes]
         width = len(panels) if len(panels) <= ABREAST else -(-len(panels) // 2)
         rows += [tuple(panels[k : k + width]) for k in range(0, len(panels), width)]
     what = " and ".join(dict.fromkeys(v.quantity for v in terms))
     own_labels = " or ".join(dict.fromkeys(v.own_label for v in terms))
     sizes = np.concatenate([v.sizes for v in terms])
-    caption = [
-        f"Left of each panel: every group's {own_labels}. Right: the estimate of the estimator named above. "
-        f"Dashed: its population value. {_sizes(sizes)}",
-        *notes,
-    ]
+    estimators = f"{len(comparison.fits)} estimators" if len(comparison.fits) > 1 else "one estimator"
+    alike = "One dot per group: its estimate by the estimator named above, the groups in the same order everywhere."
+    apart = f"Left of each panel: every group's {own_labels}. Right: the estimate of the estimator named above."
+    set_out = any(panel.set_out for row in rows for panel in row)
+    caption = [apart if set_out else alike, f"Dashed: its population value. {_sizes(sizes)}", *notes]
+    factors = " and ".join(dict.fromkeys(v.group for v in terms))
+    title = "From each group by itself to its estimate" if set_out else "Every group's estimate"
     return View(
-        title="From each group by itself to its estimate" + (f": {printable(what, 60)}" if len(terms) == 1 else ""),
+        title=title + (f": {printable(what, 60)}" if len(terms) == 1 else ""),
         caption=" ".join(caption),
-        alt=f"{what}: one panel for each of {len(comparison.fits)} estimators. {_spreads(comparison, terms)}",
-        warnings=tuple(dict.fromkeys(warnings)),
+        alt=f"{what}: one panel for each of {estimators}. {_spreads(comparison, terms)}",
+        warnings=() if set_out else (f"Levels of {factors} have no estimate of their own here to set out from.",),
         rows=tuple(rows),
         size_legend=_size_legend(sizes, largest),
     )
@@ -125,18 +133,21 @@ def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
 
 def _panels(comparison: Comparison, v: Varying, alone: Array | None, largest: int) -> tuple[list[Panel], str]:
     values = {name: coefficients(fit, v) for name, fit in comparison.fits.items()}
-    shown = choose(v, next(iter(values.values())) if alone is None else alone, LINES)
+    lead = partial(comparison) or next(iter(values))
+    by, ordered = (values[lead], f"{style.title_of(lead)} estimates") if alone is None else (alone, f"{v.own_label}s")
+    shown = choose(v, by, ordered, LINES)
     at = shown.index
     left = np.full(len(at), np.nan) if alone is None else alone[at]
     centres = {name: population(fit, v) for name, fit in comparison.fits.items()}
     share = style.limits(left, *(c[at] for c in values.values()), np.array(list(centres.values())))
+    several = len({block.group for block in comparison.design.blocks}) > 1
     panels = [
         Panel(
             estimator=name,
             title=style.title_of(name),
             term=v.term,
             group=v.group,
-            y_label=v.quantity,
+            y_label=f"{v.quantity}, by {printable(v.group)}" if several else v.quantity,
             levels=tuple(v.levels[j] for j in at),
             left=left,
             right=c[at],
@@ -148,7 +159,7 @@ def _panels(comparison: Comparison, v: Varying, alone: Array | None, largest: in
     ]
     note = (
         f"{len(at):,} of the {len(v.levels):,} levels of {v.group} are drawn, evenly spaced in the "
-        f"order of their {v.own_label}s."
+        f"order of their {ordered}."
         if len(at) < len(v.levels)
         else ""
     )
@@ -212,7 +223,8 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
 
 
 def _new_panels(seen: View, height: int, width: int) -> list[list[Axes]]:
-    figure = style.new_figure(max(2.05 * width + 1.3, 4.6), 3.5 * height + 0.5)
+    tall = 5.6 if height == 1 else 3.9 * height + 0.5
+    figure = style.new_figure(max(2.05 * width + 1.3, 4.6), tall)
     figure.suptitle(
         printable(seen.title, 100 if width > 3 else 24 * width), x=0.01, ha="left", fontsize=style.TEXT + 1.5,
         fontweight="bold", color=style.INK, parse_math=False,
@@ -238,18 +250,43 @@ def _divide(ax: Axes, height: int, width: int) -> list[list[Axes]]:
 
 
 def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> None:
-    from matplotlib.collections import LineCollection
-
     colour = style.look(panel.estimator, names).colour
     style.frame(ax, "", panel.y_label if first else "")
     ax.set_title(panel.title, fontsize=style.TEXT, color=style.INK, parse_math=False)
     ax.set_xlim(-0.22, 1.22)
     ax.set_ylim(*panel.y_limits)
-    ax.set_xticks([0, 1], labels=["alone", "estimate"])
     if not first:
         ax.tick_params(axis="y", labelleft=False)
     count = len(panel.left)
-    raster = count > 120
+    style.population_line(ax, panel.population, "population value")
+    small_last = np.argsort(-panel.areas, kind="stable")
+    if panel.set_out:
+        ax.set_xticks([0, 1], labels=["alone", "estimate"])
+        _draw_from_alone(ax, panel, colour, small_last)
+        x = np.ones(count)
+    else:
+        ax.set_xticks([])
+        ax.set_xlabel(panel.group, fontsize=style.SMALL, color=style.INK, parse_math=False)
+        x = np.linspace(0, 1, count)[small_last]
+    ax.scatter(
+        x,
+        panel.right[small_last],
+        s=panel.areas[small_last],
+        facecolors=[colour],
+        edgecolors="white",
+        linewidths=0.5 if count <= 60 else 0.2,
+        label="estimate",
+        zorder=4,
+        rasterized=count > BITMAP,
+    )
+
+
+def _draw_from_alone(ax: Axes, panel: Panel, colour: str, small_last: NDArray[np.intp]) -> None:
+    """Each group's own estimate, and a line from it to the estimator's."""
+    from matplotlib.collections import LineCollection
+
+    count = len(panel.left)
+    raster = count > BITMAP
     pairs = np.zeros((count, 2, 2))
     pairs[:, 1, 0] = 1.0
     pairs[:, 0, 1], pairs[:, 1, 1] = panel.left, panel.right
@@ -262,9 +299,6 @@ def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> No
     )
     lines.set_rasterized(raster)
     ax.add_collection(lines, autolim=False)
-    style.population_line(ax, panel.population, "population value")
-    more: dict[str, Any] = {"zorder": 4, "rasterized": raster}
-    small_last = np.argsort(-panel.areas, kind="stable")
     ax.scatter(
         np.zeros(count),
         panel.left[small_last],
@@ -273,17 +307,8 @@ def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> No
         edgecolors=style.MUTED,
         linewidths=0.9 if count <= 60 else 0.5,
         label="alone",
-        **more,
-    )
-    ax.scatter(
-        np.ones(count),
-        panel.right[small_last],
-        s=panel.areas[small_last],
-        facecolors=[colour],
-        edgecolors="white",
-        linewidths=0.5 if count <= 60 else 0.2,
-        label="estimate",
-        **more,
+        zorder=4,
+        rasterized=raster,
     )
 
 

@@ -21,6 +21,8 @@ from workbench.plots.varying import (
     population,
     printable,
     truth,
+    varying,
+    without_own,
 )
 
 if TYPE_CHECKING:
@@ -73,8 +75,8 @@ class View:
 
 
 def applies(comparison: Comparison) -> bool:
-    """Whether some estimator pools partially."""
-    return partial(comparison) is not None
+    """Whether some estimator pools partially, and groups have estimates of their own to set out from."""
+    return partial(comparison) is not None and own(comparison, varying(comparison)[0]) is not None
 
 
 def view(comparison: Comparison, v: Varying) -> View:
@@ -83,7 +85,7 @@ def view(comparison: Comparison, v: Varying) -> View:
     fit, title = comparison.fits[name], style.title_of(name)
     alone = own(comparison, v)
     pooled, centre = coefficients(fit, v), population(fit, v)
-    shown = choose(v, pooled if alone is None else alone)
+    shown = choose(v, pooled, f"{title} estimates") if alone is None else choose(v, alone, f"{v.own_label}s")
     at = shown.index
     raw = np.full(len(pooled), np.nan) if alone is None else alone
     known = truth(comparison, v)
@@ -91,17 +93,19 @@ def view(comparison: Comparison, v: Varying) -> View:
     moved = np.abs(pooled - raw)
     farthest = int(np.nanargmax(moved)) if np.isfinite(moved).any() else None
     lines = "Lines" if len(v.levels) > LABELLED else "Arrows"
+    start = f"Blue crosses: each group's {v.own_label}. {lines} lead to what {title} makes of it."
     caption = [
-        f"Blue crosses: each group's {v.own_label}. {lines} lead to what {title} makes of it; the "
-        f"dashed line is the "
-        f"population value, {figure4(centre)}.",
+        f"Marks: each group's {title} estimate." if alone is None else start,
+        f"The dashed line is the population value, {figure4(centre)}.",
+        without_own(v, alone),
         "Red dots: the truth." if known is not None else "",
         shown.note,
     ]
     warnings = []
     if alone is None:
-        warnings.append("With several grouping factors a group has no estimate of its own, so there are no arrows.")
-    alt = f"{v.quantity} by {v.group}: own estimates and {title} estimates, population value {figure4(centre)}."
+        warnings.append(f"No level of {v.group} has an estimate of its own here, so there are no arrows.")
+    own_words = "" if alone is None else "own estimates and "
+    alt = f"{v.quantity} by {v.group}: {own_words}{title} estimates, population value {figure4(centre)}."
     if farthest is not None:
         where = f"{v.group} {printable(v.levels[farthest])} (n = {int(v.sizes[farthest]):,})"
         caption.append(f"The longest is that of {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}.")

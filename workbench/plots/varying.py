@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import OptionError, nearest
+from workbench.plots.rounding import places_of, rounded
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -44,7 +45,8 @@ class Varying:
     levels : tuple of str, J of them
     sizes : array of int, shape (J,)
     plain : bool
-        Whether a group's coefficient is its mean response: an intercept, no covariates, no offset.
+        Whether a group's coefficient is its mean response: one grouping factor, an intercept, no covariates, no
+        offset.
     """
 
     block: int
@@ -91,9 +93,17 @@ def varying(comparison: Comparison) -> tuple[Varying, ...]:
 
 
 def is_plain(design: Design) -> bool:
-    """Whether the design has nothing but intercepts, so that group coefficients are means."""
+    """Whether the design has one grouping factor and nothing but intercepts, so that group coefficients are means."""
     fixed_plain = set(design.fixed_terms) <= {INTERCEPT} and not design.aliased
-    return fixed_plain and all(b.terms == (INTERCEPT,) for b in design.blocks) and not design.offset.any()
+    one = len({block.group for block in design.blocks}) == 1
+    return one and fixed_plain and all(b.terms == (INTERCEPT,) for b in design.blocks) and not design.offset.any()
+
+
+def named(v: Varying, terms: tuple[Varying, ...]) -> str:
+    """What tells a term from the others: nothing where it is the only one, else its name, and its group if need be."""
+    if len(terms) == 1:
+        return ""
+    return f"{v.term} by {v.group}" if len({u.group for u in terms}) > 1 else v.term
 
 
 def pick(comparison: Comparison, term: str | None = None, group: str | None = None) -> Varying:
@@ -134,11 +144,25 @@ def population(fit: Fit, v: Varying) -> float:
 
 
 def own(comparison: Comparison, v: Varying) -> Array | None:
-    """What each group says by itself, shape (J,): the no-pooling coefficient, else (plain designs) "
-    "the sample mean."""
+    """What each group says by itself, shape (J,), NaN where it says nothing.
+
+    The no-pooling coefficient, else (plain designs) the sample mean; None where there is neither, as beside another
+    grouping factor.
+    """
     if comparison.alone is not None:
         return coefficients(comparison.alone, v)
     return sample_means(comparison.design, v.block) if v.plain else None
+
+
+def without_own(v: Varying, alone: Array | None) -> str:
+    """A sentence about the groups that have no estimate of their own while others do; empty where all have one."""
+    missing = np.zeros(0, bool) if alone is None else ~np.isfinite(alone)
+    if not missing.any():
+        return ""
+    low, high, many = int(v.sizes[missing].min()), int(v.sizes[missing].max()), int(missing.sum())
+    sizes = f"n = {low:,}" if low == high else f"n from {low:,} to {high:,}"
+    have = "group ({}) has no estimate of its own." if many == 1 else "groups ({}) have no estimate of their own."
+    return f"{many:,} {have.format(sizes)}"
 
 
 def sample_means(design: Design, block: int) -> Array:
@@ -150,9 +174,13 @@ def sample_means(design: Design, block: int) -> Array:
 
 
 def truth(comparison: Comparison, v: Varying) -> Array | None:
-    """True group coefficients, shape (J,), NaN where unknown; None where none is known."""
+    """True group coefficients, shape (J,), NaN where unknown; None where none is known.
+
+    The truth does not say of which grouping factor a level is: a level of several is taken as unknown.
+    """
     known = comparison.truth
-    values = np.array([known.get((level, v.term), np.nan) for level in v.levels]) if known else np.empty(0)
+    others = {level for b in comparison.design.blocks if b.group != v.group for level in b.levels} if known else set()
+    values = np.array([np.nan if level in others else known.get((level, v.term), np.nan) for level in v.levels])
     return values if np.isfinite(values).any() else None
 
 
@@ -165,8 +193,7 @@ def partial(comparison: Comparison) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Which levels a picture shows: their indices, x positions, names (empty beyond `LABELLED`) "
-    "and a remark."""
+    """Which levels a picture shows: their indices, x positions, names (empty beyond `LABELLED`) and a remark."""
 
     index: NDArray[np.intp]
     positions: Array
@@ -174,17 +201,17 @@ class Shown:
     note: str
 
 
-def choose(v: Varying, by: Array | None, most: int = DRAWN) -> Shown:
-    """Choose and order at most `most` levels to draw; `by` (J,) orders them where there are too "
-    "many for names."""
+def choose(v: Varying, by: Array, what: str, most: int = DRAWN) -> Shown:
+    """Choose at most `most` levels to draw; `by` (J,), named by `what`, orders them where names have no room."""
     J = len(v.levels)
     if J <= LABELLED:
         return Shown(np.arange(J), np.arange(1.0, J + 1), tuple(printable(name) for name in v.levels), "")
-    order = np.arange(J) if by is None else np.argsort(by, kind="stable")
-    note = f"The {J:,} levels of {v.group} stand in the order of their {v.own_label}s." if by is not None else ""
+    order = np.argsort(by, kind="stable")
+    last = ", those without one last" if np.isnan(by).any() else ""
+    note = f"The {J:,} levels of {v.group} stand in the order of their {what}{last}."
     if most < J:
         order = order[np.unique(np.linspace(0, J - 1, most).round().astype(np.intp))]
-        note = f"{note} {len(order):,} of them are drawn, evenly spaced along that order.".strip()
+        note = f"{note} {len(order):,} of them are drawn, evenly spaced along that order."
     return Shown(order, np.arange(1.0, len(order) + 1), (), note)
 
 
@@ -199,12 +226,15 @@ def figure4(value: float) -> str:
 
     Examples
     --------
-    >>> figure4(0.00021459), figure4(1527.2), figure4(123456.7), figure4(-3e-9)
-    ('0.0002146', '1527', '123457', '-3e-09')
+    >>> figure4(0.00021459), figure4(1527.2), figure4(123456.7), figure4(-3e-9), figure4(2.5)
+    ('0.0002146', '1527', '123457', '-3e-09', '2.5')
     """
     if not np.isfinite(value):
         return "not known"
-    return f"{value:.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.4g}"
+    if not 1e-4 <= abs(value) < 1e15:
+        return f"{value:.4g}"
+    text = f"{rounded(value, places_of(value, 4)):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def sizes_in_words(sizes: NDArray[np.intp]) -> str:

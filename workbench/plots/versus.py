@@ -1,5 +1,7 @@
-"""The mixed model beside the Bayesian estimates: REML's crosses, the fixed prior's circles, full "
-"Bayes with intervals."""
+"""The mixed model beside the Bayesian estimates: REML's crosses, the fixed prior's circles, full Bayes's diamonds.
+
+All of them with their intervals.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +28,41 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from workbench.comparison import Comparison
+    from workbench.fit import Fit
 
 Array = NDArray[np.float64]
 
 MIXED = ("reml", "ml")
-BESIDE = 0.24
+BESIDE = 0.32
 """How far right of the others full Bayes stands."""
+PALE = "#d3d7dc"
+"""The fixed prior's intervals, which lie behind REML's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One estimator's coefficients with their intervals, level by level.
+
+    Attributes
+    ----------
+    estimator : str
+    estimate : array, shape (J,)
+    low, high : array, shape (J,)
+        NaN where a level has no interval.
+    interval : str
+        Which kind it is, in the words of those who computed it; empty where no level has one.
+    """
+
+    estimator: str
+    estimate: Array
+    low: Array
+    high: Array
+    interval: str
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class View:
-    """What the picture shows, as plain data; an estimator that is not there has None.
+    """What the picture shows, as plain data; an estimator that is not there is None.
 
     Attributes
     ----------
@@ -45,11 +71,10 @@ class View:
     labels, levels : tuple of str
     positions : array, shape (J,)
     sizes : tuple of int
-    mixed : array, shape (J,)
-        REML's coefficients (ML's where there is no REML), named by `mixed_name`.
-    fixed_prior : array, shape (J,), or None
-    posterior, posterior_low, posterior_high : array, shape (J,), or None
-        Full Bayes, with its interval; `posterior_interval` says which kind.
+    mixed : Series
+        REML (ML where there is no REML).
+    fixed_prior, posterior : Series or None
+        The fixed prior, and full Bayes.
     population : float
         The mixed model's.
     largest_difference : float or None
@@ -67,13 +92,9 @@ class View:
     levels: tuple[str, ...]
     positions: Array
     sizes: tuple[int, ...]
-    mixed: Array
-    mixed_name: str
-    fixed_prior: Array | None
-    posterior: Array | None
-    posterior_low: Array | None
-    posterior_high: Array | None
-    posterior_interval: str
+    mixed: Series
+    fixed_prior: Series | None
+    posterior: Series | None
     population: float
     largest_difference: float | None
     truth: Array | None
@@ -91,22 +112,19 @@ def view(comparison: Comparison, v: Varying) -> View:
     fits = comparison.fits
     mixed_name = next((name for name in MIXED if name in fits), next(iter(fits)))
     mixed = coefficients(fits[mixed_name], v)
-    plugged = coefficients(fits["fixed_prior"], v) if "fixed_prior" in fits else None
-    full = fits["hierarchical"].group_effects[v.block].coefficient if "hierarchical" in fits else None
     alone = own(comparison, v)
-    shown = choose(v, mixed if alone is None else alone)
+    ordered = f"{style.title_of(mixed_name)} estimates"
+    shown = choose(v, mixed, ordered) if alone is None else choose(v, alone, f"{v.own_label}s")
     at = shown.index
     known = truth(comparison, v)
-    caption, largest = _caption(v, mixed_name, mixed, plugged, full.interval if full else "", known is not None)
-
-    def chosen(name: str) -> Array | None:
-        return None if full is None else column(full, v, name)[at]
-
-    centre = population(fits[mixed_name], v)
+    first = _series(fits[mixed_name], v, at)
+    plugged, full = (_series(fits[name], v, at) if name in fits else None for name in ("fixed_prior", "hierarchical"))
+    apart, largest = _apart(comparison, v, mixed_name)
+    marks = _marks(first, plugged, full, known is not None)
     return View(
         title=f"Mixed model and Bayes: {printable(v.quantity, 60)}",
-        caption=" ".join([*caption, shown.note]).strip(),
-        alt=f"{v.quantity} by {v.group}, {len(v.levels):,} groups. " + " ".join(caption[1:]),
+        caption=" ".join(part for part in (marks, apart, shown.note) if part),
+        alt=f"{v.quantity} by {v.group}, {len(v.levels):,} groups. {apart} {_lengths(first, plugged, full)}".strip(),
         x_label=v.group,
         y_label=v.quantity,
         warnings=(),
@@ -114,82 +132,113 @@ def view(comparison: Comparison, v: Varying) -> View:
         levels=tuple(v.levels[j] for j in at),
         positions=shown.positions,
         sizes=tuple(int(n) for n in v.sizes[at]),
-        mixed=mixed[at],
-        mixed_name=mixed_name,
-        fixed_prior=None if plugged is None else plugged[at],
-        posterior=chosen("estimate"),
-        posterior_low=chosen("conf_low"),
-        posterior_high=chosen("conf_high"),
-        posterior_interval=full.interval if full else "",
-        population=centre,
+        mixed=first,
+        fixed_prior=plugged,
+        posterior=full,
+        population=population(fits[mixed_name], v),
         largest_difference=largest,
         truth=None if known is None else known[at],
     )
 
 
-def _caption(
-    v: Varying, mixed_name: str, mixed: Array, plugged: Array | None, interval: str, true: bool
-) -> tuple[list[str], float | None]:
-    """The sentences of the caption, and the largest difference between mixed model and fixed prior."""
-    name, largest = style.title_of(mixed_name), None
-    marks = [f"Plus crosses: {name}."]
+def _series(fit: Fit, v: Varying, at: NDArray[np.intp]) -> Series:
+    part = fit.group_effects[v.block].coefficient
+    estimate, low, high = (column(part, v, name)[at] for name in ("estimate", "conf_low", "conf_high"))
+    kind = part.interval if part.median is not None else f"{part.interval}, {part.std_error_kind}"
+    return Series(fit.estimator, estimate, low, high, kind if (high > low).any() else "")
+
+
+def _marks(mixed: Series, plugged: Series | None, full: Series | None, true: bool) -> str:
+    """Which mark and which line is whose."""
+
+    def line(what: str, series: Series) -> str:
+        return f" with {what} for its interval ({series.interval})" if series.interval else ""
+
+    name = style.title_of(mixed.estimator)
+    mark = "Plus crosses" if mixed.estimator == "reml" else "Triangles"
+    said = [f"{mark}: {name}{line('a thin capped line', mixed)}."]
     if plugged is not None:
-        marks.append("Open circles: the same mean and spread plugged in as a fixed prior.")
-    if interval:
-        marks.append(f"Diamonds: full Bayes, the posterior mean with its interval ({interval}).")
+        pale = line("a broad pale line", plugged)
+        said.append(f"Open circles: the same mean and spread plugged in as a fixed prior{pale}.")
+    if full is not None:
+        said.append(f"Diamonds, set to the right: full Bayes, the posterior mean{line('a line', full)}.")
     if true:
-        marks.append("Red dots: the truth.")
-    said = [" ".join(marks)]
-    if plugged is not None:
-        gap = np.abs(mixed - plugged)
-        if np.isfinite(gap).any():
-            worst = int(np.nanargmax(gap))
-            largest = float(gap[worst])
-            where = f", at {v.group} {printable(v.levels[worst])}" if largest > 0 else ""
-            said.append(f"The largest difference between {name} and the fixed prior is {figure4(largest)}{where}.")
-    return said, largest
+        said.append("Red dots: the truth.")
+    return " ".join(said)
+
+
+def _apart(comparison: Comparison, v: Varying, mixed_name: str) -> tuple[str, float | None]:
+    """The largest difference between mixed model and fixed prior over all levels, in words and as it is."""
+    if "fixed_prior" not in comparison.fits:
+        return "", None
+    gap = np.abs(coefficients(comparison.fits[mixed_name], v) - coefficients(comparison.fits["fixed_prior"], v))
+    if not np.isfinite(gap).any():
+        return "", None
+    worst = int(np.nanargmax(gap))
+    largest, name = float(gap[worst]), style.title_of(mixed_name)
+    where = f", at {v.group} {printable(v.levels[worst])}" if largest > 0 else ""
+    return f"The largest difference between {name} and the fixed prior is {figure4(largest)}{where}.", largest
+
+
+def _lengths(*every: Series | None) -> str:
+    """How long each estimator's intervals are, for those who cannot see the picture."""
+    said = []
+    for series in every:
+        if series is not None and series.interval:
+            length = series.high - series.low
+            name = style.title_of(series.estimator)
+            said.append(f"{name} {figure4(np.nanmin(length))} to {figure4(np.nanmax(length))}")
+    return f"Lengths of the intervals: {'; '.join(said)}." if said else ""
 
 
 def draw(seen: View, ax: Axes | None = None) -> Axes:
-    """Draw a view on the given Axes, or on a figure of its own; the frame is zoomed to what is drawn."""
+    """Draw a view on the given Axes, or on a figure of its own; the frame is zoomed to what is drawn.
+
+    Mixed model and fixed prior stand at the same place, so that it shows where they coincide.
+    """
     ax = ax or style.new_axes()
     style.frame(ax, seen.title, seen.y_label, seen.x_label)
-    centre = np.array([seen.population])
-    ax.set_ylim(
-        *style.limits(
-            seen.mixed,
-            seen.fixed_prior,
-            seen.posterior,
-            seen.posterior_low,
-            seen.posterior_high,
-            seen.truth,
-            centre,
-        )
+    shown = [series for series in (seen.mixed, seen.fixed_prior, seen.posterior) if series is not None]
+    everything = [values for s in shown for values in (s.estimate, s.low, s.high)]
+    ax.set_ylim(*style.limits(*everything, seen.truth, np.array([seen.population])))
+    x, count = seen.positions, len(seen.positions)
+    wide, thin, size = (7.0, 1.2, 1.0) if count <= 30 else (4.0, 0.9, 0.45) if count <= 60 else (0.9, 0.4, 0.45)
+    more = {} if count <= 30 else {"linewidths": 1.1 if count <= 60 else 0.7}
+    if seen.fixed_prior is not None:
+        look = style.LOOKS["fixed_prior"]
+        style.points(ax, x, seen.fixed_prior.estimate, look, style.title_of("fixed_prior"), size=130 * size, **more)
+        _lines(ax, x, seen.fixed_prior, PALE, wide, 1.5)
+    look = style.look(seen.mixed.estimator)
+    style.points(
+        ax, x, seen.mixed.estimate, look, style.title_of(seen.mixed.estimator), size=95 * size, zorder=5, **more
     )
+    _lines(ax, x, seen.mixed, look.colour, thin, 2.5)
+    if count <= 60:
+        _caps(ax, x, seen.mixed, look.colour, 30.0 * size)
+    if seen.posterior is not None:
+        look = style.LOOKS["hierarchical"]
+        style.points(
+            ax, x + BESIDE, seen.posterior.estimate, look, style.title_of("hierarchical"), size=26 * size, **more
+        )
+        _lines(ax, x + BESIDE, seen.posterior, look.colour, thin, 2.5)
     style.population_line(ax, seen.population, "population value")
     if seen.truth is not None:
-        style.points(ax, seen.positions, seen.truth, style.Look(style.TRUTH, "o"), "truth", size=42, zorder=3)
-    if seen.fixed_prior is not None:
-        style.points(ax, seen.positions, seen.fixed_prior, style.LOOKS["fixed_prior"], "fixed prior", size=130)
-    style.points(
-        ax,
-        seen.positions,
-        seen.mixed,
-        style.look(seen.mixed_name),
-        style.title_of(seen.mixed_name),
-        size=95,
-        zorder=5,
-    )
-    low, high = seen.posterior_low, seen.posterior_high
-    if seen.posterior is not None and low is not None and high is not None:
-        beside = seen.positions + BESIDE
-        colour = style.LOOKS["hierarchical"].colour
-        thin = len(beside) > style.RASTER
-        ax.vlines(
-            beside, low, high, color=colour, zorder=2, rasterized=thin,
-            linewidth=1.3 if len(beside) <= 60 else 0.5,
-        )  # fmt: skip
-        style.points(ax, beside, seen.posterior, style.LOOKS["hierarchical"], style.title_of("hierarchical"), size=26)
-    style.level_axis(ax, seen.positions, seen.labels, seen.sizes, seen.x_label)
-    style.legend_below(ax, len(seen.positions), 5)
+        style.points(ax, x, seen.truth, style.Look(style.TRUTH, "o"), "truth", size=42 * size, zorder=3)
+    style.level_axis(ax, x, seen.labels, seen.sizes, seen.x_label)
+    style.legend_below(ax, count, 4)
     return ax
+
+
+def _lines(ax: Axes, x: Array, series: Series, colour: str, width: float, zorder: float) -> None:
+    if series.interval:
+        label = f"{style.title_of(series.estimator)}, interval"
+        ax.vlines(
+            x, series.low, series.high, color=colour, linewidth=width, zorder=zorder, label=label,
+            rasterized=len(x) > style.RASTER,
+        )  # fmt: skip
+
+
+def _caps(ax: Axes, x: Array, series: Series, colour: str, size: float) -> None:
+    if series.interval:
+        ends = np.concatenate([series.low, series.high])
+        ax.scatter(np.tile(x, 2), ends, s=size, marker="_", c=[colour], linewidths=1.2, zorder=2.5)

@@ -1,5 +1,4 @@
-"""What the numbers say, in sentences that are computed: nothing is claimed that was not checked on "
-"this data."""
+"""What the numbers say, in sentences that are computed: nothing is claimed that was not checked on this data."""
 
 from __future__ import annotations
 
@@ -9,7 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.plots.style import title_of
-from workbench.plots.varying import Varying, coefficients, own, partial, population, printable, truth, varying
+from workbench.plots.varying import (
+    Varying,
+    coefficients,
+    named,
+    own,
+    partial,
+    population,
+    printable,
+    truth,
+    varying,
+    without_own,
+)
 from workbench.report.numbers import count, join, percent, significant
 
 if TYPE_CHECKING:
@@ -32,7 +42,7 @@ def findings(comparison: Comparison) -> tuple[str, ...]:
         _full_bayes(comparison),
         _against_truth(comparison),
     )
-    return tuple(sentence for sentence in said if sentence)
+    return tuple(sentence[0].upper() + sentence[1:] for sentence in said if sentence)
 
 
 def sd_between(fit: Fit, v: Varying) -> float:
@@ -58,7 +68,7 @@ def _plugged_in(comparison: Comparison) -> str:
         spread = sd_between(fits["reml"], v)
         share = f", {percent(gap[worst] / spread)} of REML's SD between groups" if spread > 0 else ""
         where = f" ({_level(v, worst)}{share})" if gap[worst] > 0 else ""
-        label = f"for {v.term} " if len(terms) > 1 else ""
+        label = f"for {named(v, terms)} " if len(terms) > 1 else ""
         largest = max(largest, float(gap[worst]))
         parts.append(f"{label}at most {significant(gap[worst])}{where}")
     if not parts:
@@ -80,18 +90,25 @@ def _moved_most(comparison: Comparison) -> str:
     name = partial(comparison)
     if name is None or comparison.alone is None:
         return ""
-    v = varying(comparison)[0]
+    terms = varying(comparison)
+    v = terms[0]
     alone, pooled = coefficients(comparison.alone, v), coefficients(comparison.fits[name], v)
     moved = np.abs(pooled - alone)
-    if not np.isfinite(moved).any():
+    known = np.isfinite(moved)
+    if not known.any():
         return ""
     j = int(np.nanargmax(moved))
-    smallest = int(v.sizes.min())
-    rank, of = "", "" if v.plain else f" of {v.term}"
-    if smallest < v.sizes.max():
-        rank = ", one of the smallest groups" if v.sizes[j] == smallest else ", which is not among the smallest groups"
+    sizes = v.sizes[known]
+    pooling = f"for {named(v, terms)}, pooling" if len(terms) > 1 else "pooling"
+    among = "" if known.all() else f" of the {count(len(sizes), 'group')} with an estimate of their own"
+    rank, these = "", "groups" if known.all() else "of these"
+    if sizes.min() < sizes.max():
+        smallest = v.sizes[j] == sizes.min()
+        rank = ", one of the smallest " if smallest else ", which is not among the smallest "
+        rank += these
+    of = "" if v.plain or len(terms) > 1 else f" of {v.term}"
     return (
-        f"Pooling moves {_level(v, j)} farthest (n = {int(v.sizes[j]):,}{rank}): its {v.own_label}{of} is "
+        f"{pooling} moves {_level(v, j)} farthest{among} (n = {int(v.sizes[j]):,}{rank}): its {v.own_label}{of} is "
         f"{significant(alone[j])}, and {title_of(name)} puts it at {significant(pooled[j])}."
     )
 
@@ -112,13 +129,21 @@ def _kept(comparison: Comparison) -> list[str]:
             share = np.where(np.abs(gap) > 1e-12 * (1 + np.abs(alone)), (c - m) / gap, np.nan)
         known = np.isfinite(share)
         if known.any():
-            label = f" of {v.term}" if len(terms) > 1 else ""
+            label = f" of {named(v, terms)}" if len(terms) > 1 else ""
+            left_out = without_own(v, alone)
             said.append(
-                f"{title_of(name)} keeps {_shares(share[known], v.sizes[known])} own deviation{label}."
-                + _beyond(share[known])
-                + _left_out(int(np.sum(~np.isfinite(alone))))
+                f"{_among(known, np.isfinite(alone))}{title_of(name)} keeps {_shares(share[known], v.sizes[known])} "
+                f"own deviation{label}." + _beyond(share[known]) + (f" {left_out}" if left_out else "")
             )
     return said
+
+
+def _among(known: NDArray[np.bool_], alone: NDArray[np.bool_]) -> str:
+    """Of which groups a sentence speaks, where it cannot speak of all; `known` are those it speaks of."""
+    if known.all():
+        return ""
+    what = "an estimate" if (known == alone).all() else "a deviation"
+    return f"among the {count(int(known.sum()), 'group')} with {what} of their own, "
 
 
 def _shares(share: Array, sizes: NDArray[np.intp]) -> str:
@@ -130,10 +155,6 @@ def _shares(share: Array, sizes: NDArray[np.intp]) -> str:
         f"{_typical(small)} of the smallest groups' (n = {low:,}; {count(len(small), 'group')}) and "
         f"{_typical(large)} of the largest groups' (n = {high:,}; {count(len(large), 'group')})"
     )
-
-
-def _left_out(groups: int) -> str:
-    return f" {count(groups, 'group')} without an own estimate left out." if groups else ""
 
 
 def _typical(share: Array) -> str:
@@ -159,8 +180,7 @@ def _spread(comparison: Comparison) -> str:
     parts = []
     for v in terms[:TERMS]:
         value = sd_between(fit, v)
-        by = f" by {v.group}" if len({u.group for u in terms}) > 1 else ""
-        label = f" for {v.term}{by}" if len(terms) > 1 else ""
+        label = f" for {named(v, terms)}" if len(terms) > 1 else ""
         parts.append(f"{significant(value) if value > 0 else 'zero'}{label}")
     sentence = f"{title_of(name)} puts the SD between groups at {join(parts)}"
     if comparison.design.known_se:
@@ -189,7 +209,7 @@ def _full_bayes(comparison: Comparison) -> str:
             continue
         worst = int(np.nanargmax(gap))
         where = f" ({_level(v, worst)})" if gap[worst] > 0 else ""
-        label = f"For {v.term}, full" if len(terms) > 1 else "Full"
+        label = f"For {named(v, terms)}, full" if len(terms) > 1 else "Full"
         moved = f"points lie at most {significant(gap[worst])} from REML's{where}"
         if not known.any():
             parts.append(f"{label} Bayes's {moved}.")
@@ -211,17 +231,21 @@ def _times(ratio: Array) -> str:
 
 def _against_truth(comparison: Comparison) -> str:
     """Root mean squared error of every estimator, best first, where the truth is known."""
-    for v in varying(comparison):
+    terms = varying(comparison)
+    for v in terms:
         known = truth(comparison, v)
         if known is None:
             continue
-        errors = {}
-        for name, fit in comparison.fits.items():
-            difference = coefficients(fit, v) - known
-            if np.isfinite(difference).any():
-                errors[name] = float(np.sqrt(np.nanmean(difference**2)))
-        if errors:
-            ranked = sorted(errors, key=lambda name: errors[name])
-            listed = join(f"{title_of(name)} {significant(errors[name])}" for name in ranked)
-            return f"Root mean squared error against the true values of {v.term}, smallest first: {listed}."
+        every = {name: coefficients(fit, v) - known for name, fit in comparison.fits.items()}
+        gaps = {name: gap for name, gap in every.items() if np.isfinite(gap).any()}
+        of_all = np.isfinite(list(gaps.values())).all(axis=0) if gaps else np.zeros(0, bool)
+        if of_all.any():
+            errors = {name: float(np.sqrt(np.mean(gap[of_all] ** 2))) for name, gap in gaps.items()}
+            listed = join(
+                f"{title_of(name)} {significant(errors[name])}" for name in sorted(errors, key=errors.__getitem__)
+            )
+            what = named(v, terms) or v.term
+            fewer = not np.array_equal(of_all, np.isfinite(known))
+            over = f" (the {count(int(of_all.sum()), 'group')} that all of these estimate)" if fewer else ""
+            return f"Root mean squared error against the true values of {what}{over}, smallest first: {listed}."
     return ""

@@ -165,6 +165,7 @@ def python_code(comparison: Comparison, context: Context) -> str:
 def r_code(comparison: Comparison, context: Context) -> str:
     """The same model in R: lme4 and, for group means, arm's bayesglm with REML's mean and SD as its prior."""
     design, name = comparison.design, data_name(context)
+    groups = list(dict.fromkeys(block.group for block in design.blocks))
     if design.known_se:
         return (
             "# lme4 always estimates a residual variance. With known standard errors see metafor::rma.mv,\n"
@@ -176,7 +177,7 @@ def r_code(comparison: Comparison, context: Context) -> str:
     lines = [
         "library(lme4)",
         f'd <- {reader.get(PurePath(name).suffix[1:], "read.csv")}("{name}")',
-        *(f"d${_backtick(b.group)} <- factor(d${_backtick(b.group)})" for b in design.blocks[:1] if ":" not in b.group),
+        *(f"d${_backtick(g)} <- factor(d${_backtick(g)})" for g in groups if ":" not in g),
         f"fit <- lmer({_one_line(str(design.formula))}, data = d{more})   # REML",
         "coef(fit); VarCorr(fit)",
     ]

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from workbench.plots.rounding import places_of, rounded
+
 MISSING = "–"
 
 
@@ -33,12 +35,11 @@ def significant(value: float | None, digits: int = 4) -> str:
         if "." in mantissa:
             mantissa = mantissa.rstrip("0").rstrip(".")
         return minus(f"{mantissa}e{int(power)}")
-    places = max(0, digits - 1 - math.floor(math.log10(float(f"{size:.{digits - 1}e}"))))
-    return fixed(value, places)
+    return fixed(value, places_of(size, digits))
 
 
 def fixed(value: float | None, places: int) -> str:
-    """A number with so many decimals, thousands set off from 10,000 on; never a negative zero.
+    """A number with so many decimals, thousands set off from 10,000 on; never a negative zero, halves away from it.
 
     Examples
     --------
@@ -49,7 +50,8 @@ def fixed(value: float | None, places: int) -> str:
         return MISSING
     if abs(value) >= 1e15:
         return significant(value)
-    text = f"{value:,.{places}f}" if abs(value) >= 1e4 else f"{value:.{places}f}"
+    shown = rounded(value, places)
+    text = f"{shown:,f}" if abs(value) >= 1e4 else f"{shown:f}"
     return minus(text[1:] if text.startswith("-") and not text.strip("-0.,") else text)
 
 

@@ -304,19 +304,23 @@ def _print_variance(out: Console, comparison: Comparison) -> None:
 def _print_agreement(out: Console, comparison: Comparison) -> None:
     found = page_tables.agreement_reml_first(comparison) or []
     shown = [r for r in found if "reml" in (r["estimator1"], r["estimator2"])] or found
-    several = len(varying(comparison)) > 1
+    blocks = comparison.design.blocks
+    where_heads = [
+        *(["group"] if len({block.group for block in blocks}) > 1 else []),
+        *(["term"] if len({term for block in blocks for term in block.terms}) > 1 else []),
+    ]
     rows = []
     for r in shown[:LEVELS]:
         pair = f"{title_of(r['estimator1'])} - {title_of(r['estimator2'])}"
-        where = [printable(r["term"], 14)] if several else []
+        where = [printable(r[head], 14) for head in where_heads]
         figures = [
             _plain(significant(r["max_difference"])),
             printable(str(r["level"]), 12),
             _plain(significant(r["rms_difference"])),
         ]
         rows.append([pair, *where, *figures])
-    heads = ["estimators", *(["term"] if several else []), "largest diff.", "at", "rms"]
-    _table(out, "How far the group coefficients lie apart", heads, rows, 2 if several else 1)
+    heads = ["estimators", *where_heads, "largest diff.", "at", "rms"]
+    _table(out, "How far the group coefficients lie apart", heads, rows, 1 + len(where_heads))
     if left_out := len(found) - len(shown[:LEVELS]):
         _say(out, f"{left_out} more pairs are in comparison.agreement.", "dim")
 

@@ -65,35 +65,35 @@ def objections(fit: Fit) -> list[tuple[str, bool]]:
     r_hat, ess, diverged = (float(d.get(key, np.nan)) for key in ("r_hat", "ess_bulk", "divergences"))
     every = [
         (
-            not fit.converged and not (r_hat > R_HAT or ess < ESS),  # which say why already
-            "converge",
+            not fit.converged and not (r_hat > R_HAT or ess < ESS or diverged > 0),  # which say why already
+            ("converge", "certified", "divergence", "r-hat", "effective sample"),
             "did not converge. Its numbers are where it stopped, not where it should end.",
             True,
         ),
         (
             fit.singular,
-            "singular",
+            ("singular",),
             "the fit is singular: a standard deviation between groups is estimated as zero, or a correlation as ±1.",
             False,
         ),
         (
             r_hat > R_HAT,
-            "hat",
+            ("r-hat",),
             f"R-hat reaches {significant(r_hat)}, above {R_HAT}: the chains do not agree. Draw more.",
             True,
         ),
         (
             ess < ESS,
-            "effective",
+            ("effective sample",),
             f"the smallest effective sample size is {ess:,.0f}, below {ESS}: its intervals are rough. Draw more.",
             True,
         ),
         (
             diverged > 0,
-            "diverg",
+            ("diverge",),
             f"{count(int(diverged) if diverged > 0 else 0, 'transition')} diverged: part of the "
             f"posterior may not have been reached.",
             True,
         ),
     ]
-    return [(text, bad) for holds, word, text, bad in every if holds and word not in own]
+    return [(text, bad) for holds, words, text, bad in every if holds and not any(w in own for w in words)]
