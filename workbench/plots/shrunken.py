@@ -108,7 +108,9 @@ def view(comparison: Comparison, v: Varying) -> View:
     alt = f"{v.quantity} by {v.group}: {own_words}{title} estimates, population value {figure4(centre)}."
     if farthest is not None:
         where = f"{v.group} {printable(v.levels[farthest])} (n = {int(v.sizes[farthest]):,})"
-        caption.append(f"The longest is that of {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}.")
+        caption.append(
+            f"The longest arrow is that of {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}."
+        )
         alt += f" The largest move is {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}."
     return View(
         title=f"What pooling does to it: {printable(v.quantity, 60)}",
