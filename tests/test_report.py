@@ -681,3 +681,18 @@ def test_checks_and_studies_print(twelve, console):
     assert "! sigma^2 (fixed prior) is 0.1144 off" in text
     print_study(CONTEXT.study, twelve.design, {"sigma": "HalfNormal(2)"}, console)
     assert "HalfNormal(2)" in printed(console)
+
+
+def test_checks_fit_eighty_columns_with_every_verdict_and_digit():
+    from io import StringIO
+
+    from rich.console import Console
+
+    long = "coefficient[a rather long grouping factor, level twelve, (Intercept)]"
+    rows = [FigureCheck("complete_pooling", long, 1.0, 1.25, 1e-10, "a source", False)]
+    rows.append(FigureCheck("fixed_prior", "sigma", 25.785572340193, 25.785572340193, 1e-10, "a source", True))
+    text = StringIO()
+    print_checks({"mine": rows}, Console(file=text, width=80))
+    lines = [line.rstrip() for line in text.getvalue().splitlines()]
+    assert any(line.startswith("NO") and line.endswith("1.2500000000") for line in lines)
+    assert any(line.startswith("yes") and line.endswith("25.7855723402") for line in lines)

@@ -135,7 +135,7 @@ def _search(data: Moments, restricted: bool) -> tuple[Theta, Minimum, tuple[Arra
         back = tuple(R.T @ G for R, G in zip(unwhiten, gradients, strict=True))
         return criterion(data, given, restricted), shape.gather(back)
 
-    found = [minimise(objective, start) for start in _starts(data, shape, unwhiten, objective)]
+    found = [minimise(objective, start) for start in _starts(data, shape, unwhiten, objective, restricted)]
     best = min(found, key=lambda m: (m.value - 1e-9 * m.certified, not m.certified))
     diagonal = shape.on_diagonal
     if len(shape.values) > 1 and np.abs(shape.at(best.x).canonical().values[diagonal]).min() < SINGULAR:
@@ -150,7 +150,9 @@ def _products(left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[Array,
     return tuple(a @ b for a, b in zip(left, right, strict=True))
 
 
-def _starts(data: Moments, shape: Theta, unwhiten: tuple[Array, ...], objective: Objective) -> list[Array]:
+def _starts(
+    data: Moments, shape: Theta, unwhiten: tuple[Array, ...], objective: Objective, restricted: bool
+) -> list[Array]:
     """Starting points: of one scalar the valleys of a coarse grid, else Lambda = I and the group means' own."""
     if len(shape.values) == 1:
         values = [objective(np.array([s]))[0] for s in SCALAR_STARTS]
@@ -161,8 +163,14 @@ def _starts(data: Moments, shape: Theta, unwhiten: tuple[Array, ...], objective:
         ]
     identity = np.where(shape.on_diagonal, 1.0, 0.0)
     if len(data.factors) > 1:
-        return [identity]
+        return [np.where(shape.on_diagonal, np.maximum(_each_alone(data, restricted), 0.1), 0.0)]
     return [0.2 * identity, _from_group_means(data, shape, unwhiten)]
+
+
+def _each_alone(data: Moments, restricted: bool) -> Array:
+    """theta of every factor as if it were the only one: cheap, and near enough to start from."""
+    alone = [_search(replace(data, factors=(f,), rest=None), restricted)[0].values for f in data.factors]
+    return np.concatenate(alone)
 
 
 def _from_group_means(data: Moments, shape: Theta, unwhiten: tuple[Array, ...]) -> Array:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 LEVELS = 24
 """Up to so many levels are printed."""
+GAP = 2
+"""Blanks between two columns."""
 EACH = 10
 """Beyond that, so many of the lowest and of the highest."""
 
@@ -101,18 +103,12 @@ def print_checks(checks: Mapping[str, Sequence[FigureCheck]], console: Console |
         for c in figures:
             published, ours = (page_tables.number_like(x, c.published, c.tolerance).text for x in (c.published, c.ours))
             rows.append(
-                [
-                    c.quantity,
-                    title_of(c.estimator),
-                    _plain(published),
-                    _plain(ours),
-                    "yes" if c.holds else "NO",
-                ]
+                ["yes" if c.holds else "NO", c.quantity, title_of(c.estimator), _plain(published), _plain(ours)]
             )
         held = sum(c.holds for c in figures)
         _table(
             out, f"{study}: {held} of {len(figures)} published figures reached",
-            ["quantity", "estimator", "published", "ours", "holds"], rows, 2,
+            ["holds", "quantity", "estimator", "published", "ours"], rows, 3, fold=True,
         )  # fmt: skip
         for c in figures:
             if not c.holds:
@@ -231,9 +227,9 @@ def _name_widths(width: int, heads: Sequence[str], rows: Sequence[Sequence[str]]
     def longest(k: int, head: str) -> int:
         return max([len(head), *(len(row[k]) for row in rows if k < len(row))])
 
-    numbers = sum(longest(k, max(heads[k].split(), key=len)) + 1 for k in range(names, len(heads)))
+    numbers = sum(longest(k, max(heads[k].split(), key=len)) + GAP for k in range(names, len(heads)))
     wanted = [longest(k, heads[k]) for k in range(names)]
-    while sum(wanted) + names + numbers > width and max(wanted) > 8:
+    while sum(wanted) + GAP * names + numbers > width + GAP and max(wanted) > 8:
         wanted[wanted.index(max(wanted))] -= 1
     return wanted
 
