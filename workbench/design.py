@@ -347,7 +347,7 @@ def _row_weights(columns: Mapping[str, NDArray[np.float64]], table: GroupedData)
         if len(bad):
             raise DesignError(
                 f"{name} must be positive, but is {values[bad[0]]:g} in data row {table.kept[bad[0]] + 1}. Mend "
-                f"these values."
+                "these values."
             )
         return np.asarray(values if name == "weights" else values**-2.0)
     return np.ones(len(table))
@@ -361,7 +361,7 @@ def _check_identified(design: Design) -> None:
             if (block.group, term) in seen:
                 raise DesignError(
                     f"{term} varies by {block.group} twice, so its two spreads cannot be told apart. Leave it out "
-                    f"of one term."
+                    "of one term."
                 )
             seen.add((block.group, term))
     if design.known_se:
@@ -371,18 +371,16 @@ def _check_identified(design: Design) -> None:
         if levels >= design.n:
             raise DesignError(
                 f"The grouping factor {block.group} has {levels:,} levels in {design.n:,} rows: with one row per "
-                f"group, "
-                "between-group and residual spread cannot be told apart. Give known standard errors (se=), or group "
-                "more coarsely."
+                "group, between-group and residual spread cannot be told apart. Give known standard errors (se=), "
+                "or group more coarsely."
             )
         if effects >= design.n:
             raise DesignError(
                 f"({' + '.join(block.terms)} | {block.group}) needs {effects:,} group effects, but there are "
-                f"{design.n:,} rows. "
-                "Let fewer columns vary, or group more coarsely."
+                f"{design.n:,} rows. Let fewer columns vary, or group more coarsely."
             )
     if design.n <= len(design.fixed_terms):
         raise DesignError(
             f"There are {design.n} rows for {len(design.fixed_terms)} fixed effects, so nothing is left for the "
-            f"residual."
+            "residual."
         )

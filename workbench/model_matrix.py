@@ -210,7 +210,7 @@ def _code(label: str, factor: Factor, contrasts: bool) -> Columns:
     elif count < 2:
         raise DesignError(
             f"{label} has a single level ({factor.levels[0]!r}), so it cannot explain anything. Leave it out of the "
-            f"formula."
+            "formula."
         )
     elif factor.ordered:
         coding = orthogonal_polynomials(np.arange(count, dtype=float), count - 1, label)

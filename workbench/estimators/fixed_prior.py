@@ -28,6 +28,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -310,7 +311,7 @@ def _assemble(
     if not at.settled:
         warnings.append(
             f"The dispersion had not settled after {at.iterations:,} iterations. Raise max_iterations or hold the "
-            f"dispersion."
+            "dispersion."
         )
     if not base.converged:
         warnings.append("The REML fit that was plugged in did not converge.")
@@ -337,14 +338,18 @@ def _assemble(
         converged=at.settled and base.converged,
         singular=base.singular,
         warnings=tuple(warnings),
-        diagnostics=MappingProxyType(
-            {
-                "dispersion": at.phi,
-                "iterations": at.iterations,
-                "dispersion_rule": options.dispersion,
-                "prior_covariance": options.covariance,
-                "prior_mean": tuple(at.mean.tolist()),
-                "prior_sd": tuple(np.sqrt(np.diag(at.covariance)).tolist()),
-            }
-        ),
+        diagnostics=_diagnostics(at, options),
+    )
+
+
+def _diagnostics(at: _Posterior, options: Options) -> Mapping[str, Any]:
+    return MappingProxyType(
+        {
+            "dispersion": at.phi,
+            "iterations": at.iterations,
+            "dispersion_rule": options.dispersion,
+            "prior_covariance": options.covariance,
+            "prior_mean": tuple(at.mean.tolist()),
+            "prior_sd": tuple(np.sqrt(np.diag(at.covariance)).tolist()),
+        }
     )

@@ -266,8 +266,7 @@ def _remarks(
         names = ", ".join(data.factor.levels[j] for j in lost[:5]) + (", ..." if len(lost) > 5 else "")
         remarks.append(
             f"{len(lost):,} of {len(estimable):,} levels of {data.factor.group} have too few distinct rows for "
-            f"coefficients of "
-            f"their own ({names}): they are missing here."
+            f"coefficients of their own ({names}): they are missing here."
         )
     mixed = [design.fixed_terms[k] for i, k in enumerate(recast.rest) if i not in rest]
     if mixed:

@@ -116,7 +116,7 @@ def _refuse_without_residual(design: Design, data: Moments) -> None:
         raise DesignError(
             f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "
             f"{max(left, 0.0):.2g} of {data.yty:.2g}), so there is no residual variance to estimate. Let fewer "
-            f"terms vary."
+            "terms vary."
         )
 
 
@@ -153,7 +153,11 @@ def _products(left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[Array,
 def _starts(
     data: Moments, shape: Theta, unwhiten: tuple[Array, ...], objective: Objective, restricted: bool
 ) -> list[Array]:
-    """Starting points: of one scalar the valleys of a coarse grid, else Lambda = I and the group means' own."""
+    """Starting points.
+
+    Of one scalar: the valleys of a coarse grid. Of several factors: each one's own optimum. Of one factor with more
+    entries: a small Lambda, and what the groups' own deviations suggest.
+    """
     if len(shape.values) == 1:
         values = [objective(np.array([s]))[0] for s in SCALAR_STARTS]
         return [
@@ -161,10 +165,10 @@ def _starts(
             for k, start in enumerate(SCALAR_STARTS)
             if (k == 0 or values[k] <= values[k - 1]) and (k == len(values) - 1 or values[k] < values[k + 1])
         ]
-    identity = np.where(shape.on_diagonal, 1.0, 0.0)
+    diagonal = shape.on_diagonal
     if len(data.factors) > 1:
-        return [np.where(shape.on_diagonal, np.maximum(_each_alone(data, restricted), 0.1), 0.0)]
-    return [0.2 * identity, _from_group_means(data, shape, unwhiten)]
+        return [np.where(diagonal, np.maximum(_each_alone(data, restricted), 0.1), 0.0)]
+    return [np.where(diagonal, 0.2, 0.0), _from_group_means(data, shape, unwhiten)]
 
 
 def _each_alone(data: Moments, restricted: bool) -> Array:

@@ -188,7 +188,7 @@ def r_code(comparison: Comparison, context: Context) -> str:
             "",
             "library(arm)                              # the same mean and SD, as a fixed prior",
             f"bayesglm({_one_line(design.response)} ~ 0 + {_backtick(block.group)}, data = d, "
-            f"prior.df = Inf, scaled = FALSE,",
+            "prior.df = Inf, scaled = FALSE,",
             "         prior.mean = fixef(fit), prior.scale = as.data.frame(VarCorr(fit))$sdcor[1])",
         ]
     return "\n".join(lines)

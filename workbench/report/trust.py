@@ -92,7 +92,7 @@ def objections(fit: Fit) -> list[tuple[str, bool]]:
             diverged > 0,
             ("diverge",),
             f"{count(int(diverged) if diverged > 0 else 0, 'transition')} diverged: part of the "
-            f"posterior may not have been reached.",
+            "posterior may not have been reached.",
             True,
         ),
     ]
