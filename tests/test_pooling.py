@@ -86,6 +86,18 @@ def test_groups_with_too_few_rows_are_missing_and_named(dense, monkeypatch):
     assert fit.sigma**2 == pytest.approx(within, rel=1e-9)
 
 
+@pytest.mark.parametrize("dense", [1000, 0])
+def test_a_covariate_that_varies_only_where_no_line_can_be_drawn_has_no_estimate(dense, monkeypatch):
+    monkeypatch.setattr(module, "DENSE", dense)
+    rng = np.random.default_rng(2)
+    g = np.array([0] * 5 + [1] * 5 + [2] * 3)
+    x, z = rng.normal(size=13), np.zeros(13)
+    x[g == 2], z[g == 2] = 1.0, [0.0, 1.0, 3.0]
+    fit = no_pooling(build_design("y ~ x + z + (x | g)", {"y": rng.normal(size=13), "x": x, "z": z, "g": g}))
+    assert np.isnan(fit.population.estimate[2])
+    assert np.isfinite(fit.group_effects[0].coefficient.estimate[:2]).all()
+
+
 def test_a_covariate_of_the_group_cannot_be_told_from_it():
     rng = np.random.default_rng(1)
     g = np.repeat(np.arange(4), 5)

@@ -213,14 +213,11 @@ def criterion_gradient(
     slope = 1.0 if moments.known_se else degrees_of_freedom(moments, reml) / given.r2
     spread = _spread(moments, factors, given)
     gradients = []
-    for f, Lambda, trace, (X_left, e_left) in zip(
-        moments.factors, factors, spread, _left_over(moments, given), strict=True
-    ):
+    for Lambda, trace, (X_left, e_left) in zip(factors, spread, _left_over(moments, given), strict=True):
         fitted = slope * np.einsum("ja,jb->ab", e_left, e_left)
         if reml and moments.p:
             fitted = fitted + np.einsum("jap,pr,jbr->ab", X_left, given.b_cov, X_left)
         gradients.append(2 * (trace - fitted @ Lambda))
-        assert f.Zty.shape[1] == len(Lambda)
     return tuple(gradients)
 
 

@@ -46,6 +46,29 @@ class _Solution:
     pull: Array
 
 
+@dataclass(frozen=True, eq=False)
+class _Setup:
+    """What the solvers share: the moments recast by group, which groups are `estimable` (J,), and which columns of
+    R (`rest`, positions) can be told from the groups.
+    """
+
+    design: Design
+    data: Moments
+    recast: ByGroup
+    estimable: NDArray[np.bool_]
+    inverse: Array
+    rest: list[int]
+
+    @property
+    def used(self) -> NDArray[np.bool_]:
+        """The rows in estimable groups, shape (n,)."""
+        return np.asarray(self.estimable[self.design.blocks[0].codes])
+
+    def columns(self) -> Array:
+        """R's columns in `rest`, shape (n, r)."""
+        return np.asarray(self.design.X[:, [self.recast.rest[k] for k in self.rest]])
+
+
 def no_pooling(
     design: Design,
     settings: Settings = Settings(),
@@ -64,14 +87,18 @@ def no_pooling(
     >>> fit.group_effects[0].coefficient.estimate[:, 0].round(12).tolist()
     [1.5, 3.5]
     """
-    data = moments(design)
-    f, recast = data.factor, by_group(data)
-    estimable = _estimable(f.ZtZ)
-    rest = _told_from_groups(data, recast, estimable)
-    columns = int(estimable.sum()) * len(f.fixed)
+    setup = _set_up(design)
+    columns = int(setup.estimable.sum()) * len(setup.data.factor.fixed)
     solve = _by_statsmodels if columns <= DENSE else _by_elimination
-    solution = _in_data_units(solve(design, data, recast, estimable, rest), f.to_data)
-    return _assemble(design, data, recast, solution, settings, estimable, rest)
+    return _assemble(setup, _in_data_units(solve(setup), setup.data.factor.to_data), settings)
+
+
+def _set_up(design: Design) -> _Setup:
+    data = moments(design)
+    recast, estimable = by_group(data), _estimable(data.factor.ZtZ)
+    inverse = _inverse(data.factor.ZtZ, estimable)
+    everything = _Setup(design, data, recast, estimable, inverse, list(range(len(recast.rest))))
+    return replace(everything, rest=_told_from_groups(everything))
 
 
 def _estimable(ZtZ: Array) -> NDArray[np.bool_]:
@@ -90,64 +117,64 @@ def _inverse(ZtZ: Array, estimable: NDArray[np.bool_]) -> Array:
     return inverse
 
 
-def _told_from_groups(data: Moments, recast: ByGroup, estimable: NDArray[np.bool_]) -> list[int]:
+def _within(setup: _Setup) -> tuple[Array, Array]:
+    """R'WR and R'Wy of the estimable groups' rows, less what the groups' own coefficients explain."""
+    f, used, ZtR = setup.data.factor, setup.estimable, setup.recast.ZtR[:, :, setup.rest]
+    lost = ~setup.used
+    R = setup.columns()[lost]
+    y = (setup.design.y - setup.design.offset)[lost] - setup.data.shift.response
+    weighted = R * setup.design.weights[lost, None]
+    pull = setup.inverse[used] @ ZtR[used]
+    RtR = setup.recast.RtR[np.ix_(setup.rest, setup.rest)] - weighted.T @ R
+    Rty = setup.recast.Rty[setup.rest] - weighted.T @ y
+    return RtR - np.einsum("jqr,jqs->rs", ZtR[used], pull), Rty - np.einsum("jqr,jq->r", pull, f.Zty[used])
+
+
+def _told_from_groups(setup: _Setup) -> list[int]:
     """Positions in R of the columns that are not explained by the groups and the columns before them."""
-    inverse = _inverse(data.factor.ZtZ, estimable)
-    within = recast.RtR - np.einsum("jqr,jqs,jst->rt", recast.ZtR, inverse, recast.ZtR)
+    within = _within(setup)[0]
     kept: list[int] = []
-    for k in range(len(recast.rest)):
+    for k in setup.rest:
         left = within[k, k]
         if kept:
             left -= within[k, kept] @ np.linalg.solve(within[np.ix_(kept, kept)], within[kept, k])
-        if left > 1e-10 * recast.RtR[k, k]:
+        if left > 1e-10 * setup.recast.RtR[k, k]:
             kept.append(k)
     return kept
 
 
-def _by_statsmodels(
-    design: Design, data: Moments, recast: ByGroup, estimable: NDArray[np.bool_], rest: list[int]
-) -> _Solution:
+def _by_statsmodels(setup: _Setup) -> _Solution:
     """Weighted least squares on indicators times varying columns."""
     import statsmodels.api as sm
 
-    f = data.factor
-    (J, q), codes = f.Zty.shape, design.blocks[0].codes
+    design, f, estimable, rows = setup.design, setup.data.factor, setup.estimable, setup.used
+    J, q = f.Zty.shape
     Z = np.hstack([block.Z for block in design.blocks]) @ f.to_data  # centred, as the moments
     indicators = np.zeros((design.n, J, q))
-    indicators[np.arange(design.n), codes] = Z
-    R = design.X[:, [recast.rest[k] for k in rest]]
-    X = np.hstack([indicators[:, estimable].reshape(design.n, -1), R])
-    rows = estimable[codes]
-    y = (design.y - design.offset - data.shift.response)[rows]
+    indicators[np.arange(design.n), design.blocks[0].codes] = Z
+    X = np.hstack([indicators[:, estimable].reshape(design.n, -1), setup.columns()])
+    y = (design.y - design.offset - setup.data.shift.response)[rows]
     result = sm.WLS(y, X[rows], weights=design.weights[rows]).fit()
     m = int(estimable.sum()) * q
     groups, cov = np.full((J, q), np.nan), np.full((J, q, q), np.nan)
     groups[estimable] = result.params[:m].reshape(-1, q)
     own = result.normalized_cov_params[:m, :m].reshape(-1, q, m // q, q)
     cov[estimable] = np.einsum("jajb->jab", own)
-    inverse = _inverse(f.ZtZ, estimable)
-    return _Solution(
-        groups, cov, result.params[m:], result.normalized_cov_params[m:, m:], inverse @ recast.ZtR[:, :, rest]
-    )
+    pull = setup.inverse @ setup.recast.ZtR[:, :, setup.rest]
+    return _Solution(groups, cov, result.params[m:], result.normalized_cov_params[m:, m:], pull)
 
 
-def _by_elimination(
-    design: Design, data: Moments, recast: ByGroup, estimable: NDArray[np.bool_], rest: list[int]
-) -> _Solution:
+def _by_elimination(setup: _Setup) -> _Solution:
     """Block elimination: R's coefficients from what is left within groups, then each group's own."""
-    f = data.factor
-    used = estimable
-    inverse = _inverse(f.ZtZ, estimable)
-    ZtR = recast.ZtR[:, :, rest]
+    f, inverse = setup.data.factor, setup.inverse
+    ZtR = setup.recast.ZtR[:, :, setup.rest]
     pull = inverse @ ZtR
-    lost_RtR, lost_Rty = _rows_of_unused(design, data, recast, ~used, rest)
-    RtR = recast.RtR[np.ix_(rest, rest)] - lost_RtR - np.einsum("jqr,jqs->rs", ZtR[used], pull[used])
-    Rty = recast.Rty[rest] - lost_Rty - np.einsum("jqr,jq->r", pull[used], f.Zty[used])
-    rest_cov = np.linalg.inv(RtR) if rest else np.empty((0, 0))
+    RtR, Rty = _within(setup)
+    rest_cov = np.linalg.inv(RtR) if setup.rest else np.empty((0, 0))
     b = rest_cov @ Rty
     groups = np.einsum("jqs,js->jq", inverse, f.Zty - ZtR @ b)
     cov = inverse + pull @ rest_cov @ np.swapaxes(pull, 1, 2)
-    groups[~used], cov[~used] = np.nan, np.nan
+    groups[~setup.estimable], cov[~setup.estimable] = np.nan, np.nan
     return _Solution(groups, cov, b, rest_cov, pull)
 
 
@@ -161,26 +188,8 @@ def _in_data_units(solution: _Solution, to_data: Array) -> _Solution:
     )
 
 
-def _rows_of_unused(
-    design: Design, data: Moments, recast: ByGroup, unused: NDArray[np.bool_], rest: list[int]
-) -> tuple[Array, Array]:
-    """Cross-products of the rows in groups that are left out."""
-    rows = unused[design.blocks[0].codes]
-    R = design.X[rows][:, [recast.rest[k] for k in rest]]
-    y = (design.y - design.offset)[rows] - data.shift.response
-    weighted = R * design.weights[rows, None]
-    return weighted.T @ R, weighted.T @ y
-
-
-def _assemble(
-    design: Design,
-    data: Moments,
-    recast: ByGroup,
-    solution: _Solution,
-    settings: Settings,
-    estimable: NDArray[np.bool_],
-    rest: list[int],
-) -> Fit:
+def _assemble(setup: _Setup, solution: _Solution, settings: Settings) -> Fit:
+    design, data, recast, estimable, rest = setup.design, setup.data, setup.recast, setup.estimable, setup.rest
     f, level = data.factor, settings.level
     q = solution.groups.shape[1]
     c = solution.groups + recast.origin
@@ -190,12 +199,12 @@ def _assemble(
     codes = design.blocks[0].codes
     Z = np.hstack([block.Z for block in design.blocks])
     fitted = np.einsum("nq,nq->n", Z, c[codes]) + design.X[:, list(recast.rest)] @ b_rest + design.offset
-    used = estimable[codes]
+    used = setup.used
     rss = float(design.weights[used] @ (design.y - fitted)[used] ** 2)
     left = int(used.sum()) - int(estimable.sum()) * q - len(rest)
     sigma2 = 1.0 if data.known_se else rss / left if left > 0 else np.nan
 
-    b, cov = _population(design, data, recast, solution, c, b_rest, sigma2, estimable, rest)
+    b, cov = _population(setup, solution, c, b_rest, sigma2)
     mean = np.array([0.0 if k is None else b[k] for k in f.fixed])
     error = np.sqrt(sigma2 * np.einsum("jqq->jq", solution.groups_cov))
     spread = 1.0 if data.known_se else rss / max(int(used.sum()), 1)
@@ -218,28 +227,19 @@ def _assemble(
         criterion=Criterion(deviance, "deviance") if used.all() else None,
         log_likelihood=-deviance / 2 if used.all() else None,
         df=int(estimable.sum()) * q + len(rest) + (not data.known_se),
-        warnings=(*design.notes, *_remarks(design, data, recast, estimable, rest)),
+        warnings=(*design.notes, *_remarks(setup)),
     )
 
 
-def _population(
-    design: Design,
-    data: Moments,
-    recast: ByGroup,
-    solution: _Solution,
-    c: Array,
-    b_rest: Array,
-    sigma2: float,
-    estimable: NDArray[np.bool_],
-    rest: list[int],
-) -> tuple[Array, Array]:
+def _population(setup: _Setup, solution: _Solution, c: Array, b_rest: Array, sigma2: float) -> tuple[Array, Array]:
     """Plain mean of the group coefficients, with its covariance with the rest; NaN where nothing is estimable."""
-    p, f = data.p, data.factor
+    estimable, rest = setup.estimable, setup.rest
+    p, f = setup.data.p, setup.data.factor
     own = np.zeros((p, p))  # what the group coefficients contribute beside the rest's uncertainty
     pull = np.zeros((p, len(rest)))
     b = np.full(p, np.nan)
     count = max(int(estimable.sum()), 1)
-    inverse = f.to_data @ _inverse(f.ZtZ, estimable)[estimable] @ f.to_data.T
+    inverse = f.to_data @ setup.inverse[estimable] @ f.to_data.T
     for a, k in enumerate(f.fixed):
         if k is None:
             continue
@@ -248,7 +248,7 @@ def _population(
         for a2, k2 in enumerate(f.fixed):
             if k2 is not None:
                 own[k, k2] = inverse[:, a, a2].sum() / count**2
-    for position, k in enumerate(recast.rest):
+    for position, k in enumerate(setup.recast.rest):
         b[k] = b_rest[position] if position in rest else np.nan
         if position in rest:
             pull[k, rest.index(position)] = 1.0
@@ -257,9 +257,8 @@ def _population(
     return b, sigma2 * (own + pull @ solution.rest_cov @ pull.T)
 
 
-def _remarks(
-    design: Design, data: Moments, recast: ByGroup, estimable: NDArray[np.bool_], rest: list[int]
-) -> tuple[str, ...]:
+def _remarks(setup: _Setup) -> tuple[str, ...]:
+    data, estimable = setup.data, setup.estimable
     remarks = []
     lost = np.flatnonzero(~estimable)
     if len(lost):
@@ -268,7 +267,7 @@ def _remarks(
             f"{len(lost):,} of {len(estimable):,} levels of {data.factor.group} have too few distinct rows for "
             f"coefficients of their own ({names}): they are missing here."
         )
-    mixed = [design.fixed_terms[k] for i, k in enumerate(recast.rest) if i not in rest]
+    mixed = [setup.design.fixed_terms[k] for i, k in enumerate(setup.recast.rest) if i not in setup.rest]
     if mixed:
         remarks.append(f"Without pooling, {', '.join(mixed)} cannot be told from the groups and has no estimate.")
     return tuple(remarks)
