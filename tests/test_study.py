@@ -122,3 +122,9 @@ def test_quantities_take_names_with_commas_inside_parentheses():
     data = {"y": [1.0, 3, 2, 5, 4, 6, 8, 7], "x": [0.0, 1, 2, 3, 0, 1, 2, 4], "g": list("aaaabbbb")}
     fit = wb.fit("y ~ poly(x, 2) + (1 | g)", data)
     assert evaluate_quantity("fixed[poly(x, 2)1]", fit) == fit.population.estimate[1]
+
+
+def test_a_study_that_names_no_estimators_shows_those_that_fit_its_design(tmp_path):
+    study = load_study(_study(tmp_path, 'formula = "y ~ 1 + (1 | g)"\n'))
+    shown = study.resolved(study.design())["estimators"]
+    assert shown == ["complete_pooling", "no_pooling", "reml", "fixed_prior", "hierarchical"]

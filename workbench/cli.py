@@ -249,7 +249,7 @@ def _show(given: argparse.Namespace) -> int:
 
     study = load_study(given.study)
     design = study.design()
-    print_study(study.resolved(), design, resolve_priors(design, study.priors))
+    print_study(study.resolved(design), design, resolve_priors(design, study.priors))
     return 0
 
 

@@ -84,9 +84,13 @@ class Study:
         """The settings that its estimators share."""
         return Settings(level=self.level, seed=self.seed, progress=progress, priors=self.priors)
 
-    def resolved(self) -> dict[str, Any]:
-        """Plain values of every field, the data by their path from the folder, for ``show`` and the manifest."""
+    def resolved(self, design: Design) -> dict[str, Any]:
+        """Plain values of every field, for ``show`` and the manifest.
+
+        The data are named by their path from the folder; where no estimators are named, those that fit `design` stand.
+        """
         plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["estimators"] = self.estimators or default_estimators(design)
         plain["folder"] = f"models/{self.name}"
         plain["data"] = self.data.name if self.data.parent == self.folder else str(self.data)
         return {
@@ -191,7 +195,7 @@ def study_context(study: Study, comparison: Comparison) -> Context:
         name=study.name,
         question=study.question,
         notes=study.notes(),
-        study=study.resolved(),
+        study=study.resolved(comparison.design),
         source_files=study.file_hashes(),
         figures=check_study(study, comparison.fits),
     )
