@@ -486,7 +486,7 @@ def test_each_objection_stands_once(sleep, monkeypatch, console):
     def stopped(*args):
         return replace(minimise(*args), certified=False)
 
-    monkeypatch.setattr("workbench.estimators.reml.minimise", stopped)
+    monkeypatch.setattr("workbench.optimum.minimise", stopped)
     fresh = wb.compare("Reaction ~ Days + (Days | Subject)", DATA / "datasets/sleepstudy.csv", ["no_pooling", "reml"])
     assert not fresh.converged
     (only,) = banners(fresh)

@@ -2,15 +2,12 @@
 
 After Bates, Maechler, Bolker & Walker (2015, doi:10.18637/jss.v067.i01): b is integrated out (REML, eq. 42) or
 profiled (ML, eq. 35), sigma is profiled, and the criterion is minimised over theta, the free entries of the relative
-covariance factor Lambda. What is left follows from the conditional distributions given theta (see
-:mod:`workbench.likelihood`):
+covariance factor Lambda (:mod:`workbench.optimum`). What is left follows from the conditional distributions given
+theta (:mod:`workbench.likelihood`):
 
     sigma^2       = r^2 / (n - p)    or r^2 / n                               (eq. 41, 34)
     Var(b)        = sigma^2 (R_X'R_X)^-1                                      (eq. 55)
     u_j           conditional modes; sigma^2 P_j their conditional covariance (eq. 58, 59)
-
-Before the search, the varying columns of each block are made orthonormal over the whole table, so that
-the search does not depend on their scale or origin, and a start of Lambda = I means the same for every data set.
 
 Two standard errors of group estimates are kept apart. The *conditional SD* takes b as known (lme4's
 ``condVar``). The *coefficient SE* adds the uncertainty of b and its covariance with the effect
@@ -21,7 +18,6 @@ sigma^2 (P_j + (A - pull_j) (R_X'R_X)^-1 (A - pull_j)'), where A picks the popul
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -33,25 +29,20 @@ from workbench.estimates import Component, Criterion, Estimates, GroupEffects, w
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.likelihood import (
-    Conditional,
     conditional,
     conditional_covariances,
     criterion,
-    criterion_gradient,
     degrees_of_freedom,
     in_data_units,
 )
-from workbench.minimise import Minimum, Objective, minimise
+from workbench.minimise import Minimum
 from workbench.moments import Moments, moments
-from workbench.theta import Theta
+from workbench.optimum import SINGULAR, Optimum, optimum, orthonormal
 
 Array = NDArray[np.float64]
 
-SINGULAR = 1e-4
-"""A diagonal entry of theta (in orthonormal columns) below this is called singular, as lme4 does."""
 NO_RESIDUAL = 1e-11
 """A residual sum of squares smaller than this share of the total is rounding."""
-SCALAR_STARTS = tuple(np.geomspace(0.02, 2e5, 15))
 
 
 def reml(
@@ -101,16 +92,14 @@ def ml(
 def _maximise(design: Design, level: float, restricted: bool) -> Fit:
     data = moments(design)
     _refuse_without_residual(design, data)
-    theta, best, unwhiten = _search(data, restricted)
-    factors = _products(unwhiten, theta.factors)
-    return _assemble(design, data, _Optimum(theta, best, factors, conditional(data, factors)), restricted, level)
+    return _assemble(design, data, optimum(data, restricted), restricted, level)
 
 
 def _refuse_without_residual(design: Design, data: Moments) -> None:
     """A response that the model explains exactly leaves no residual variance, and the likelihood has no maximum."""
     if data.known_se:
         return
-    huge = tuple(1e6 * R for R in _orthonormal(data))
+    huge = tuple(1e6 * R for R in orthonormal(data))
     left = conditional(data, huge).r2
     if not left > NO_RESIDUAL * data.yty:
         raise DesignError(
@@ -120,124 +109,10 @@ def _refuse_without_residual(design: Design, data: Moments) -> None:
         )
 
 
-# --- theta --------------------------------------------------------------------------------------------
-
-
-def _search(data: Moments, restricted: bool) -> tuple[Theta, Minimum, tuple[Array, ...]]:
-    """The best certified minimum over several starts, in its canonical form, for orthonormal columns."""
-    unwhiten = _orthonormal(data)
-    shape = Theta.of(data, unwhiten)
-
-    def objective(values: Array) -> tuple[float, Array]:
-        factors = _products(unwhiten, shape.at(values).factors)
-        given = conditional(data, factors)
-        gradients = criterion_gradient(data, factors, given, restricted)
-        back = tuple(R.T @ G for R, G in zip(unwhiten, gradients, strict=True))
-        return criterion(data, given, restricted), shape.gather(back)
-
-    found = [minimise(objective, start) for start in _starts(data, shape, unwhiten, objective, restricted)]
-    best = min(found, key=lambda m: (m.value - 1e-9 * m.certified, not m.certified))
-    diagonal = shape.on_diagonal
-    if len(shape.values) > 1 and np.abs(shape.at(best.x).canonical().values[diagonal]).min() < SINGULAR:
-        again = minimise(objective, best.x + np.where(diagonal, 0.5, 0.0))
-        best = min((best, again), key=lambda m: m.value)
-    exact = _exact_zeros(shape.at(best.x).canonical(), best.value, objective)
-    evaluations = sum(m.evaluations for m in found)
-    return exact, replace(best, value=objective(exact.values)[0], evaluations=evaluations), unwhiten
-
-
-def _products(left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[Array, ...]:
-    return tuple(a @ b for a, b in zip(left, right, strict=True))
-
-
-def _starts(
-    data: Moments, shape: Theta, unwhiten: tuple[Array, ...], objective: Objective, restricted: bool
-) -> list[Array]:
-    """Starting points.
-
-    Of one scalar: the valleys of a coarse grid. Of several factors: each one's own optimum. Of one factor with more
-    entries: a small Lambda, and what the groups' own deviations suggest.
-    """
-    if len(shape.values) == 1:
-        values = [objective(np.array([s]))[0] for s in SCALAR_STARTS]
-        return [
-            np.array([start])
-            for k, start in enumerate(SCALAR_STARTS)
-            if (k == 0 or values[k] <= values[k - 1]) and (k == len(values) - 1 or values[k] < values[k + 1])
-        ]
-    diagonal = shape.on_diagonal
-    if len(data.factors) > 1:
-        return [np.where(diagonal, np.maximum(_each_alone(data, restricted), 0.1), 0.0)]
-    return [np.where(diagonal, 0.2, 0.0), _from_group_means(data, shape, unwhiten)]
-
-
-def _each_alone(data: Moments, restricted: bool) -> Array:
-    """theta of every factor as if it were the only one: cheap, and near enough to start from."""
-    alone = [_search(replace(data, factors=(f,), rest=None), restricted)[0].values for f in data.factors]
-    return np.concatenate(alone)
-
-
-def _from_group_means(data: Moments, shape: Theta, unwhiten: tuple[Array, ...]) -> Array:
-    """Method of moments for one factor: the covariance of the groups' own deviations, less what noise adds to it."""
-    f = data.factors[0]
-    R = unwhiten[0]
-    huge = conditional(data, (1e4 * R,))
-    sigma2 = max(huge.r2, 1e-300) / max(data.n - data.p, 1)
-    inverse = np.linalg.inv(R)
-    own = huge.u[0] @ inverse.T
-    noise = inverse @ huge.P_first.mean(axis=0) @ inverse.T
-    relative = np.zeros_like(R)
-    for block in f.blocks:
-        found = np.cov(own[:, block], rowvar=False).reshape(block.stop - block.start, -1) / sigma2 - noise[block, block]
-        values, vectors = np.linalg.eigh(found)
-        relative[block, block] = (vectors * np.clip(values, 1e-2, 1e12)) @ vectors.T
-    return shape.gather((np.linalg.cholesky(relative),))
-
-
-def _exact_zeros(theta: Theta, value: float, objective: Objective) -> Theta:
-    """Set entries that the search left next to zero to zero, where that costs nothing."""
-    entries = theta.entries
-    for k in np.flatnonzero(theta.on_diagonal & (np.abs(theta.values) < SINGULAR)):
-        same_column = np.array([(f, b) == (entries[k][0], entries[k][2]) for f, _, b in entries])
-        trial = np.where(same_column & (np.abs(theta.values) < SINGULAR), 0.0, theta.values)
-        if objective(trial)[0] <= value + 1e-9:
-            theta = theta.at(trial)
-    return theta
-
-
-def _orthonormal(data: Moments) -> tuple[Array, ...]:
-    """R^-1 of every factor, such that the columns Z R^-1 of each block are orthonormal over the table.
-
-    Z u = (Z R^-1)(R u), where R'R is the block's mean cross-product per row.
-    """
-    maps = []
-    for f in data.factors:
-        total = f.ZtZ.sum(axis=0) / f.sizes.sum()
-        back = np.zeros_like(total)
-        for block in f.blocks:
-            own = total[block, block]
-            scale = np.sqrt(np.diag(own))
-            scale[scale == 0] = 1.0
-            if np.linalg.eigvalsh(own / np.outer(scale, scale))[0] > 1e-12:
-                back[block, block] = np.linalg.inv(np.linalg.cholesky(own).T)
-            else:  # collinear varying columns: only put them on one scale
-                back[block, block] = np.diag(1 / scale)
-        maps.append(back)
-    return tuple(maps)
-
-
 # --- the answer ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _Optimum:
-    theta: Theta
-    minimum: Minimum
-    factors: tuple[Array, ...]
-    given: Conditional
-
-
-def _assemble(design: Design, data: Moments, at: _Optimum, restricted: bool, level: float) -> Fit:
+def _assemble(design: Design, data: Moments, at: Optimum, restricted: bool, level: float) -> Fit:
     given = at.given
     sigma2 = 1.0 if data.known_se else given.r2 / degrees_of_freedom(data, restricted)
     to_data = data.shift.to_data
@@ -276,7 +151,7 @@ def _assemble(design: Design, data: Moments, at: _Optimum, restricted: bool, lev
     )
 
 
-def _components(design: Design, data: Moments, at: _Optimum, sigma2: float) -> tuple[Component, ...]:
+def _components(design: Design, data: Moments, at: Optimum, sigma2: float) -> tuple[Component, ...]:
     """Covariances of the data's own varying columns, in the order of the design's blocks."""
     parts: list[Component | None] = [None] * len(design.blocks)
     for f, factor in zip(data.factors, at.factors, strict=True):
@@ -287,9 +162,7 @@ def _components(design: Design, data: Moments, at: _Optimum, sigma2: float) -> t
     return tuple(part for part in parts if part is not None)
 
 
-def _group_effects(
-    design: Design, data: Moments, at: _Optimum, sigma2: float, level: float
-) -> tuple[GroupEffects, ...]:
+def _group_effects(design: Design, data: Moments, at: Optimum, sigma2: float, level: float) -> tuple[GroupEffects, ...]:
     """Conditional modes with the conditional SD, and coefficients with Henderson's SE, by block of the design."""
     given = in_data_units(data, at.given)
     b = data.shift.to_data @ given.b + data.shift.origin
@@ -312,7 +185,7 @@ def _group_effects(
     return tuple(part for part in parts if part is not None)
 
 
-def _singular_factors(data: Moments, at: _Optimum) -> list[str]:
+def _singular_factors(data: Moments, at: Optimum) -> list[str]:
     """The grouping factors whose covariance lies on its boundary."""
     low = at.theta.on_diagonal & (at.theta.values < SINGULAR)
     return list(dict.fromkeys(data.factors[at.theta.entries[k][0]].group for k in np.flatnonzero(low)))
