@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Objective = Callable[[Array], tuple[float, Array]]
+Second = Callable[[Array], Array]
 
 DIFFERENCE_STEP = 1e-5
 NO_STEP = 1e-11
 """A Newton step smaller than this, in units of the point's coordinates, is none."""
+LAST_STEP = 1e-7
+"""After a Newton step smaller than this, what is left is smaller than its square, or a thousandth of it."""
+AROUND = 1e-2
+"""As long as steps are larger than this, an approximate Hessian is good enough."""
+STEERED = 8
+"""After so many steps on an approximate Hessian it is not."""
 NEAR = 1e-3
 """After a step smaller than this the last Hessian is kept."""
 FLAT = 1e-8
@@ -51,7 +58,14 @@ class Minimum:
     certified: bool
 
 
-def minimise(objective: Objective, start: Array, iterations: int = 100) -> Minimum:
+def minimise(
+    objective: Objective,
+    start: Array,
+    iterations: int = 100,
+    second: Second | None = None,
+    exact: bool = False,
+    rounding: Callable[[], float] = lambda: 0.0,
+) -> Minimum:
     """Find a local minimum from `start`.
 
     Parameters
@@ -61,6 +75,12 @@ def minimise(objective: Objective, start: Array, iterations: int = 100) -> Minim
     start : array, shape (m,)
     iterations : int
         At most so many Newton steps; running out leaves `certified` false.
+    second : callable, optional
+        Returns the Hessian, shape (m, m), or where `exact` is false something near enough to steer by while the minimum
+        is far. Differences of the gradient do the rest, and the certificate.
+    exact : bool
+    rounding : callable
+        How far rounding may have moved the last value that the objective returned.
 
     Examples
     --------
@@ -78,22 +98,40 @@ def minimise(objective: Objective, start: Array, iterations: int = 100) -> Minim
 
     x = np.asarray(start, dtype=float)
     value, gradient = counted(x)
-    stalled, hessian, last = False, np.zeros((len(x), len(x))), np.inf
+    stalled, last, steered = False, np.inf, 0
+    hessian: Array | None = None  # the last one that is as good as exact
     for _ in range(iterations):
         unit = _unit(x)
-        if last > NEAR:  # so near the minimum the Hessian hardly changes any more
-            hessian = _hessian(counted, x, gradient) * np.outer(unit, unit)
-        scaled_step, escaping = _step(*np.linalg.eigh(hessian), gradient * unit)
+        steering = second is not None and not exact and last > AROUND and steered < STEERED
+        if steering and second is not None:
+            steered += 1
+            steer = second(x) * np.outer(unit, unit)
+        else:
+            if exact and second is not None:
+                hessian = second(x) * np.outer(unit, unit)
+            elif hessian is None or last > NEAR:  # so near the minimum the Hessian hardly changes any more
+                hessian = _hessian(counted, x, gradient) * np.outer(unit, unit)
+            steer = hessian
+        scaled_step, escaping = _step(*np.linalg.eigh(steer), gradient * unit)
         last = float(np.abs(scaled_step).max())
-        if not escaping and last <= NO_STEP:
+        if not steering and not escaping and last <= NO_STEP:
             break
-        moved, new_value, new_gradient = _line_search(counted, x, value, gradient, scaled_step * unit, escaping)
-        if moved is None:  # rounding is all that is left
-            stalled = True
+        moved, new_value, new_gradient = _line_search(
+            counted, x, value, gradient, scaled_step * unit, escaping, max(rounding(), 1e-12 * max(1.0, abs(value)))
+        )
+        if moved is None:
+            if steering:
+                steered = STEERED
+                continue
+            stalled = True  # rounding is all that is left
             break
         x, value, gradient = moved, new_value, new_gradient
+        if not steering and not escaping and last <= LAST_STEP:
+            break
     unit = _unit(x)
-    curvature = np.linalg.eigvalsh(_hessian(counted, x) * np.outer(unit, unit))
+    if hessian is None or last > NEAR or (exact and second is not None):
+        hessian = (second(x) if exact and second is not None else _hessian(counted, x)) * np.outer(unit, unit)
+    curvature = np.linalg.eigvalsh(hessian)
     floor = -1e-5 * max(1.0, float(curvature[-1]))
     largest = float(np.abs(gradient * unit).max())
     flat = largest <= (1e-4 if stalled else 1e-6) * max(1.0, abs(value)) ** 0.5
@@ -135,14 +173,13 @@ def _step(eigenvalues: Array, vectors: Array, gradient: Array) -> tuple[Array, b
 
 
 def _line_search(
-    objective: Objective, x: Array, value: float, gradient: Array, step: Array, escaping: bool
+    objective: Objective, x: Array, value: float, gradient: Array, step: Array, escaping: bool, slack: float
 ) -> tuple[Array | None, float, Array]:
     """Halve the step until the value falls; near the optimum accept what only shrinks the gradient."""
     size = np.abs(gradient).max()
     for halving in range(30):
         trial = x + step * 0.5**halving
         new_value, new_gradient = objective(trial)
-        slack = 1e-12 * max(1.0, abs(value))
         if new_value < value - slack or (
             not escaping and new_value <= value + slack and np.abs(new_gradient).max() < 0.5 * size
         ):

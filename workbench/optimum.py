@@ -1,7 +1,8 @@
 """The search for theta: the best certified minimum of the criterion, from several starts.
 
 Before the search, the varying columns of each block are made orthonormal over the whole table, so that the search does
-not depend on their scale or origin, and a start of Lambda = I means the same for every data set.
+not depend on their scale or origin, and a start of Lambda = I means the same for every data set. Groups that share
+their design are condensed, which changes nothing but the time.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.curvature import average_information, hessian
 from workbench.likelihood import Conditional, conditional, criterion, criterion_gradient
-from workbench.minimise import Minimum, Objective, minimise
-from workbench.moments import Moments
+from workbench.minimise import Minimum, minimise
+from workbench.moments import Moments, condensed, orthonormalised
 from workbench.theta import Theta
 
 Array = NDArray[np.float64]
@@ -63,48 +65,82 @@ def optimum(data: Moments, restricted: bool) -> Optimum:
     >>> round(float(best.factors[0][0, 0]) ** 2, 6)   # tau^2 / sigma^2 = 6.083333 / 0.5
     12.166667
     """
-    theta, best, unwhiten = _search(data, restricted)
-    factors = _products(unwhiten, theta.factors)
+    searched, maps = orthonormalised(condensed(data))
+    theta, best = _search(searched, restricted)
+    factors = tuple(R @ Lambda for R, Lambda in zip(maps, theta.factors, strict=True))
     return Optimum(theta, best, factors, conditional(data, factors))
 
 
-def _search(data: Moments, restricted: bool) -> tuple[Theta, Minimum, tuple[Array, ...]]:
+class _Criterion:
+    """The criterion of given moments as a function of theta, with what its last evaluation left behind."""
+
+    def __init__(self, data: Moments, restricted: bool) -> None:
+        self.data = data
+        self.restricted = restricted
+        self.shape = Theta.of(data, tuple(np.eye(f.Zty.shape[1]) for f in data.factors))
+        self.exact = len(data.factors) == 1
+        self._last: tuple[Array, Conditional, tuple[Array, ...]] | None = None
+
+    def value(self, values: Array) -> float:
+        """The criterion alone."""
+        return criterion(self.data, conditional(self.data, self.shape.at(values).factors), self.restricted)
+
+    def __call__(self, values: Array) -> tuple[float, Array]:
+        """The criterion and its gradient, shape (m,)."""
+        factors = self.shape.at(values).factors
+        given = conditional(self.data, factors)
+        gradients = criterion_gradient(self.data, factors, given, self.restricted)
+        self._last = (values, given, gradients)
+        return criterion(self.data, given, self.restricted), self.shape.gather(gradients)
+
+    def second(self, values: Array) -> Array:
+        """The Hessian, shape (m, m), of one factor; of several, the average information."""
+        if self._last is None or not np.array_equal(self._last[0], values):
+            self(values)
+        assert self._last is not None
+        _, given, gradients = self._last
+        factors, entries = self.shape.at(values).factors, self.shape.entries
+        if self.exact:
+            return hessian(self.data, factors, given, self.restricted, entries)
+        return average_information(self.data, factors, given, self.restricted, entries, gradients)
+
+    def minimise(self, start: Array) -> Minimum:
+        """The local minimum nearest to a start."""
+        return minimise(self, start, second=self.second, exact=self.exact, rounding=self.rounding)
+
+    def rounding(self) -> float:
+        """How far rounding may have moved the last value: r^2 is what little is left of y'y."""
+        if self._last is None:
+            return 0.0
+        r2 = max(self._last[1].r2, 1e-300)
+        return float(64 * np.finfo(float).eps * self.data.yty / r2 * self.data.n)
+
+
+def _search(data: Moments, restricted: bool) -> tuple[Theta, Minimum]:
     """The best certified minimum over several starts, in its canonical form, for orthonormal columns."""
-    unwhiten = orthonormal(data)
-    shape = Theta.of(data, unwhiten)
-
-    def objective(values: Array) -> tuple[float, Array]:
-        factors = _products(unwhiten, shape.at(values).factors)
-        given = conditional(data, factors)
-        gradients = criterion_gradient(data, factors, given, restricted)
-        back = tuple(R.T @ G for R, G in zip(unwhiten, gradients, strict=True))
-        return criterion(data, given, restricted), shape.gather(back)
-
-    found = [minimise(objective, start) for start in _starts(data, shape, unwhiten, objective, restricted)]
-    best = min(found, key=lambda m: (m.value - 1e-9 * m.certified, not m.certified))
+    objective = _Criterion(data, restricted)
+    shape = objective.shape
+    found = [objective.minimise(start) for start in _starts(objective)]
+    near = max(1e-9, objective.rounding())
+    best = min(found, key=lambda m: (m.value - near * m.certified, not m.certified))
     diagonal = shape.on_diagonal
     if len(shape.values) > 1 and np.abs(shape.at(best.x).canonical().values[diagonal]).min() < SINGULAR:
-        again = minimise(objective, best.x + np.where(diagonal, 0.5, 0.0))
-        best = min((best, again), key=lambda m: m.value)
+        found.append(objective.minimise(best.x + np.where(diagonal, 0.5, 0.0)))
+        best = min((best, found[-1]), key=lambda m: m.value)
     exact = _exact_zeros(shape.at(best.x).canonical(), best.value, objective)
     evaluations = sum(m.evaluations for m in found)
-    return exact, replace(best, value=objective(exact.values)[0], evaluations=evaluations), unwhiten
+    return exact, replace(best, evaluations=evaluations)
 
 
-def _products(left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[Array, ...]:
-    return tuple(a @ b for a, b in zip(left, right, strict=True))
-
-
-def _starts(
-    data: Moments, shape: Theta, unwhiten: tuple[Array, ...], objective: Objective, restricted: bool
-) -> list[Array]:
+def _starts(objective: _Criterion) -> list[Array]:
     """Starting points.
 
     Of one scalar: the valleys of a coarse grid. Of several factors: each one's own optimum. Of one factor with more
     entries: a small Lambda, and what the groups' own deviations suggest.
     """
+    data, shape = objective.data, objective.shape
     if len(shape.values) == 1:
-        values = [objective(np.array([s]))[0] for s in SCALAR_STARTS]
+        values = [objective.value(np.array([s])) for s in SCALAR_STARTS]
         return [
             np.array([start])
             for k, start in enumerate(SCALAR_STARTS)
@@ -112,60 +148,39 @@ def _starts(
         ]
     diagonal = shape.on_diagonal
     if len(data.factors) > 1:
-        return [np.where(diagonal, np.maximum(_each_alone(data, restricted), 0.1), 0.0)]
-    return [np.where(diagonal, 0.2, 0.0), _from_group_means(data, shape, unwhiten)]
+        return [np.where(diagonal, np.maximum(_each_alone(data, objective.restricted), 0.1), 0.0)]
+    return [np.where(diagonal, 0.2, 0.0), _from_group_means(data, shape)]
 
 
 def _each_alone(data: Moments, restricted: bool) -> Array:
     """theta of every factor as if it were the only one: cheap, and near enough to start from."""
-    alone = [_search(replace(data, factors=(f,), rest=None), restricted)[0].values for f in data.factors]
+    alone = [_search(condensed(replace(data, factors=(f,), rest=None)), restricted)[0].values for f in data.factors]
     return np.concatenate(alone)
 
 
-def _from_group_means(data: Moments, shape: Theta, unwhiten: tuple[Array, ...]) -> Array:
+def _from_group_means(data: Moments, shape: Theta) -> Array:
     """Method of moments for one factor: the covariance of the groups' own deviations, less what noise adds to it."""
     f = data.factors[0]
-    R = unwhiten[0]
-    huge = conditional(data, (1e4 * R,))
+    q = f.Zty.shape[1]
+    huge = conditional(data, (1e4 * np.eye(q),))
     sigma2 = max(huge.r2, 1e-300) / max(data.n - data.p, 1)
-    inverse = np.linalg.inv(R)
-    own = huge.u[0] @ inverse.T
-    noise = inverse @ huge.P_first.mean(axis=0) @ inverse.T
-    relative = np.zeros_like(R)
+    (own,) = huge.u
+    counts = np.ones(len(own)) if f.counts is None else f.counts
+    J = counts.sum()
+    found = own.T @ own / max(J - 1, 1) / sigma2 - huge.P @ counts / J
+    relative = np.zeros((q, q))
     for block in f.blocks:
-        found = np.cov(own[:, block], rowvar=False).reshape(block.stop - block.start, -1) / sigma2 - noise[block, block]
-        values, vectors = np.linalg.eigh(found)
+        values, vectors = np.linalg.eigh(found[block, block])
         relative[block, block] = (vectors * np.clip(values, 1e-2, 1e12)) @ vectors.T
     return shape.gather((np.linalg.cholesky(relative),))
 
 
-def _exact_zeros(theta: Theta, value: float, objective: Objective) -> Theta:
+def _exact_zeros(theta: Theta, value: float, objective: _Criterion) -> Theta:
     """Set entries that the search left next to zero to zero, where that costs nothing."""
     entries = theta.entries
     for k in np.flatnonzero(theta.on_diagonal & (np.abs(theta.values) < SINGULAR)):
         same_column = np.array([(f, b) == (entries[k][0], entries[k][2]) for f, _, b in entries])
         trial = np.where(same_column & (np.abs(theta.values) < SINGULAR), 0.0, theta.values)
-        if objective(trial)[0] <= value + 1e-9:
+        if objective.value(trial) <= value + 1e-9:
             theta = theta.at(trial)
     return theta
-
-
-def orthonormal(data: Moments) -> tuple[Array, ...]:
-    """R^-1 of every factor, such that the columns Z R^-1 of each block are orthonormal over the table.
-
-    Z u = (Z R^-1)(R u), where R'R is the block's mean cross-product per row.
-    """
-    maps = []
-    for f in data.factors:
-        total = f.ZtZ.sum(axis=0) / f.sizes.sum()
-        back = np.zeros_like(total)
-        for block in f.blocks:
-            own = total[block, block]
-            scale = np.sqrt(np.diag(own))
-            scale[scale == 0] = 1.0
-            if np.linalg.eigvalsh(own / np.outer(scale, scale))[0] > 1e-12:
-                back[block, block] = np.linalg.inv(np.linalg.cholesky(own).T)
-            else:  # collinear varying columns: only put them on one scale
-                back[block, block] = np.diag(1 / scale)
-        maps.append(back)
-    return tuple(maps)

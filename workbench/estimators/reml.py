@@ -36,8 +36,8 @@ from workbench.likelihood import (
     in_data_units,
 )
 from workbench.minimise import Minimum
-from workbench.moments import Moments, moments
-from workbench.optimum import SINGULAR, Optimum, optimum, orthonormal
+from workbench.moments import Moments, condensed, moments, orthonormalised
+from workbench.optimum import SINGULAR, Optimum, optimum
 
 Array = NDArray[np.float64]
 
@@ -99,8 +99,8 @@ def _refuse_without_residual(design: Design, data: Moments) -> None:
     """A response that the model explains exactly leaves no residual variance, and the likelihood has no maximum."""
     if data.known_se:
         return
-    huge = tuple(1e6 * R for R in orthonormal(data))
-    left = conditional(data, huge).r2
+    searched, _ = orthonormalised(condensed(data))
+    left = conditional(searched, tuple(1e6 * np.eye(f.Zty.shape[1]) for f in searched.factors)).r2
     if not left > NO_RESIDUAL * data.yty:
         raise DesignError(
             f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "

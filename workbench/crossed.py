@@ -1,0 +1,165 @@
+"""Several grouping factors: what is left of the others once the first is eliminated.
+
+The first factor's part of L is block-diagonal, one (q, q) block a level. The other factors, side by side with N
+effects and columns R, see it only through a Schur complement, dense and of size N:
+
+    C   = R'R - sum_j R'Z_j P_j Z_j'R       what is left of the others
+    S   = Lambda_r' C Lambda_r + I          so that |L|^2 = prod_j |I + A_j D| |S|
+
+P_j (of the first factor, the others given) is in :mod:`workbench.likelihood`; the sums over j in
+:mod:`workbench.cells`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.moments import FactorMoments, Moments
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Schur:
+    """The factors after the first, once it is eliminated.
+
+    Attributes
+    ----------
+    others : tuple of FactorMoments
+    factors : tuple of array, shape (q_f, q_f)
+        Their Lambdas.
+    C : array, shape (N, N)
+    cholesky : array, shape (N, N)
+        Lower Cholesky factor of S (what is above the diagonal is not used).
+    """
+
+    others: tuple[FactorMoments, ...]
+    factors: tuple[Array, ...]
+    C: Array
+    cholesky: Array
+
+    @property
+    def log_det(self) -> float:
+        """log|S|."""
+        return float(2 * np.log(np.diag(self.cholesky)).sum())
+
+    @cached_property
+    def inverse(self) -> Array:
+        """S^-1, shape (N, N)."""
+        from scipy.linalg.lapack import dpotri
+
+        lower, _ = dpotri(self.cholesky, lower=1)
+        lower = np.tril(lower)
+        whole = lower + lower.T
+        whole[np.diag_indices_from(whole)] /= 2
+        return np.asarray(whole)
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Lambda_r S^-1 Lambda_r': the conditional covariance of the others' effects, the first integrated out."""
+        return self.times(np.ascontiguousarray(self.times(self.inverse).T))
+
+    def times(self, rows: Array, transpose: bool = False) -> Array:
+        """Lambda_r rows, or Lambda_r' rows, for rows of shape (N, k)."""
+        made = np.empty_like(rows)
+        start = 0
+        for f, Lambda in zip(self.others, self.factors, strict=True):
+            J, q = f.Zty.shape
+            here = slice(start, start + J * q)
+            start = here.stop
+            if q == 1:
+                np.multiply(rows[here], Lambda[0, 0], out=made[here])
+            else:
+                part = rows[here].reshape(J, q, -1)
+                made[here] = ((Lambda.T if transpose else Lambda) @ part).reshape(J * q, -1)
+        return made
+
+    def solve(self, rows: Array) -> Array:
+        """Lambda_r S^-1 Lambda_r' rows, shape (N, k)."""
+        from scipy.linalg import cho_solve
+
+        return self.times(cho_solve((self.cholesky, True), self.times(rows, True), check_finite=False))
+
+    def diagonal_blocks(self, moments: Moments) -> list[Array]:
+        """Conditional covariance of every level of the others, by factor, shape (J_f, q_f, q_f)."""
+        parts, start = [], 0
+        for f in moments.factors[1:]:
+            J, q = f.Zty.shape
+            own = self.covariance[start : start + J * q, start : start + J * q].reshape(J, q, J, q)
+            parts.append(own[np.arange(J), :, np.arange(J), :])
+            start += J * q
+        return parts
+
+
+def eliminate(moments: Moments, factors: tuple[Array, ...], P: Array, modes: Array) -> tuple[Schur, Array, Array]:
+    """Eliminate the first factor.
+
+    Parameters
+    ----------
+    P : array, shape (q_1, q_1, J_1)
+    modes : array, shape (q_1, p + 1, J_1)
+        The first factor's modes for every column of [X y], without the others.
+
+    Returns
+    -------
+    Schur
+    rest_modes : array, shape (N, p + 1)
+        The others' modes.
+    explained : array, shape (p + 1, p + 1)
+        What these take off [X y]'[X y].
+    """
+    from scipy.linalg import cholesky
+
+    assert moments.rest is not None
+    C = moments.rest.RtR - moments.rest.cells.weigh(P)
+    schur = Schur(moments.factors[1:], factors[1:], C, np.empty((0, 0)))
+    S = schur.times(np.ascontiguousarray(schur.times(C, True).T), True)
+    S[np.diag_indices_from(S)] += 1.0
+    L = cholesky(
+        S.T, lower=True, overwrite_a=True, check_finite=False
+    )  # S is symmetric; its transpose is in LAPACK's order
+    schur = Schur(schur.others, schur.factors, C, L)
+    left = as_rows([f.B for f in moments.factors[1:]]) - moments.rest.Z1tR.T @ as_rows([modes])
+    rest_modes = schur.solve(left)
+    return schur, rest_modes, left.T @ rest_modes
+
+
+def rest_left_over(moments: Moments, modes: tuple[Array, ...]) -> list[Array]:
+    """Z_f'V^-1 [X y] of the factors after the first, shape (q_f, p + 1, J_f), given the modes of all."""
+    assert moments.rest is not None
+    rows = as_rows([f.B for f in moments.factors[1:]])
+    rows = rows - moments.rest.RtR @ as_rows(modes[1:]) - moments.rest.Z1tR.T @ as_rows(modes[:1])
+    return by_factor(moments, rows)
+
+
+def rest_traces(moments: Moments, schur: Schur) -> list[Array]:
+    """Sum over levels of Z_j'V^-1 Z_j Lambda_f, shape (q_f, q_f), of the factors after the first."""
+    CL = schur.times(schur.C, True).T  # C is symmetric
+    traces, start = [], 0
+    for f in moments.factors[1:]:
+        J, q = f.Zty.shape
+        here = slice(start, start + J * q)
+        left, right = CL[here].reshape(J, q, -1), schur.inverse[here].reshape(J, q, -1)
+        traces.append(np.einsum("jan,jbn->ab", left, right))
+        start = here.stop
+    return traces
+
+
+def by_factor(moments: Moments, rows: Array) -> list[Array]:
+    """Cut rows of the other factors, shape (N, k), into (q_f, k, J_f)."""
+    parts, start = [], 0
+    for f in moments.factors[1:]:
+        J, q = f.Zty.shape
+        part = rows[start : start + J * q].reshape(J, q, -1)
+        parts.append(np.ascontiguousarray(np.moveaxis(part, 0, -1)))
+        start += J * q
+    return parts
+
+
+def as_rows(parts: tuple[Array, ...] | list[Array]) -> Array:
+    """Stack arrays (q_f, k, J_f) as rows, shape (sum of J_f q_f, k)."""
+    return np.concatenate([np.moveaxis(part, -1, 0).reshape(-1, part.shape[1]) for part in parts])
