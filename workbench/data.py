@@ -193,8 +193,34 @@ def as_factor(column: Column) -> Factor:
     """Make labels of a column: a factor stays, numbers become their ascending levels (as R's ``factor``)."""
     if isinstance(column, Factor):
         return column
+    if column.values.dtype.kind in "iu":
+        codes, whole = integer_codes(column.values)
+        return Factor(column.name, read_only(codes, np.intp), tuple(map(str, whole.tolist())))
     values, codes = np.unique(column.values, return_inverse=True)
     return Factor(column.name, read_only(codes, np.intp), tuple(_number_label(v) for v in values.tolist()))
+
+
+def integer_codes(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
+    """Which of the distinct values, in ascending order, each integer is; by counting where they lie close together.
+
+    Examples
+    --------
+    >>> codes, distinct = integer_codes(np.array([7, 5, 7, 9]))
+    >>> codes.tolist(), distinct.tolist()
+    ([1, 0, 1, 2], [5, 7, 9])
+    """
+    low, high = int(values.min()), int(values.max())
+    span = high - low + 1
+    if span > 4 * len(values) + 1000 or high > np.iinfo(np.intp).max:
+        distinct, codes = np.unique(values, return_inverse=True)
+        return codes.astype(np.intp, copy=False), distinct
+    place = values.astype(np.intp, copy=False)
+    if low:
+        place = place - low
+    occurs = np.bincount(place, minlength=span) > 0
+    if not occurs.all():
+        place = (np.cumsum(occurs) - 1)[place]
+    return place, np.flatnonzero(occurs) + low
 
 
 def describe(path: str | Path) -> list[str]:
@@ -326,12 +352,12 @@ def _column(name: str, column: Any, kept: NDArray[np.intp]) -> Column:
     if dtype in (nw.Categorical, nw.Enum):
         return _categorical(name, column)
     if dtype == nw.String:
-        return _text(name, column.to_numpy())
+        return _text(name, column)
     if dtype == nw.Object:
         values = column.to_numpy()
         kinds = {type(v) for v in values.tolist()}
         if kinds <= {str}:
-            return _text(name, values)
+            return _text(name, np.asarray(values, dtype=object))
         if kinds <= {int, float, bool}:
             return _numeric(name, values.astype(float), kept)
         raise DataError(
@@ -355,14 +381,25 @@ def _numeric(name: str, values: NDArray[Any], kept: NDArray[np.intp]) -> Numeric
     return Numeric(name, read_only(values))
 
 
-def _text(name: str, values: NDArray[Any]) -> Factor:
+def _text(name: str, column: Any) -> Factor:
+    """Labels from text, sorted by code point; every library's own hashing does the work."""
     import pandas as pd
 
-    codes, labels = pd.factorize(np.asarray(values, dtype=object), sort=False)
-    order = np.argsort(np.asarray(labels, dtype=str), kind="stable")
+    native = column.to_native() if hasattr(column, "to_native") else column
+    if type(native).__module__.startswith("polars"):
+        import polars as pl
+
+        labels = native.unique().sort()
+        codes = native.cast(pl.Enum(labels)).to_physical().to_numpy()
+        return Factor(name, read_only(codes, np.intp), tuple(labels.to_list()))
+    if not isinstance(native, pd.Series | np.ndarray):
+        native = column.to_numpy()
+    codes, found = pd.factorize(native, sort=False)
+    texts = [str(label) for label in found.tolist()]
+    order = np.argsort(np.asarray(texts), kind="stable")
     rank = np.empty(len(order), dtype=np.intp)
     rank[order] = np.arange(len(order))
-    return Factor(name, read_only(rank[codes]), tuple(str(labels[i]) for i in order))
+    return Factor(name, read_only(rank[codes]), tuple(texts[i] for i in order.tolist()))
 
 
 def _categorical(name: str, column: Any) -> Factor:

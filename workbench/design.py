@@ -44,6 +44,10 @@ ALIASED = 1e-7
 """A column whose part not explained by the columns before it is smaller than this share of it is dropped (as in R)."""
 
 
+PLAIN = 1e-5
+"""Above this smallest eigenvalue of their correlations, columns are plainly independent."""
+
+
 @dataclass(frozen=True, eq=False)
 class RandomBlock:
     """One random term ``(terms | group)``: its levels share one covariance matrix (q, q).
@@ -193,7 +197,7 @@ def build_design(
         family=family,
         link=link,
         y=read_only(np.array(y)),
-        X=read_only(np.ascontiguousarray(fixed.values[:, kept])),
+        X=read_only(fixed.values[:, kept] if aliased else fixed.values),
         fixed_terms=names,
         aliased=tuple(fixed.names[k] for k in aliased),
         blocks=blocks,
@@ -297,6 +301,8 @@ def _grouping(term: RandomTerm, table: GroupedData) -> Factor:
 
 def _independent(X: NDArray[np.float64]) -> tuple[list[int], list[int]]:
     """Split columns into those kept and those explained by kept ones before them."""
+    if _clearly_independent(X):
+        return list(range(X.shape[1])), []
     kept: list[int] = []
     aliased: list[int] = []
     basis = np.empty((len(X), 0))
@@ -317,6 +323,22 @@ def _independent(X: NDArray[np.float64]) -> tuple[list[int], list[int]]:
             kept.append(k)
             basis = np.column_stack([basis, rest / size])
     return kept, aliased
+
+
+def _clearly_independent(X: NDArray[np.float64]) -> bool:
+    """Whether the columns' cross-products alone show that none is near to being explained by the others."""
+    constant = bool((X[:, :1] == 1).all()) and X.shape[1] > 0
+    cross = X.T @ X
+    size = np.diag(cross)
+    if constant:
+        mean = X[:, 1:].mean(axis=0)
+        cross = cross[1:, 1:] - len(X) * np.outer(mean, mean)
+        if (np.diag(cross) <= PLAIN * size[1:]).any():
+            return False
+    scale = np.sqrt(np.diag(cross))
+    if not scale.all():
+        return False
+    return not len(scale) or bool(np.linalg.eigvalsh(cross / np.outer(scale, scale))[0] > PLAIN)
 
 
 def _numbers(table: GroupedData, name: str) -> NDArray[np.float64]:
