@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,13 +142,7 @@ def _assemble(design: Design, data: Moments, at: Optimum, restricted: bool, leve
         converged=at.minimum.certified,
         singular=bool(singular),
         warnings=(*design.notes, *_complaints(at.minimum, singular, components)),
-        diagnostics=MappingProxyType(
-            {
-                "gradient": float(np.abs(at.minimum.gradient).max()),
-                "curvature": float(at.minimum.curvature[0]),
-                "evaluations": at.minimum.evaluations,
-            }
-        ),
+        diagnostics=MappingProxyType(_certificate(at, singular)),
     )
 
 
@@ -189,6 +184,22 @@ def _singular_factors(data: Moments, at: Optimum) -> list[str]:
     """The grouping factors whose covariance lies on its boundary."""
     low = at.theta.on_diagonal & (at.theta.values < SINGULAR)
     return list(dict.fromkeys(data.factors[at.theta.entries[k][0]].group for k in np.flatnonzero(low)))
+
+
+def _certificate(at: Optimum, boundary: list[str]) -> dict[str, Any]:
+    """What certifies the end point, in the search's coordinates (theta of orthonormal columns, each in its own unit).
+
+    The *projected* gradient leaves out the entries that stand at their bound of zero and would only leave it uphill.
+    """
+    gradient = at.minimum.gradient
+    held = at.theta.on_diagonal & (at.theta.values == 0) & (gradient >= 0)
+    return {
+        "gradient": float(np.abs(gradient).max()),
+        "projected_gradient": float(np.linalg.norm(np.where(held, 0.0, gradient))),
+        "curvature": float(at.minimum.curvature[0]),
+        "boundary": tuple(boundary),
+        "evaluations": at.minimum.evaluations,
+    }
 
 
 def _complaints(minimum: Minimum, singular: list[str], components: tuple[Component, ...]) -> list[str]:

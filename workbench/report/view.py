@@ -10,6 +10,7 @@ import numpy as np
 
 from workbench.report import model_text
 from workbench.report.cells import Table
+from workbench.report.certificate import certificate
 from workbench.report.context import Context
 from workbench.report.findings import findings
 from workbench.report.numbers import count, significant
@@ -38,6 +39,7 @@ class Page:
     variance: Table
     agreement: Table | None
     trust: Table
+    certificate: Table | None
     parameters: Table | None
     figures: Table | None
     command: str
@@ -67,6 +69,7 @@ def page(comparison: Comparison, context: Context) -> Page:
         variance=tables.variance(comparison),
         agreement=tables.agreement(comparison),
         trust=tables.trust(comparison),
+        certificate=certificate(comparison),
         parameters=tables.parameters(comparison),
         figures=tables.figures(context.figures),
         command=model_text.command(comparison, context),
