@@ -194,7 +194,7 @@ def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
     Returns the moments of the columns Z R^-1, where R'R is a block's mean cross-product per row, and the maps R^-1 of
     every factor, shape (q_f, q_f): Lambda of the old columns is R^-1 times that of the new ones.
     """
-    maps = tuple(_to_orthonormal(f) for f in moments.factors)
+    maps = orthonormal(moments)
     factors = tuple(
         replace(
             f,
@@ -212,6 +212,11 @@ def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
         Z1tR.sort_indices()
         rest = Rest(Z1tR, np.asarray(others.T @ (others.T @ rest.RtR).T), rest.q)
     return replace(moments, factors=factors, rest=rest), maps
+
+
+def orthonormal(moments: Moments) -> tuple[Array, ...]:
+    """The maps R^-1 of :func:`orthonormalised`, by factor, shape (q_f, q_f)."""
+    return tuple(_to_orthonormal(f) for f in moments.factors)
 
 
 def _to_orthonormal(f: FactorMoments) -> Array:
