@@ -175,7 +175,7 @@ def profile(
     >>> table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
     >>> found = wb.profile(wb.fit("y ~ 1 + (1 | g)", table))
     >>> found.intervals[["term", "conf_low", "conf_high"]].round(3).values.tolist()
-    [['(Intercept)', 0.161, 7.506], ['sigma', 0.393, 1.873], ['sd(g, (Intercept))', 0.838, 6.363]]
+    [['(Intercept)', 0.521, 7.146], ['sigma', 0.375, 2.088], ['sd(g, (Intercept))', 0.757, 6.048]]
     """
     check_maximised(fit, "profile")
     level = Settings(level=level).level

@@ -85,6 +85,11 @@ class Bootstrap:
         return f"bootstrap percentile {100 * self.level:.4g} %"
 
     @property
+    def basis(self) -> str:
+        """What was simulated and refitted, in words."""
+        return f"parametric bootstrap, {self.effects} group effects, {len(self.values):,} refits by {self.estimator}"
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What keeps the draws from being taken at face value, in words."""
         count, found = len(self.values), []
