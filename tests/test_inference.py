@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from corpus import design_of
+from corpus import DATA, design_of
 from scipy.optimize import brentq, minimize
 from scipy.stats import chi2, f
 from test_reml import random_design
@@ -395,7 +395,7 @@ def test_anova_of_reml_fits_with_the_same_fixed_effects():
 
 def test_anova_of_nested_groups():
     # p1 <- lmer(strength~1+(1|batch:cask), Pastes, REML=FALSE); p2: (1|batch/cask); anova(p1, p2)
-    path = "tests/data/datasets/Pastes.csv"
+    path = DATA / "datasets/Pastes.csv"
     p1, p2 = (wb.fit(f"strength ~ 1 + {r}", path, "ml") for r in ("(1 | batch:cask)", "(1 | batch/cask)"))
     row = wb.likelihood_ratio(p1, p2).iloc[1]
     assert (row.chisq, row.p_value) == pytest.approx((0.40723394142213, 0.52337679670183), rel=1e-6)
