@@ -31,6 +31,23 @@ def test_fit_prints_one_json_document(capsys):
     assert document["nobs"] == 180
 
 
+def test_intervals_stand_beside_the_fit_without_changing_it(capsys):
+    _, plain, _ = call(capsys, "fit", SLEEP, FORMULA, "--json")
+    code, out, err = call(capsys, "fit", SLEEP, FORMULA, "--json", "--intervals", "profile", "--level", "0.95")
+    document = json.loads(out)
+    rows = {row["term"]: row for row in document.pop("intervals")}
+    assert (code, err) == (0, "")
+    assert document | {"seconds": 0} == json.loads(plain) | {"seconds": 0}
+    assert rows["sd(Subject, Days)"]["conf_high"] == pytest.approx(8.7533919863, rel=1e-8)
+    assert rows["sigma"]["interval"] == "profile 95 %"
+    code, out, _ = call(capsys, "fit", SLEEP, FORMULA, "--intervals", "profile")
+    assert code == 0
+    assert "profile 95 %" in out
+    code, _, err = call(capsys, "fit", SLEEP, FORMULA, "-e", "complete_pooling", "--intervals", "bootstrap")
+    assert code == 2
+    assert "needs a gaussian fit by reml or ml" in err
+
+
 def test_compare_prints_a_document_a_line(capsys):
     code, out, _ = call(capsys, "compare", SLEEP, FORMULA, "--estimators", "no_pooling,reml", "fixed_prior", "--json")
     assert code == 0

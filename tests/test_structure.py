@@ -14,13 +14,14 @@ PACKAGE = ROOT / "workbench"
 ORDER = [
     "errors", "formula", "data", "model_matrix", "design", "cells", "moments", "crossed", "likelihood", "curvature",
     "theta", "minimise", "optimum", "estimates", "fit", "priors", "explicit_model", "simulate", "estimators",
-    "comparison", "plots", "report", "reference", "study", "api", "cli", "__init__", "__main__",
+    "inference", "comparison", "plots", "report", "reference", "study", "api", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 
 DOORS = {
     ("comparison", "plots"),  # Comparison.plot and Comparison.report stand for longer calls
     ("comparison", "report"),
+    ("inference", "plots"),  # Profile.plot stands for a longer call
     ("reference", "study"),  # for a type only
 }
 

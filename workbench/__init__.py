@@ -22,34 +22,47 @@ if TYPE_CHECKING:
     from workbench.errors import WorkbenchError
     from workbench.fit import Fit
     from workbench.formula import parse as parse_formula
+    from workbench.inference import Bootstrap, Profile, bootstrap, information, likelihood_ratio, profile
     from workbench.priors import Prior
     from workbench.simulate import simulate_groups, twelve_groups
     from workbench.study import load_study
 
 _HOMES = {
+    "Bootstrap": "inference",
     "Comparison": "comparison",
     "Fit": "fit",
     "Prior": "priors",
+    "Profile": "inference",
     "WorkbenchError": "errors",
+    "bootstrap": "inference",
     "compare": "api",
     "fit": "api",
+    "information": "inference",
+    "likelihood_ratio": "inference",
     "load_study": "study",
     "parse_formula": "formula.parse",
+    "profile": "inference",
     "run": "api",
     "simulate_groups": "simulate",
     "twelve_groups": "simulate",
 }
 
 __all__ = [
+    "Bootstrap",
     "Comparison",
     "Fit",
     "Prior",
+    "Profile",
     "WorkbenchError",
+    "bootstrap",
     "compare",
     "estimators",
     "fit",
+    "information",
+    "likelihood_ratio",
     "load_study",
     "parse_formula",
+    "profile",
     "run",
     "simulate_groups",
     "twelve_groups",

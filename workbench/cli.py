@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.fit import Fit
+    from workbench.inference import Bootstrap, Profile
     from workbench.report import FigureCheck
     from workbench.study import Study
 
@@ -100,6 +101,12 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help="an option of the estimator; repeatable",
+    )
+    fit.add_argument(
+        "--intervals",
+        choices=("wald", "profile", "bootstrap"),
+        default="wald",
+        help="of reml and ml: add profile-likelihood or bootstrap intervals of all parameters (default wald)",
     )
     fit.add_argument("--json", action="store_true", help="print the fit as one JSON document")
 
@@ -210,6 +217,7 @@ def _compare(given: argparse.Namespace) -> int:
 
 def _fit(given: argparse.Namespace) -> int:
     from workbench.api import fit
+    from workbench.inference import interval_rows
 
     options = dict(_option(text) for text in given.option) or None
     made = fit(
@@ -220,13 +228,27 @@ def _fit(given: argparse.Namespace) -> int:
         progress=sys.stderr.isatty(),
         **_model(given),
     )
+    intervals = _intervals(made, given)
     if given.json:
-        _print_json(made)
+        _print_json(made, {} if intervals is None else {"intervals": interval_rows(intervals)})
     else:
-        from workbench.report.terminal import print_fit
+        from workbench.report.terminal import print_fit, print_intervals
 
         print_fit(made)
+        if intervals is not None:
+            print_intervals(intervals)
     return 0 if made.converged else 1
+
+
+def _intervals(made: Fit, given: argparse.Namespace) -> Profile | Bootstrap | None:
+    """Profile or bootstrap intervals, where they were asked for."""
+    from workbench.inference import bootstrap, profile
+
+    if given.intervals == "profile":
+        return profile(made, given.level, progress=True)
+    if given.intervals == "bootstrap":
+        return bootstrap(made, seed=given.seed, level=given.level)
+    return None
 
 
 def _check(given: argparse.Namespace) -> int:
@@ -309,8 +331,8 @@ def _progress(given: argparse.Namespace) -> bool:
     return not given.quiet and sys.stderr.isatty()
 
 
-def _print_json(fit: Fit) -> None:
-    print(json.dumps(fit.to_dict(), ensure_ascii=False, allow_nan=False))
+def _print_json(fit: Fit, more: dict[str, Any] | None = None) -> None:
+    print(json.dumps(fit.to_dict() | (more or {}), ensure_ascii=False, allow_nan=False))
 
 
 def _code(comparison: Comparison) -> int:

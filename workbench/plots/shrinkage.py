@@ -207,7 +207,7 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
         figure of their own.
     """
     height, width = len(seen.rows), max(len(row) for row in seen.rows)
-    places = _divide(ax, height, width) if ax is not None else _new_panels(seen, height, width)
+    places = style.divide(ax, height, width) if ax is not None else _new_panels(seen, height, width)
     drawn: list[Axes] = []
     names = tuple(dict.fromkeys(panel.estimator for row in seen.rows for panel in row))
     for i, row in enumerate(seen.rows):
@@ -231,22 +231,6 @@ def _new_panels(seen: View, height: int, width: int) -> list[list[Axes]]:
     )  # fmt: skip
     grid = figure.subplots(height, width, squeeze=False)
     return [list(row) for row in grid]
-
-
-def _divide(ax: Axes, height: int, width: int) -> list[list[Axes]]:
-    """Divide the place of `ax` into panels; `ax` keeps the first."""
-    figure, spec = ax.figure, ax.get_subplotspec()
-    if spec is not None:
-        inner = spec.subgridspec(height, width)
-        ax.set_subplotspec(inner[0, 0])
-        return [
-            [ax if (i, k) == (0, 0) else figure.add_subplot(inner[i, k]) for k in range(width)] for i in range(height)
-        ]
-    box = ax.get_position()
-    w, h = box.width / width, box.height / height
-    corners = [[(box.x0 + k * w, box.y1 - (i + 1) * h, 0.82 * w, 0.8 * h) for k in range(width)] for i in range(height)]
-    ax.set_position(corners[0][0])
-    return [[ax if (i, k) == (0, 0) else figure.add_axes(corners[i][k]) for k in range(width)] for i in range(height)]
 
 
 def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> None:

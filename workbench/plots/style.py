@@ -80,6 +80,22 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
+def divide(ax: Axes, height: int, width: int) -> list[list[Axes]]:
+    """Divide the place of `ax` into panels; `ax` keeps the first."""
+    figure, spec = ax.figure, ax.get_subplotspec()
+    if spec is not None:
+        inner = spec.subgridspec(height, width)
+        ax.set_subplotspec(inner[0, 0])
+        return [
+            [ax if (i, k) == (0, 0) else figure.add_subplot(inner[i, k]) for k in range(width)] for i in range(height)
+        ]
+    box = ax.get_position()
+    w, h = box.width / width, box.height / height
+    corners = [[(box.x0 + k * w, box.y1 - (i + 1) * h, 0.82 * w, 0.8 * h) for k in range(width)] for i in range(height)]
+    ax.set_position(corners[0][0])
+    return [[ax if (i, k) == (0, 0) else figure.add_axes(corners[i][k]) for k in range(width)] for i in range(height)]
+
+
 def frame(ax: Axes, title: str, y_label: str = "", x_label: str = "") -> None:
     """Title and labels (never read as mathematics), two spines, quiet horizontal rules."""
     for side in ("top", "right"):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.design import Design
     from workbench.fit import Fit
+    from workbench.inference import Bootstrap, Profile
     from workbench.plots.varying import Varying
 
 LEVELS = 24
@@ -90,6 +91,21 @@ def print_fit(fit: Fit, console: Console | None = None) -> None:
         _say(out, f"- {text}", "yellow")
     for text, bad in objections(fit):
         _say(out, f"{'!' if bad else '-'} {title_of(fit.estimator)}: {text}", "bold red" if bad else "yellow")
+
+
+def print_intervals(found: Profile | Bootstrap, console: Console | None = None) -> None:
+    """Print the intervals of a fit's parameters, with what is to be known about each."""
+    out = console or _console()
+    rows = []
+    for row in found.intervals.itertuples():
+        numbers = [float(value) for value in (row.estimate, row.std_error, row.conf_low, row.conf_high)]
+        places = places_for([(numbers[3] - numbers[2]) / 4], [numbers[0]])
+        rows.append([printable(str(row.term), 60), *(_number(value, places) for value in numbers)])
+    _table(out, f"Intervals: {found.interval}", ["parameter", "estimate", "std. error", "from", "to"], rows, 1)
+    notes = found.intervals
+    _say(out, f"{notes['point'].iloc[0]}; {found.basis}", "dim")
+    for note, terms in notes[notes["note"] != ""].groupby("note", sort=False)["term"]:
+        _say(out, f"- {', '.join(terms) if len(terms) < len(notes) else 'All'}: {note}", "yellow")
 
 
 def print_checks(checks: Mapping[str, Sequence[FigureCheck]], console: Console | None = None) -> None:

@@ -1,0 +1,278 @@
+"""The ML deviance with one parameter held, minimised over all others.
+
+With the absolute factor G = sigma Lambda and sigma explicit, the deviance whose minimum over sigma is eq. 35 of
+:mod:`workbench.likelihood` is
+
+    F(G, sigma) = log|L(G / sigma)|^2 + n log(2 pi sigma^2) + r^2(G / sigma) / sigma^2 - sum log w
+
+with b always at its best. Holding a parameter is simple once G stands in the right coordinates. Let v be the effects in
+a basis of each random block in which
+
+===================  ==================================================================================
+held                 basis and what is free
+===================  ==================================================================================
+nothing, sigma, b    v: effects of the columns that are orthonormal over the table
+SD of column i       v_1 = u_i / |a|, the others orthonormal: the SD is |a| G_11, alone
+cor. of i and k      v_1 = u_i / |a|, v_2 = u_k / |c|: G_11 = s, (G_21, G_22) = t (sin psi, cos psi), with
+                     correlation sin psi; log s and log t are free, so that neither changes its sign
+===================  ==================================================================================
+
+where u_i = a'(orthonormal effects), and u_k likewise by c. Every other entry of the lower triangles G_f is free.
+F is smooth in all of these coordinates, up to and on the boundaries SD = 0 and psi = +- pi/2, where it is even. sigma
+is held by its logarithm. A coefficient that is held moves to the response (:mod:`workbench.inference.responses`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.inference.parameters import Parameter
+from workbench.inference.responses import hold_coefficient, in_unit
+from workbench.likelihood import Conditional, conditional, criterion, criterion_gradient
+from workbench.minimise import minimise
+from workbench.moments import Moments, orthonormal
+from workbench.optimum import SINGULAR, Optimum
+from workbench.theta import Theta
+
+Array = NDArray[np.float64]
+
+LEAST = np.log(0.02)
+"""A search for the two SDs beside a held correlation starts no lower than this (log, relative to sigma)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Point:
+    """The deviance where one parameter is held.
+
+    Attributes
+    ----------
+    place : float
+        The held coordinate (see `Held`).
+    deviance, slope : float
+        The minimum over the others, and its derivative by the held coordinate.
+    others : array
+        Where it is, for the next search to start from.
+    certified : bool
+    """
+
+    place: float
+    deviance: float
+    slope: float
+    others: Array
+    certified: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The profile deviance of one parameter, as a function of a coordinate on which it is smooth.
+
+    The coordinate is the value itself for a population coefficient or an SD, its logarithm for sigma, and its arcsine
+    for a correlation.
+
+    Attributes
+    ----------
+    parameter : Parameter
+    data : Moments
+    sigma : float
+        The ML estimate; G and sigma are measured in it.
+    bases : tuple of array, shape (q_f, q_f)
+        u_f = bases_f v_f, for the moments' columns.
+    theta : Theta
+        Places of all entries of G, with their ML values.
+    pinned : tuple of int
+        Which of them the held parameter governs: G_11, and for a correlation G_21 and G_22.
+    reach : float
+        |a| times sigma: an SD over its G_11.
+    given : Conditional
+        What follows at the ML optimum.
+    """
+
+    parameter: Parameter
+    data: Moments
+    sigma: float
+    bases: tuple[Array, ...]
+    theta: Theta
+    pinned: tuple[int, ...]
+    reach: float
+    given: Conditional
+
+    @classmethod
+    def of(cls, parameter: Parameter, data: Moments, best: Optimum) -> Held:
+        """Choose coordinates for a parameter; `best` is the ML optimum."""
+        sigma = 1.0 if data.known_se else float(np.sqrt(best.given.r2 / data.n))
+        bases, f, start, reach = list(orthonormal(data)), 0, 0, 1.0
+        if parameter.kind in ("sd", "cor"):
+            f, start, (lengths, bases[f]) = _aligned(parameter, data, bases)
+            reach = lengths[0] * sigma
+        roots = []
+        for basis, factor, moments_of in zip(bases, best.factors, data.factors, strict=True):
+            root = np.linalg.solve(basis, factor)
+            for block in moments_of.blocks:
+                root[block, block] = _lower(root[block, block])
+            roots.append(root)
+        theta = Theta.of(data, tuple(roots))
+        where = {"sd": [(0, 0)], "cor": [(0, 0), (1, 0), (1, 1)]}.get(parameter.kind, [])
+        pinned = tuple(theta.entries.index((f, start + a, start + b)) for a, b in where)
+        return cls(parameter, data, sigma, tuple(bases), theta, pinned, reach, best.given)
+
+    # --- the held coordinate --------------------------------------------------------------------------
+
+    def value_of(self, place: float) -> float:
+        """The value at a coordinate."""
+        match self.parameter.kind:
+            case "sigma":
+                return float(np.exp(place))
+            case "cor":
+                return float(np.sin(place))
+        return float(place)
+
+    @property
+    def best(self) -> float:
+        """The coordinate of the ML estimate; on the limit where it lies next to it."""
+        match self.parameter.kind:
+            case "sigma":
+                return float(np.log(self.sigma))
+            case "sd":
+                return float(self.theta.values[self.pinned[0]]) * self.reach
+            case "cor":
+                _, sine, cosine = self.theta.values[list(self.pinned)]
+                edge = cosine <= SINGULAR * abs(sine)
+                return float(np.copysign(np.pi / 2, sine) if edge else np.arctan2(sine, cosine))
+        k = self.parameter.columns[0]
+        return float(self.data.shift.to_data[k] @ self.given.b + self.data.shift.origin[k])
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The coordinates beyond which there is nothing."""
+        match self.parameter.kind:
+            case "sd":
+                return 0.0, np.inf
+            case "cor":
+                return -np.pi / 2, np.pi / 2
+        return -np.inf, np.inf
+
+    @property
+    def start(self) -> Array:
+        """The other coordinates at the ML optimum: free entries, logs of the two SDs of a correlation, log sigma."""
+        parts = [self.theta.values[self._free]]
+        if self.parameter.kind == "cor":
+            s, *row = self.theta.values[list(self.pinned)]
+            parts.append(np.log(np.maximum([s, np.hypot(*row)], 1e-300)))
+        if self._sigma_is_free:
+            parts.append(np.zeros(1))
+        return np.concatenate(parts)
+
+    @property
+    def _free(self) -> NDArray[np.intp]:
+        return np.array([k for k in range(len(self.theta.values)) if k not in self.pinned], dtype=np.intp)
+
+    @property
+    def _sigma_is_free(self) -> bool:
+        return self.parameter.kind != "sigma" and not self.data.known_se
+
+    # --- the deviance ---------------------------------------------------------------------------------
+
+    def at(self, place: float, start: Array) -> Point:
+        """Minimise over everything else, from `start`."""
+        data = self._moments(place)
+        others, certified = start, True
+        if len(start):
+            if self.parameter.kind == "cor":
+                start = start.copy()
+                logs = slice(len(self._free), len(self._free) + 2)
+                start[logs] = np.maximum(start[logs], LEAST)
+            found = minimise(lambda x: self._deviance(data, place, x)[:2], start)
+            others, certified = found.x, found.certified
+        value, _, slope = self._deviance(data, place, others)
+        if self.parameter.kind == "fixed":
+            slope = self._coefficient_slope(place, others)
+        return Point(place, value, slope, others, certified)
+
+    def _moments(self, place: float) -> Moments:
+        if self.parameter.kind != "fixed":
+            return self.data
+        return hold_coefficient(self.data, self.parameter.columns[0], place)
+
+    def _deviance(self, data: Moments, place: float, others: Array) -> tuple[float, Array, float]:
+        """F, its gradient by the other coordinates, and its derivative by the held one (coefficients apart)."""
+        G, log_s = self._unpack(place, others)
+        s = float(np.exp(log_s))
+        factors = tuple(basis @ root / s for basis, root in zip(self.bases, G, strict=True))
+        unit = in_unit(data, s * self.sigma)
+        given = conditional(unit, factors)
+        value = criterion(unit, given, reml=False) + 2 * data.n * float(np.log(s * self.sigma))
+        slopes = criterion_gradient(unit, factors, given, reml=False)
+        by_G = self.theta.gather(tuple(basis.T @ D / s for basis, D in zip(self.bases, slopes, strict=True)))
+        along = sum(float(np.sum(D * Lambda)) for D, Lambda in zip(slopes, factors, strict=True))
+        by_log_s = 2 * data.n - 2 * given.r2 - along
+        return value, *self._pack(place, others, by_G, by_log_s)
+
+    def _unpack(self, place: float, others: Array) -> tuple[tuple[Array, ...], float]:
+        """G and log(sigma / its ML estimate)."""
+        values, free = np.empty(len(self.theta.values)), self._free
+        values[free] = others[: len(free)]
+        if self.parameter.kind == "sd":
+            values[self.pinned[0]] = place / self.reach
+        if self.parameter.kind == "cor":
+            s, t = np.exp(others[len(free) : len(free) + 2])
+            values[list(self.pinned)] = s, t * np.sin(place), t * np.cos(place)
+        log_s = 0.0
+        if self.parameter.kind == "sigma":
+            log_s = place - float(np.log(self.sigma))
+        elif self._sigma_is_free:
+            log_s = float(others[-1])
+        return self.theta.at(values).factors, log_s
+
+    def _pack(self, place: float, others: Array, by_G: Array, by_log_s: float) -> tuple[Array, float]:
+        """Derivatives by the other coordinates and by the held one, from those by G and log sigma."""
+        parts, slope = [by_G[self._free]], 0.0
+        match self.parameter.kind:
+            case "sd":
+                slope = float(by_G[self.pinned[0]]) / self.reach
+            case "sigma":
+                slope = by_log_s
+            case "cor":
+                count = len(self._free)
+                s, t = np.exp(others[count : count + 2])
+                by_11, by_21, by_22 = by_G[list(self.pinned)]
+                sine, cosine = np.sin(place), np.cos(place)
+                parts.append(np.array([s * by_11, t * (by_21 * sine + by_22 * cosine)]))
+                slope = float(t * (by_21 * cosine - by_22 * sine))
+        if self._sigma_is_free:
+            parts.append(np.array([by_log_s]))
+        return np.concatenate(parts), slope
+
+    def std_error(self) -> float:
+        """The sampling SE of a coefficient at the ML optimum."""
+        h = self.data.shift.to_data[self.parameter.columns[0]]
+        return self.sigma * float(np.sqrt(h @ self.given.b_cov @ h))
+
+    def _coefficient_slope(self, value: float, others: Array) -> float:
+        """d F / d b_k: at given G and sigma, r^2 grows from its minimum by (b_k - its best)^2 over its variance."""
+        G, log_s = self._unpack(value, others)
+        factors = tuple(basis @ root / np.exp(log_s) for basis, root in zip(self.bases, G, strict=True))
+        there = replace(self, given=conditional(self.data, factors), sigma=self.sigma * float(np.exp(log_s)))
+        return float(2 * (value - there.best) / there.std_error() ** 2)
+
+
+def _aligned(parameter: Parameter, data: Moments, bases: list[Array]) -> tuple[int, int, tuple[list[float], Array]]:
+    """Turn the basis of one block so that the held columns come first: factor, the block's start, (lengths, basis)."""
+    f, part = next((f, p) for f, x in enumerate(data.factors) for p in x.places if p == parameter.block)
+    factor = data.factors[f]
+    block = factor.blocks[factor.places.index(part)]
+    rows = (factor.to_data @ bases[f])[block, block][list(parameter.columns)]
+    lengths = np.linalg.norm(rows, axis=1)
+    complement = np.linalg.svd(rows)[2][len(rows) :]
+    basis = bases[f].copy()
+    basis[block, block] = bases[f][block, block] @ np.linalg.inv(np.vstack([rows / lengths[:, None], complement]))
+    return f, block.start, (lengths.tolist(), basis)
+
+
+def _lower(root: Array) -> Array:
+    """The lower triangular root of root root', with a diagonal that is not negative; what rounding left is zero."""
+    lower = np.linalg.qr(root.T)[1].T
+    signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
+    return np.asarray(np.tril(lower * signs))
