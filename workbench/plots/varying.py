@@ -178,9 +178,18 @@ def truth(comparison: Comparison, v: Varying) -> Array | None:
 
     The truth does not say of which grouping factor a level is: a level of several is taken as unknown.
     """
-    known = comparison.truth
-    others = {level for b in comparison.design.blocks if b.group != v.group for level in b.levels} if known else set()
-    values = np.array([np.nan if level in others else known.get((level, v.term), np.nan) for level in v.levels])
+    if not comparison.truth:
+        return None
+    import pandas as pd
+
+    known = comparison.true_values
+    known = known[known["term"] == v.term]
+    for block in comparison.design.blocks:
+        if block.group != v.group:
+            known = known[~known["level"].isin(block.levels)]
+    values = np.full(len(v.levels), np.nan)
+    place = pd.Index(v.levels).get_indexer(known["level"])
+    values[place[place >= 0]] = known["value"].to_numpy()[place >= 0]
     return values if np.isfinite(values).any() else None
 
 

@@ -78,7 +78,7 @@ def places_for(errors: Iterable[float], values: Iterable[float] = ()) -> int:
 
 
 def _known(values: Iterable[float]) -> np.ndarray:
-    array = np.abs(np.asarray(list(values), dtype=float))
+    array = np.abs(np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=float))
     return array[np.isfinite(array) & (array > 0)]
 
 
