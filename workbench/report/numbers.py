@@ -1,6 +1,6 @@
 """Numbers for people: four significant digits, or as many decimals as a standard error gives meaning to.
 
-Full digits are in the CSV files. A number that is not there is an en dash.
+Full digits are in the data files. A number that is not there is an en dash.
 """
 
 from __future__ import annotations
