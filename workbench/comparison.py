@@ -28,7 +28,7 @@ from workbench.design import Design
 from workbench.errors import ComparisonError, DataError
 from workbench.estimates import GroupEffects, table
 from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
-from workbench.fit import Fit, tidy_rows
+from workbench.fit import Fit, text_column, tidy_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,9 +81,7 @@ class Comparison:
     @table
     def estimates(self) -> pd.DataFrame:
         """All tidy rows: fixed effects, effects (``ran_vals``) and coefficients (``ran_coefs``) of every estimator."""
-        import pandas as pd
-
-        return pd.concat([tidy_rows(fit) for fit in self.fits.values()], ignore_index=True)
+        return tidy_table(self.fits.values())
 
     @table
     def agreement(self) -> pd.DataFrame:
@@ -193,6 +191,15 @@ class Comparison:
                 tables.append(pd.DataFrame(head | fit.parameters.estimates.tidy()))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["estimator", "name"])
 
+    @table
+    def true_values(self) -> pd.DataFrame:
+        """The truth as a table with the columns ``level, term, value``; empty where none is known."""
+        import pandas as pd
+
+        levels, terms = zip(*self.truth, strict=True) if self.truth else ((), ())
+        values = np.fromiter(self.truth.values(), float, len(self.truth))
+        return pd.DataFrame({"level": list(levels), "term": list(terms), "value": values})
+
     @property
     def plot(self) -> Plots:
         """The pictures: ``comparison.plot.shrinkage(ax=None)`` and the others, each returning matplotlib Axes."""
@@ -258,12 +265,13 @@ def read_truth(table: Any, design: Design) -> Mapping[tuple[str, str], float]:
 
     columns = read(table, ["level", "term", "value"])
     level, term, value = as_factor(columns["level"]), as_factor(columns["term"]), columns["value"]
-    known_levels = {name for block in design.blocks for name in block.levels}
-    known_terms = {name for block in design.blocks for name in block.terms}
+    known_levels = set[str]().union(*(block.levels for block in design.blocks))
+    known_terms = set[str]().union(*(block.terms for block in design.blocks))
     for what, seen, known in (("level", level.levels, known_levels), ("term", term.levels, known_terms)):
-        if unknown := [name for name in seen if name not in known]:
-            raise DataError(f"The truth names the {what} {unknown[0]!r}, which the data do not have.")
-    keys = [(level.levels[a], term.levels[b]) for a, b in zip(level.codes, term.codes, strict=True)]
+        if unknown := set(seen) - known:
+            raise DataError(f"The truth names the {what} {min(unknown, key=seen.index)!r}, which the data do not have.")
+    levels, terms = (np.asarray(factor.levels, dtype=object)[factor.codes].tolist() for factor in (level, term))
+    keys = zip(levels, terms, strict=True)
     return MappingProxyType(dict(zip(keys, value.numbers.tolist(), strict=True)))  # type: ignore[union-attr]
 
 
@@ -283,12 +291,13 @@ def _shrinkage_rows(name: str, part: GroupEffects, alone: Array | None) -> pd.Da
     gap = own - population
     with np.errstate(invalid="ignore", divide="ignore"):
         factor = np.where(np.abs(gap) > 1e-12 * (1 + np.abs(own)), 1 - part.effect.estimate / gap, np.nan)
+    every = np.zeros(J * q, dtype=np.intp)
     return pd.DataFrame(
         {
-            "estimator": name,
-            "group": part.group,
-            "level": np.repeat(np.asarray(part.levels, dtype=object), q),
-            "term": list(part.terms) * J,
+            "estimator": text_column([name], every),
+            "group": text_column([part.group], every),
+            "level": text_column(part.levels, np.repeat(np.arange(J), q)),
+            "term": text_column(part.terms, np.tile(np.arange(q), J)),
             "n": np.repeat(part.sizes, q),
             "no_pooling": own.ravel(),
             "population": population.ravel(),

@@ -8,7 +8,7 @@ population value) or ``ran_coefs`` (population value + deviation). Then come the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,8 @@ TIDY_COLUMNS = (
     "estimator", "effect", "group", "level", "term", "n", "estimate", "std_error", "conf_low", "conf_high",
     "point", "std_error_kind", "interval", "r_hat", "ess_bulk", "ess_tail",
 )  # fmt: skip
+EFFECTS = ("fixed", "ran_vals", "ran_coefs")
+"""The kinds of row."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,49 +209,127 @@ class Fit:
         }
 
 
-def tidy_rows(fit: Fit, effects: Sequence[str] = ("fixed", "ran_vals", "ran_coefs")) -> pd.DataFrame:
-    """Collect the rows of a fit in the tidy schema of this module.
+def tidy_rows(fit: Fit, effects: Sequence[str] = EFFECTS) -> pd.DataFrame:
+    """Collect the rows of a fit in the tidy schema of this module: `tidy_table` of one fit."""
+    return tidy_table((fit,), effects)
+
+
+def tidy_table(fits: Iterable[Fit], effects: Sequence[str] = EFFECTS) -> pd.DataFrame:
+    """Collect the rows of fits in the tidy schema of this module, one fit below the other.
 
     Parameters
     ----------
-    fit : Fit
+    fits : iterable of Fit
     effects : sequence of str
         Which kinds of row, of ``fixed``, ``ran_vals``, ``ran_coefs``.
+
+    Returns
+    -------
+    DataFrame
+        Text is of pandas's ``str`` type; the labels that a whole part shares (``point``, ``std_error_kind``,
+        ``interval``) are categories, a byte a row.
     """
     import pandas as pd
 
-    tables = []
-    if "fixed" in effects and fit.design.fixed_terms:
-        head = {"estimator": fit.estimator, "effect": "fixed", "group": None, "level": None}
-        terms = {"term": list(fit.design.fixed_terms), "n": fit.design.n}
-        tables.append(pd.DataFrame(head | terms | fit.population.tidy()))
+    parts = [part for fit in fits for part in _parts(fit, effects)]
+    if not parts:
+        return pd.DataFrame(columns=list(TIDY_COLUMNS))
+    of = np.repeat(np.arange(len(parts)), [part.values.estimate.size for part in parts])
+    columns: dict[str, Any] = {
+        name: text_column([getattr(part, name) for part in parts], of) for name in ("estimator", "effect", "group")
+    }
+    columns["level"] = _joined([(part.levels, part.level_codes) for part in parts])
+    columns["term"] = _joined([(part.terms, part.term_codes) for part in parts])
+    columns["n"] = np.concatenate([part.n for part in parts])
+    for name in ("estimate", "std_error", "conf_low", "conf_high", "r_hat", "ess_bulk", "ess_tail"):
+        columns[name] = np.concatenate([_numbers(part.values, name) for part in parts])
+    for name in ("point", "std_error_kind", "interval"):
+        kinds, codes = np.unique([getattr(part.values, name) for part in parts], return_inverse=True)
+        columns[name] = pd.Categorical.from_codes(codes[of], kinds.tolist())
+    return pd.DataFrame(columns)[list(TIDY_COLUMNS)]
+
+
+def text_column(words: Sequence[str | None], codes: NDArray[np.intp]) -> pd.api.extensions.ExtensionArray:
+    """Text by its place in a list of words, of pandas's ``str`` type; a word None, or a code of -1, is missing."""
+    import pandas as pd
+
+    return pd.array(list(words), dtype="str").take(codes, allow_fill=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Rows that share a fit, a kind of effect and a group; `level_codes`, `term_codes` and `n` are of their length."""
+
+    estimator: str
+    effect: str
+    group: str | None
+    levels: tuple[str, ...]
+    level_codes: NDArray[np.intp]
+    terms: tuple[str, ...]
+    term_codes: NDArray[np.intp]
+    n: NDArray[np.intp]
+    values: Estimates
+
+
+def _parts(fit: Fit, effects: Sequence[str]) -> Iterator[_Part]:
+    terms = fit.design.fixed_terms
+    if "fixed" in effects and terms:
+        p = len(terms)
+        none, every = np.full(p, -1), np.full(p, fit.design.n)
+        yield _Part(fit.estimator, "fixed", None, (), none, terms, np.arange(p), every, fit.population)
     for part in fit.group_effects:
         J, q = len(part.levels), len(part.terms)
+        levels, names, n = np.repeat(np.arange(J), q), np.tile(np.arange(q), J), np.repeat(part.sizes, q)
         for effect, values in (("ran_vals", part.effect), ("ran_coefs", part.coefficient)):
             if effect in effects:
-                head = {"estimator": fit.estimator, "effect": effect, "group": part.group}
-                levels = np.repeat(np.asarray(part.levels, dtype=object), q)
-                where = {"level": levels, "term": list(part.terms) * J, "n": np.repeat(part.sizes, q)}
-                tables.append(pd.DataFrame(head | where | values.tidy()))
-    if not tables:
-        return pd.DataFrame(columns=list(TIDY_COLUMNS))
-    kept = [table.astype({"r_hat": float, "ess_bulk": float, "ess_tail": float}) for table in tables]
-    return pd.concat(kept, ignore_index=True)[list(TIDY_COLUMNS)]
+                yield _Part(fit.estimator, effect, part.group, part.levels, levels, part.terms, names, n, values)
+
+
+def _joined(pieces: Sequence[tuple[tuple[str, ...], NDArray[np.intp]]]) -> pd.api.extensions.ExtensionArray:
+    """A text column of pieces, each given by its words and codes; words that several pieces share are held once."""
+    start: dict[int, int] = {}
+    words: list[str] = []
+    codes = []
+    for vocabulary, places in pieces:
+        if id(vocabulary) not in start:
+            start[id(vocabulary)] = len(words)
+            words += vocabulary
+        codes.append(np.where(places < 0, -1, places + start[id(vocabulary)]))
+    return text_column(words, np.concatenate(codes))
+
+
+def _numbers(values: Estimates, name: str) -> Array:
+    found = getattr(values, name)
+    return np.full(values.estimate.size, np.nan) if found is None else found.ravel()
 
 
 def _effect_rows(part: GroupEffects) -> list[dict[str, Any]]:
-    arrays = (
-        part.effect.estimate, part.coefficient.estimate, part.effect.std_error, part.effect.conf_low,
-        part.effect.conf_high,
+    """One dict per level and term; made in one pass over the columns, since there may be very many."""
+    J, q = len(part.levels), len(part.terms)
+    columns = (
+        np.repeat(np.asarray(part.levels, dtype=object), q).tolist(), list(part.terms) * J,
+        np.repeat(part.sizes, q).tolist(),
+        *(_json_column(values) for values in (
+            part.effect.estimate, part.coefficient.estimate, part.effect.std_error, part.effect.conf_low,
+            part.effect.conf_high,
+        )),
     )  # fmt: skip
-    names = ("effect", "coefficient", "std_error", "conf_low", "conf_high")
-    numbers = np.stack(arrays, axis=-1).tolist()
+    group = part.group
     return [
-        {"group": part.group, "level": level, "term": term, "n": int(part.sizes[j])}
-        | {name: plain(value) for name, value in zip(names, numbers[j][k], strict=True)}
-        for j, level in enumerate(part.levels)
-        for k, term in enumerate(part.terms)
-    ]
+        {
+            "group": group, "level": level, "term": term, "n": n, "effect": effect, "coefficient": coefficient,
+            "std_error": error, "conf_low": low, "conf_high": high,
+        }
+        for level, term, n, effect, coefficient, error, low, high in zip(*columns, strict=True)
+    ]  # fmt: skip
+
+
+def _json_column(values: Array) -> list[float | None]:
+    """The numbers of an array, row by row; what is not finite becomes None."""
+    known, listed = np.isfinite(values), values.astype(object)
+    listed[~known] = None
+    made: list[float | None] = listed.ravel().tolist()
+    return made
 
 
 def _parameter_rows(parameters: Parameters) -> list[dict[str, Any]]:

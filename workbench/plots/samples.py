@@ -78,9 +78,10 @@ def view(comparison: Comparison, v: Varying) -> View:
     x, y, thinned = observations(design, v, shown)
     known = truth(comparison, v) if v.plain else None
     at = shown.index
+    drawn = f"{design.n:,}" if len(y) == design.n else f"{len(y):,} of {design.n:,}"
     true_words = " Red dots are the true means." if known is not None else ""
     caption = (
-        f"Grey: {design.n:,} values of {v.response}, {sizes_in_words(v.sizes)}. "
+        f"Grey: {drawn} values of {v.response}, {sizes_in_words(v.sizes)}. "
         f"Blue crosses: each group's {weighted}sample mean.{true_words} {shown.note} {thinned}"
     )
     low, high = int(np.nanargmin(means)), int(np.nanargmax(means))
@@ -95,7 +96,7 @@ def view(comparison: Comparison, v: Varying) -> View:
         title=f"What was measured: {printable(v.response, 60)} by {printable(v.group, 40)}",
         caption=" ".join(caption.split()),
         alt=alt,
-        x_label=v.group,
+        x_label=shown.axis,
         y_label=v.response,
         warnings=(),
         labels=shown.labels,
@@ -120,7 +121,7 @@ def observations(design: Design, v: Varying, shown: Shown) -> tuple[Array, Array
     if len(rows) > ROWS:
         step = -(-len(rows) // ROWS)
         rows = rows[::step]
-        thinned = f"One in {step:,} observations is drawn."
+        thinned = f"Of these levels' observations, one in {step:,} is drawn."
     width = 0.2 * np.clip((v.sizes - 1) / 20, 0, 1)
     jitter = ((np.arange(design.n) * GOLDEN) % 1 - 0.5) * 2 * width[codes]
     return place[codes[rows]] + jitter[rows], design.y[rows], thinned

@@ -19,6 +19,8 @@ from workbench.plots.varying import (
     choose,
     coefficients,
     figure4,
+    framed,
+    outside,
     own,
     partial,
     population,
@@ -107,8 +109,8 @@ def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
     notes: list[str] = []
     for v in terms:
         alone = own(comparison, v)
-        panels, note = _panels(comparison, v, alone, largest)
-        notes += [text for text in (without_own(v, alone), note) if text and text not in notes]
+        panels, remarks = _panels(comparison, v, alone, largest)
+        notes += [text for text in (without_own(v, alone), *remarks) if text and text not in notes]
         width = len(panels) if len(panels) <= ABREAST else -(-len(panels) // 2)
         rows += [tuple(panels[k : k + width]) for k in range(0, len(panels), width)]
     what = " and ".join(dict.fromkeys(v.quantity for v in terms))
@@ -122,7 +124,7 @@ def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
     factors = " and ".join(dict.fromkeys(v.group for v in terms))
     title = "From each group by itself to its estimate" if set_out else "Every group's estimate"
     return View(
-        title=title + (f": {printable(what, 60)}" if len(terms) == 1 else ""),
+        title=title + (f": {printable(what, 60)}" if len(terms) == 1 else "") + _thinned(rows, terms),
         caption=" ".join(caption),
         alt=f"{what}: one panel for each of {estimators}. {_spreads(comparison, terms)}",
         warnings=() if set_out else (f"Levels of {factors} have no estimate of their own here to set out from.",),
@@ -131,7 +133,9 @@ def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
     )
 
 
-def _panels(comparison: Comparison, v: Varying, alone: Array | None, largest: int) -> tuple[list[Panel], str]:
+def _panels(
+    comparison: Comparison, v: Varying, alone: Array | None, largest: int
+) -> tuple[list[Panel], tuple[str, ...]]:
     values = {name: coefficients(fit, v) for name, fit in comparison.fits.items()}
     lead = partial(comparison) or next(iter(values))
     by, ordered = (values[lead], f"{style.title_of(lead)} estimates") if alone is None else (alone, f"{v.own_label}s")
@@ -139,7 +143,10 @@ def _panels(comparison: Comparison, v: Varying, alone: Array | None, largest: in
     at = shown.index
     left = np.full(len(at), np.nan) if alone is None else alone[at]
     centres = {name: population(fit, v) for name, fit in comparison.fits.items()}
-    share = style.limits(left, *(c[at] for c in values.values()), np.array(list(centres.values())))
+    pooled = [c[at] for name, c in values.items() if name != "no_pooling"]
+    alike = [values["no_pooling"][at]] if "no_pooling" in values else []
+    share, _ = framed(shown, np.concatenate([left, *alike]), *pooled, np.array(list(centres.values())))
+    beyond = left[(left < share[0]) | (left > share[1])]
     several = len({block.group for block in comparison.design.blocks}) > 1
     panels = [
         Panel(
@@ -163,7 +170,14 @@ def _panels(comparison: Comparison, v: Varying, alone: Array | None, largest: in
         if len(at) < len(v.levels)
         else ""
     )
-    return panels, note
+    return panels, (note, outside(v, beyond) and f"{v.quantity[0].upper()}{v.quantity[1:]}: {outside(v, beyond)}")
+
+
+def _thinned(rows: Sequence[Sequence[Panel]], terms: Sequence[Varying]) -> str:
+    """For the title: how many of how many levels are drawn, where it is not all of one grouping factor's."""
+    drawn, levels = len(rows[0][0].levels), len(terms[0].levels)
+    one = len({v.group for v in terms}) == 1
+    return f" ({drawn:,} of {levels:,} levels)" if one and drawn < levels else ""
 
 
 def _areas(sizes: NDArray[np.intp], largest: int) -> Array:

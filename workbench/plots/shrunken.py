@@ -16,6 +16,8 @@ from workbench.plots.varying import (
     choose,
     coefficients,
     figure4,
+    framed,
+    outside,
     own,
     partial,
     population,
@@ -51,6 +53,7 @@ class View:
     rows_x, rows_y : array
         Observations behind it all (plain designs only).
     truth : array, shape (J,), or None
+    y_limits : tuple of two floats
     """
 
     title: str
@@ -72,6 +75,7 @@ class View:
     rows_x: Array
     rows_y: Array
     truth: Array | None
+    y_limits: tuple[float, float]
 
 
 def applies(comparison: Comparison) -> bool:
@@ -92,6 +96,8 @@ def view(comparison: Comparison, v: Varying) -> View:
     x, y, _ = observations(comparison.design, v, shown) if v.plain else (np.empty(0), np.empty(0), "")
     moved = np.abs(pooled - raw)
     farthest = int(np.nanargmax(moved)) if np.isfinite(moved).any() else None
+    true_here = None if known is None else known[at]
+    y_limits, beyond = framed(shown, raw[at], pooled[at], true_here, np.array([centre]))
     lines = "Lines" if len(v.levels) > LABELLED else "Arrows"
     start = f"Blue crosses: each group's {v.own_label}. {lines} lead to what {title} makes of it."
     caption = [
@@ -100,6 +106,7 @@ def view(comparison: Comparison, v: Varying) -> View:
         without_own(v, alone),
         "Red dots: the truth." if known is not None else "",
         shown.note,
+        outside(v, beyond),
     ]
     warnings = []
     if alone is None:
@@ -116,7 +123,7 @@ def view(comparison: Comparison, v: Varying) -> View:
         title=f"What pooling does to it: {printable(v.quantity, 60)}",
         caption=" ".join(part for part in caption if part),
         alt=alt,
-        x_label=v.group,
+        x_label=shown.axis,
         y_label=v.quantity,
         warnings=tuple(warnings),
         labels=shown.labels,
@@ -131,7 +138,8 @@ def view(comparison: Comparison, v: Varying) -> View:
         population=centre,
         rows_x=x,
         rows_y=y,
-        truth=None if known is None else known[at],
+        truth=true_here,
+        y_limits=y_limits,
     )
 
 
@@ -139,7 +147,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own; the frame is zoomed to the estimates."""
     ax = ax or style.new_axes()
     style.frame(ax, seen.title, seen.y_label, seen.x_label)
-    ax.set_ylim(*style.limits(seen.own, seen.pooled, seen.truth, np.array([seen.population])))
+    ax.set_ylim(*seen.y_limits)
     style.population_line(ax, seen.population, "population value")
     if len(seen.rows_x):
         many = len(seen.rows_x)

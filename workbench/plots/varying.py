@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import OptionError, nearest
 from workbench.plots.rounding import places_of, rounded
+from workbench.plots.style import limits
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -28,9 +29,13 @@ LABELLED = 60
 """Up to so many levels carry their names."""
 DRAWN = 2_000
 """Up to so many levels are drawn."""
+MIDDLE = 0.98
+"""This share of many groups' own estimates stands inside the frame in any case."""
 INTERCEPT = "(Intercept)"
 PARTIAL = ("reml", "ml", "fixed_prior", "hierarchical")
 """Estimators that pool partially, the one that stands for them first."""
+UNPOOLED = ("complete_pooling", "no_pooling")
+"""Those that pool wholly or not at all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +170,43 @@ def without_own(v: Varying, alone: Array | None) -> str:
     return f"{many:,} {have.format(sizes)}"
 
 
+def framed(shown: Shown, loose: Array, *kept: Array | None) -> tuple[tuple[float, float], Array]:
+    """The y axis's limits, which a few of many groups that say little by themselves must not stretch.
+
+    Parameters
+    ----------
+    shown : Shown
+    loose : array
+        What the groups say by themselves: of few rows, it may be anything.
+    *kept : array or None
+        What always stands inside.
+
+    Returns
+    -------
+    limits : tuple of two floats
+        Those of everything; but where names have no room, and the middle `MIDDLE` of the loose values and all that
+        are kept take up less than a third of that, those of these.
+    beyond : array
+        The loose values outside; mostly none.
+    """
+    whole, known = limits(loose, *kept), loose[np.isfinite(loose)]
+    if shown.labels or not len(known):
+        return whole, known[:0]
+    close = limits(np.quantile(known, [(1 - MIDDLE) / 2, (1 + MIDDLE) / 2]), *kept)
+    low, high = close if close[1] - close[0] < (whole[1] - whole[0]) / 3 else whole
+    return (low, high), known[(known < low) | (known > high)]
+
+
+def outside(v: Varying, beyond: Array) -> str:
+    """A sentence about own estimates that a frame leaves out; empty where it leaves out none."""
+    if not len(beyond):
+        return ""
+    low, high = figure4(beyond.min()), figure4(beyond.max())
+    if len(beyond) == 1:
+        return f"1 {v.own_label} drawn here lies outside the frame, at {low}."
+    return f"{len(beyond):,} {v.own_label}s drawn here lie outside the frame, from {low} to {high}."
+
+
 def sample_means(design: Design, block: int) -> Array:
     """Mean response of each level, weighted where the rows have weights, shape (J,)."""
     part, J = design.blocks[block], len(design.blocks[block].levels)
@@ -178,41 +220,67 @@ def truth(comparison: Comparison, v: Varying) -> Array | None:
 
     The truth does not say of which grouping factor a level is: a level of several is taken as unknown.
     """
-    known = comparison.truth
-    others = {level for b in comparison.design.blocks if b.group != v.group for level in b.levels} if known else set()
-    values = np.array([np.nan if level in others else known.get((level, v.term), np.nan) for level in v.levels])
+    if not comparison.truth:
+        return None
+    import pandas as pd
+
+    known = comparison.true_values
+    known = known[known["term"] == v.term]
+    for block in comparison.design.blocks:
+        if block.group != v.group:
+            known = known[~known["level"].isin(block.levels)]
+    values = np.full(len(v.levels), np.nan)
+    place = pd.Index(v.levels).get_indexer(known["level"])
+    values[place[place >= 0]] = known["value"].to_numpy()[place >= 0]
     return values if np.isfinite(values).any() else None
 
 
 def partial(comparison: Comparison) -> str | None:
     """The estimator that stands for partial pooling: REML where it is there."""
     named = [name for name in PARTIAL if name in comparison.fits]
-    other = [name for name in comparison.fits if name not in ("complete_pooling", "no_pooling")]
+    other = [name for name in comparison.fits if name not in UNPOOLED]
     return next(iter(named or other), None)
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Which levels a picture shows: their indices, x positions, names (empty beyond `LABELLED`) and a remark."""
+    """Which levels a picture shows.
+
+    Attributes
+    ----------
+    index : array of int
+    positions : array
+        On the x axis.
+    labels : tuple of str
+        Their names; empty beyond `LABELLED`.
+    note : str
+        A remark for the caption.
+    axis : str
+        The x axis's label: the grouping factor and, where names have no room, how many levels stand there and how.
+    """
 
     index: NDArray[np.intp]
     positions: Array
     labels: tuple[str, ...]
     note: str
+    axis: str
 
 
 def choose(v: Varying, by: Array, what: str, most: int = DRAWN) -> Shown:
     """Choose at most `most` levels to draw; `by` (J,), named by `what`, orders them where names have no room."""
     J = len(v.levels)
     if J <= LABELLED:
-        return Shown(np.arange(J), np.arange(1.0, J + 1), tuple(printable(name) for name in v.levels), "")
+        return Shown(np.arange(J), np.arange(1.0, J + 1), tuple(printable(name) for name in v.levels), "", v.group)
     order = np.argsort(by, kind="stable")
     last = ", those without one last" if np.isnan(by).any() else ""
     note = f"The {J:,} levels of {v.group} stand in the order of their {what}{last}."
+    drawn = f"{J:,}"
     if most < J:
         order = order[np.unique(np.linspace(0, J - 1, most).round().astype(np.intp))]
         note = f"{note} {len(order):,} of them are drawn, evenly spaced along that order."
-    return Shown(order, np.arange(1.0, len(order) + 1), (), note)
+        drawn = f"{len(order):,} of {J:,}"
+    axis = f"{printable(v.group)} ({drawn} levels, in the order of their {what})"
+    return Shown(order, np.arange(1.0, len(order) + 1), (), note, axis)
 
 
 def printable(text: str, width: int = 24) -> str:

@@ -35,6 +35,10 @@ Array = NDArray[np.float64]
 MIXED = ("reml", "ml")
 BESIDE = 0.32
 """How far right of the others full Bayes stands."""
+LINES = 150
+"""So many levels are drawn: more intervals than that make a wall."""
+CAPPED = 60
+"""Up to so many intervals have caps."""
 PALE = "#d3d7dc"
 """The fixed prior's intervals, which lie behind REML's."""
 
@@ -114,7 +118,8 @@ def view(comparison: Comparison, v: Varying) -> View:
     mixed = coefficients(fits[mixed_name], v)
     alone = own(comparison, v)
     ordered = f"{style.title_of(mixed_name)} estimates"
-    shown = choose(v, mixed, ordered) if alone is None else choose(v, alone, f"{v.own_label}s")
+    by, what = (mixed, ordered) if alone is None else (alone, f"{v.own_label}s")
+    shown = choose(v, by, what, LINES)
     at = shown.index
     known = truth(comparison, v)
     first = _series(fits[mixed_name], v, at)
@@ -125,7 +130,7 @@ def view(comparison: Comparison, v: Varying) -> View:
         title=f"Mixed model and Bayes: {printable(v.quantity, 60)}",
         caption=" ".join(part for part in (marks, apart, shown.note) if part),
         alt=f"{v.quantity} by {v.group}, {len(v.levels):,} groups. {apart} {_lengths(first, plugged, full)}".strip(),
-        x_label=v.group,
+        x_label=shown.axis,
         y_label=v.quantity,
         warnings=(),
         labels=shown.labels,
@@ -156,7 +161,8 @@ def _marks(mixed: Series, plugged: Series | None, full: Series | None, true: boo
 
     name = style.title_of(mixed.estimator)
     mark = "Plus crosses" if mixed.estimator == "reml" else "Triangles"
-    said = [f"{mark}: {name}{line('a thin capped line', mixed)}."]
+    thin = "a thin capped line" if len(mixed.estimate) <= CAPPED else "a thin line"
+    said = [f"{mark}: {name}{line(thin, mixed)}."]
     if plugged is not None:
         pale = line("a broad pale line", plugged)
         said.append(f"Open circles: the same mean and spread plugged in as a fixed prior{pale}.")
@@ -202,7 +208,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     everything = [values for s in shown for values in (s.estimate, s.low, s.high)]
     ax.set_ylim(*style.limits(*everything, seen.truth, np.array([seen.population])))
     x, count = seen.positions, len(seen.positions)
-    wide, thin, size = (7.0, 1.2, 1.0) if count <= 30 else (4.0, 0.9, 0.45) if count <= 60 else (0.9, 0.4, 0.45)
+    wide, thin, size = (7.0, 1.2, 1.0) if count <= 30 else (4.0, 0.9, 0.45) if count <= 60 else (1.5, 0.4, 0.45)
     more = {} if count <= 30 else {"linewidths": 1.1 if count <= 60 else 0.7}
     if seen.fixed_prior is not None:
         look = style.LOOKS["fixed_prior"]
@@ -213,7 +219,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
         ax, x, seen.mixed.estimate, look, style.title_of(seen.mixed.estimator), size=95 * size, zorder=5, **more
     )
     _lines(ax, x, seen.mixed, look.colour, thin, 2.5)
-    if count <= 60:
+    if count <= CAPPED:
         _caps(ax, x, seen.mixed, look.colour, 30.0 * size)
     if seen.posterior is not None:
         look = style.LOOKS["hierarchical"]

@@ -1,111 +1,138 @@
-"""The tables of estimates in wide form: one column per estimator, one row per level or term."""
+"""The tables of estimates in wide form: one column per estimator, one row per level or term.
+
+Of many levels they show the extremes, and say how many more there are and where.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.plots.style import title_of
 from workbench.plots.varying import (
     Varying,
     coefficients,
-    column,
-    partial,
     population,
     printable,
     truth,
     varying,
 )
+from workbench.report import extremes
 from workbench.report.cells import Cell, Column, Table, number, text
+from workbench.report.extremes import EXTREMES, WHOLE, Farthest
 from workbench.report.numbers import fixed as with_places
 from workbench.report.numbers import places_for
+from workbench.report.tables import EXTREMES_FILE, estimates_file, is_large
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.fit import Fit
 
-WHOLE = 60
-"""Up to so many levels stand in the page."""
-EXTREMES = 15
-"""Beyond that, so many of the lowest and of the highest."""
-
 
 def estimates(comparison: Comparison) -> tuple[Table, ...]:
-    """Group coefficients in wide form, one table per varying term."""
+    """Group coefficients in wide form, one table per varying term; of many levels the lowest and the highest."""
+    return tuple(_Wide(comparison, v).table(f"estimates{key}") for v, key in _keyed(comparison))
+
+
+def farthest(comparison: Comparison) -> tuple[Table, ...]:
+    """What else there is to see among many levels: those that pooling moves farthest, those in dispute."""
+    return tuple(
+        _Wide(comparison, v).farthest(found, f"{found.key}{key}")
+        for v, key in _keyed(comparison)
+        for found in extremes.farthest(comparison, v)
+    )
+
+
+def _keyed(comparison: Comparison) -> list[tuple[Varying, str]]:
     terms = varying(comparison)
-    return tuple(_estimates(comparison, v, f"estimates{k + 1 if len(terms) > 1 else ''}") for k, v in enumerate(terms))
+    return [(v, f"{k + 1 if len(terms) > 1 else ''}") for k, v in enumerate(terms)]
 
 
-def extremes(values: NDArray[np.float64], whole: int = WHOLE, each: int = EXTREMES) -> tuple[list[int], list[int]]:
-    """Which of many levels to show: all of them, or the lowest and the highest by value.
+class _Wide:
+    """The wide tables of one varying term: what they share."""
 
-    Examples
-    --------
-    >>> extremes(np.array([3.0, 1.0, 2.0, 5.0]), whole=3, each=1)
-    ([1], [3])
-    """
-    if len(values) <= whole:
-        return list(range(len(values))), []
-    order = np.argsort(values, kind="stable").tolist()
-    known = int(np.isfinite(values).sum())
-    each = min(each, known // 2)
-    return order[:each], order[known - each : known]
+    def __init__(self, comparison: Comparison, v: Varying) -> None:
+        self.comparison, self.v = comparison, v
+        self.known = truth(comparison, v)
+        self.parts = [fit.group_effects[v.block].coefficient for fit in comparison.fits.values()]
+        self.places = extremes.decimals(comparison, v)
+        self.file = estimates_file(comparison)
 
+    def table(self, key: str) -> Table:
+        """All levels, or the lowest and the highest."""
+        v, lead = self.v, extremes.leading(self.comparison)
+        low, high = extremes.ends(coefficients(lead, v))
+        rows = [self.row(j) for j in low]
+        if high:
+            rows += [self.left_out(len(low) + len(high)), *(self.row(j) for j in high)]
+        several = len(varying(self.comparison)) > 1
+        return Table(
+            key=key,
+            title=f"{v.quantity[0].upper()}{v.quantity[1:]} by {v.group}"
+            if several or v.plain
+            else f"Coefficients by {v.group}",
+            columns=self.columns(),
+            rows=tuple(rows),
+            foot=(_population_row(self.comparison, v, self.places, self.known is not None),),
+            notes=_kinds(self.comparison, v)
+            + (_order_note(lead, len(v.levels)) if high else ())
+            + _file_note(self.comparison),
+            source=self.file,
+        )
 
-def leading(comparison: Comparison) -> Fit:
-    """The fit that orders the levels: partial pooling where there is some."""
-    return comparison.fits[partial(comparison) or list(comparison.fits)[-1]]
+    def farthest(self, found: Farthest, key: str) -> Table:
+        """The levels with the largest of some distances, which stand in a last column."""
+        v, known = self.v, int(np.isfinite(found.distance).sum())
+        rows = [(*self.row(j), number(float(found.distance[j]))) for j in found.levels.tolist()]
+        of = f"Of {len(v.levels):,} levels" + (f", {known:,} of them with both" if known < len(v.levels) else "")
+        return Table(
+            key=key,
+            title=f"{v.quantity[0].upper()}{v.quantity[1:]}: levels of {v.group} {found.why}",
+            columns=(*self.columns(), Column(found.heading)),
+            rows=(*rows, self.left_out(len(rows))),
+            notes=(*_kinds(self.comparison, v), f"{of}, the {len(rows)} {found.why}."),
+            source=EXTREMES_FILE if is_large(self.comparison) else self.file,
+        )
 
+    def columns(self) -> tuple[Column, ...]:
+        """The headings that all rows share."""
+        truths = (Column("truth"),) if self.known is not None else ()
+        titles = (Column(title_of(name)) for name in self.comparison.fits)
+        return (Column(self.v.group, numeric=False), Column("n"), *truths, *titles)
 
-def _estimates(comparison: Comparison, v: Varying, key: str) -> Table:
-    fits, known = comparison.fits, truth(comparison, v)
-    lead = leading(comparison)
-    low, high = extremes(coefficients(lead, v))
-    parts = {name: fit.group_effects[v.block].coefficient for name, fit in fits.items()}
-    places = places_for(column(lead.group_effects[v.block].coefficient, v, "std_error"), coefficients(lead, v))
-
-    def row(j: int) -> tuple[Cell, ...]:
+    def row(self, j: int) -> tuple[Cell, ...]:
+        """One level."""
+        v = self.v
         name = printable(v.levels[j], 60)
         cells = [Cell(name, _sort_key(v.levels[j])), Cell(f"{int(v.sizes[j]):,}", float(v.sizes[j]))]
-        if known is not None:
-            cells.append(number(known[j], places))
-        for part in parts.values():
-            cell, error = number(part.estimate[j, v.column], places), part.std_error[j, v.column]
-            shown = f"± {with_places(error, places)}" if np.isfinite(error) and error > 0 else ""
+        if self.known is not None:
+            cells.append(number(self.known[j], self.places))
+        for part in self.parts:
+            cell, error = number(part.estimate[j, v.column], self.places), part.std_error[j, v.column]
+            shown = f"± {with_places(error, self.places)}" if np.isfinite(error) and error > 0 else ""
             cells.append(Cell(cell.text, cell.sort, shown))
         return tuple(cells)
 
-    rows = [row(j) for j in low]
-    if high:
-        left_out = len(v.levels) - len(low) - len(high)
-        rows.append((Cell(f"… and {left_out:,} more, all in tables/estimates.csv"),))
-        rows += [row(j) for j in high]
-    truths = (Column("truth"),) if known is not None else ()
-    several = len(varying(comparison)) > 1
-    return Table(
-        key=key,
-        title=f"{v.quantity[0].upper()}{v.quantity[1:]} by {v.group}"
-        if several or v.plain
-        else f"Coefficients by {v.group}",
-        columns=(
-            Column(v.group, numeric=False),
-            Column("n"),
-            *truths,
-            *(Column(title_of(name)) for name in fits),
-        ),
-        rows=tuple(rows),
-        foot=(_population_row(comparison, v, places, known is not None),),
-        notes=_kinds(comparison, v) + (_order_note(lead, len(v.levels)) if high else ()),
-        source="tables/estimates.csv",
-    )
+    def left_out(self, shown: int) -> tuple[Cell]:
+        """How many levels more there are, and where."""
+        return (Cell(f"… and {len(self.v.levels) - shown:,} more, all in {self.file}"),)
 
 
 def _order_note(lead: Fit, levels: int) -> tuple[str, ...]:
     return (
         f"Of {levels:,} levels, the {EXTREMES} lowest and the {EXTREMES} highest by "
         f"{title_of(lead.estimator)} are shown.",
+    )
+
+
+def _file_note(comparison: Comparison) -> tuple[str, ...]:
+    """How to read what is no text file."""
+    if not is_large(comparison):
+        return ()
+    return (
+        f"For its size the file is Parquet: polars.read_parquet, pandas.read_parquet or R's arrow::read_parquet. The "
+        f"levels shown here are also in {EXTREMES_FILE}.",
     )
 
 
@@ -121,8 +148,9 @@ def _population_row(comparison: Comparison, v: Varying, places: int, gap: bool) 
 
 def _kinds(comparison: Comparison, v: Varying) -> tuple[str, ...]:
     """What kind each estimator's point, error and interval are, in the words of those who computed them."""
+    file = "Parquet file" if is_large(comparison) else "CSV"
     return tuple(
-        f"{title_of(name)}: {part.point}; ± {part.std_error_kind}; interval in the CSV: {part.interval}."
+        f"{title_of(name)}: {part.point}; ± {part.std_error_kind}; interval in the {file}: {part.interval}."
         for name, part in ((name, fit.group_effects[v.block].coefficient) for name, fit in comparison.fits.items())
     )
 
@@ -152,11 +180,12 @@ def fixed(comparison: Comparison) -> Table | None:
             cells.append(Cell(cell.text, cell.sort, shown))
         rows.append(tuple(cells))
     if len(terms) > WHOLE:
-        rows.append((Cell(f"… and {len(terms) - WHOLE:,} more, all in tables/estimates.csv"),))
+        rows.append((Cell(f"… and {len(terms) - WHOLE:,} more, all in {estimates_file(comparison)}"),))
+    file = "Parquet file" if is_large(comparison) else "CSV"
     notes = tuple(
         f"{title_of(name)}: {f.population.point}; ± {f.population.std_error_kind}; interval in the "
-        f"CSV: {f.population.interval}."
+        f"{file}: {f.population.interval}."
         for name, f in fits.items()
     )
     columns = (Column("term", numeric=False), *(Column(title_of(name)) for name in fits))
-    return Table("fixed", "Population coefficients", columns, tuple(rows), (), notes, "tables/estimates.csv")
+    return Table("fixed", "Population coefficients", columns, tuple(rows), (), notes, estimates_file(comparison))

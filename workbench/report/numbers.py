@@ -1,6 +1,6 @@
 """Numbers for people: four significant digits, or as many decimals as a standard error gives meaning to.
 
-Full digits are in the CSV files. A number that is not there is an en dash.
+Full digits are in the data files. A number that is not there is an en dash.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def places_for(errors: Iterable[float], values: Iterable[float] = ()) -> int:
 
 
 def _known(values: Iterable[float]) -> np.ndarray:
-    array = np.abs(np.asarray(list(values), dtype=float))
+    array = np.abs(np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=float))
     return array[np.isfinite(array) & (array > 0)]
 
 

@@ -14,7 +14,7 @@ from workbench.plots.varying import (
 )
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.context import FigureCheck
-from workbench.report.estimate_tables import WHOLE
+from workbench.report.extremes import WHOLE
 from workbench.report.numbers import MISSING, minus, places_for, significant
 from workbench.report.numbers import fixed as with_places
 from workbench.report.trust import trusted

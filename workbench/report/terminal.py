@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from workbench.plots.style import title_of
-from workbench.plots.varying import coefficients, column, population, printable, varying
-from workbench.report import estimate_tables, page_tables
+from workbench.plots.varying import coefficients, population, printable, varying
+from workbench.report import extremes, page_tables
 from workbench.report.context import FigureCheck
 from workbench.report.numbers import MISSING, places_for, significant
 from workbench.report.numbers import fixed as with_places
+from workbench.report.tables import estimates_file
 from workbench.report.trust import banners, objections
 from workbench.report.view import data_sentences
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from workbench.comparison import Comparison
     from workbench.design import Design
+    from workbench.estimates import GroupEffects
     from workbench.fit import Fit
     from workbench.inference import Bootstrap, Profile
     from workbench.plots.varying import Varying
@@ -257,9 +257,9 @@ def _split(fits: Sequence[str], room: int, width: int) -> list[list[str]]:
 
 
 def _print_levels(out: Console, comparison: Comparison, v: Varying) -> None:
-    lead = estimate_tables.leading(comparison)
-    low, high = estimate_tables.extremes(coefficients(lead, v), LEVELS, EACH)
-    places = places_for(column(lead.group_effects[v.block].coefficient, v, "std_error"), coefficients(lead, v))
+    lead = extremes.leading(comparison)
+    low, high = extremes.ends(coefficients(lead, v), LEVELS, EACH)
+    places = extremes.decimals(comparison, v)
     cells = {
         name: [_number(float(c), places) for c in coefficients(fit, v)[[*low, *high]]]
         for name, fit in comparison.fits.items()
@@ -284,7 +284,8 @@ def _print_levels(out: Console, comparison: Comparison, v: Varying) -> None:
     if high:
         _say(
             out, f"The {len(low)} lowest and {len(high)} highest by {title_of(lead.estimator)}; "
-            f"{len(v.levels) - len(low) - len(high):,} more levels are not shown.", "dim",
+            f"{len(v.levels) - len(low) - len(high):,} more levels are not shown. All are in comparison.estimates, "
+            f"and in {estimates_file(comparison)} of a report.", "dim",
         )  # fmt: skip
 
 
@@ -361,26 +362,28 @@ def _components(fit: Fit) -> list[list[str]]:
     return [*rows, ["residual", "", _plain(significant(fit.sigma))]]
 
 
-def _print_effects(out: Console, part: Any) -> None:
-    """The head of one block's effects (deviations) beside its coefficients."""
-    J = len(part.levels)
-    rows = []
-    known = [float(s) for s in part.effect.std_error.ravel() if np.isfinite(s)]
-    places = places_for(known, part.effect.estimate.ravel())
-    for j in range(min(J, max(1, LEVELS // len(part.terms)))):
-        for k, term in enumerate(part.terms):
-            values = (part.effect.estimate, part.effect.std_error, part.coefficient.estimate)
-            rows.append(
-                [printable(part.levels[j], 18), printable(term, 18), f"{int(part.sizes[j]):,}",
-                 *(_number(float(value[j, k]), places) for value in values)]
-            )  # fmt: skip
-    shown = len(rows) // len(part.terms)
-    _table(
-        out,
-        f"Group effects by {part.group}",
-        [part.group, "term", "n", "effect", "std. error", "coefficient"],
-        rows,
-        2,
-    )
-    more = f"; {J - shown:,} more levels" if shown < J else ""
-    _say(out, f"{part.effect.point}; std. error of the effect: {part.effect.std_error_kind}{more}", "dim")
+def _print_effects(out: Console, part: GroupEffects) -> None:
+    """One block's effects (deviations) beside its coefficients: all, or the levels at both ends of the first term."""
+    J, q = len(part.levels), len(part.terms)
+    room = max(2, LEVELS // q)
+    low, high = extremes.ends(part.effect.estimate[:, 0], room, room // 2)
+    errors = part.effect.std_error.ravel()
+    places = places_for(errors, part.effect.estimate.ravel())
+    values = (part.effect.estimate, part.effect.std_error, part.coefficient.estimate)
+
+    def row(j: int, k: int) -> list[str]:
+        names = [printable(part.levels[j], 18), printable(part.terms[k], 18), f"{int(part.sizes[j]):,}"]
+        return [*names, *(_number(float(value[j, k]), places) for value in values)]
+
+    rows = [row(j, k) for j in low for k in range(q)]
+    if high:
+        rows += [["…", "", "", "", "", ""], *(row(j, k) for j in high for k in range(q))]
+    heads = [part.group, "term", "n", "effect", "std. error", "coefficient"]
+    _table(out, f"Group effects by {part.group}", heads, rows, 2)
+    _say(out, f"{part.effect.point}; std. error of the effect: {part.effect.std_error_kind}", "dim")
+    if high:
+        of = f" of {part.terms[0]}" if q > 1 else ""
+        _say(
+            out, f"The {len(low)} lowest and {len(high)} highest by their effect{of}; {J - len(low) - len(high):,} "
+            "more levels are in fit.effects, and in what --json prints.", "dim",
+        )  # fmt: skip

@@ -64,7 +64,7 @@ def page(comparison: Comparison, context: Context) -> Page:
         priors=tables.priors(comparison),
         banners=banners(comparison, context.figures),
         findings=findings(comparison),
-        estimates=estimate_tables.estimates(comparison),
+        estimates=estimate_tables.estimates(comparison) + estimate_tables.farthest(comparison),
         fixed=estimate_tables.fixed(comparison),
         variance=tables.variance(comparison),
         agreement=tables.agreement(comparison),

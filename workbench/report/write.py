@@ -28,8 +28,8 @@ def write_report(comparison: Comparison, folder: str | Path, context: Context | 
     Returns
     -------
     Path
-        The folder: ``index.html``, ``README.md``, ``tables/*.csv``, ``plots/*.png`` and ``*.svg``,
-        ``manifest.json``.
+        The folder: ``index.html``, ``README.md``, ``tables/*.csv`` (of very many groups also ``*.parquet``),
+        ``plots/*.png`` and ``*.svg``, ``manifest.json``.
 
     Raises
     ------
