@@ -12,9 +12,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "workbench"
 
 ORDER = [
-    "errors", "formula", "data", "model_matrix", "design", "moments", "likelihood", "theta", "minimise", "optimum",
-    "estimates", "fit", "priors", "explicit_model", "simulate", "estimators", "comparison", "plots", "report",
-    "reference", "study", "api", "cli", "__init__", "__main__",
+    "errors", "formula", "data", "model_matrix", "design", "moments", "likelihood", "textbook", "theta", "minimise",
+    "optimum", "estimates", "fit", "priors", "explicit_model", "simulate", "estimators", "comparison", "plots",
+    "report", "reference", "study", "api", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 
