@@ -13,8 +13,9 @@ PACKAGE = ROOT / "workbench"
 
 ORDER = [
     "errors", "formula", "data", "model_matrix", "design", "cells", "moments", "crossed", "likelihood", "curvature",
-    "theta", "minimise", "optimum", "estimates", "fit", "priors", "explicit_model", "simulate", "estimators",
-    "inference", "comparison", "plots", "report", "reference", "study", "api", "cli", "__init__", "__main__",
+    "textbook", "theta", "minimise", "optimum", "estimates", "fit", "priors", "explicit_model", "simulate",
+    "estimators", "inference", "comparison", "plots", "report", "reference", "study", "api", "cli", "__init__",
+    "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 

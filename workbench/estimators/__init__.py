@@ -106,6 +106,13 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
             Estimator("reml", "REML", "maximised, fixed effects integrated out", "reml"),
             Estimator("ml", "ML", "maximised", "reml"),
             Estimator(
+                "reml_textbook",
+                "REML, textbook",
+                "maximised, as REML or ML, by explicit n x n matrices",
+                "reml_textbook",
+                options=True,
+            ),
+            Estimator(
                 "fixed_prior",
                 "fixed prior",
                 "plugged in: REML's mean and SD as a fixed prior",
