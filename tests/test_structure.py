@@ -12,15 +12,17 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "workbench"
 
 ORDER = [
-    "errors", "formula", "data", "model_matrix", "design", "moments", "likelihood", "theta", "minimise", "optimum",
-    "estimates", "fit", "priors", "explicit_model", "simulate", "estimators", "comparison", "plots", "report",
-    "reference", "study", "api", "cli", "__init__", "__main__",
+    "errors", "formula", "data", "coding", "model_matrix", "design", "new_rows", "moments", "likelihood", "theta",
+    "minimise", "optimum", "estimates", "fit", "standard_errors", "priors", "explicit_model", "predict", "simulate",
+    "estimators", "comparison", "plots", "report", "reference", "study", "api", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 
 DOORS = {
     ("comparison", "plots"),  # Comparison.plot and Comparison.report stand for longer calls
     ("comparison", "report"),
+    ("fit", "predict"),  # Fit.predict and Fit.standard_errors too
+    ("fit", "standard_errors"),
     ("reference", "study"),  # for a type only
 }
 
