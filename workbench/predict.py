@@ -95,7 +95,7 @@ def predict(
     >>> fit = reml(build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}))
     >>> found = predict(fit, {"g": ["a", "z"]}, new_levels="population")
     >>> found[["estimate", "std_error", "new_level"]].round(3).to_dict("list")
-    {'estimate': [1.592, 3.833], 'std_error': [0.495, 2.867], 'new_level': ['', 'g z']}
+    {'estimate': [1.592, 3.833], 'std_error': [0.493, 2.863], 'new_level': ['', 'g z']}
     """
     if new_levels not in NEW_LEVELS:
         raise OptionError(f"new_levels is {new_levels!r}, but must be 'refuse' or 'population'.")

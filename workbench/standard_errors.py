@@ -70,7 +70,7 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
     >>> from workbench.estimators.reml import reml
     >>> fit = reml(build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}))
     >>> standard_errors(fit).round(3).iloc[0, 4:].to_dict()
-    {'conditional_sd': 0.49, 'effect_prediction_se': 1.453, 'coefficient_se': 0.495}
+    {'conditional_sd': 0.49, 'effect_prediction_se': 1.479, 'coefficient_se': 0.493}
     """
     import pandas as pd
 
