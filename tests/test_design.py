@@ -62,6 +62,24 @@ def test_weights_offsets_and_errors_may_be_columns_or_arrays():
     np.testing.assert_array_equal(known.weights, np.full(8, 0.25))
 
 
+@pytest.mark.parametrize(
+    ("terms", "pair"),
+    [
+        ("(h || g)", "(1 | g) and (0 + h | g)"),
+        ("(1 | g) + (0 + h | g)", "(1 | g) and (0 + h | g)"),
+        ("(0 + x:h | g) + (0 + x | g)", "(0 + x | g) and (0 + x:h | g)"),
+        ("(h | g)", None),
+        ("(x || g)", None),
+        ("(1 | g) + (1 | g:h)", None),
+    ],
+)
+def test_a_spread_that_two_terms_hold_is_noted(terms, pair):
+    # by hand: the indicators of h sum to one, so tau^2 on (1 | g) is tau^2 on every covariance of (0 + h | g)
+    table = {name: values * 4 for name, values in TABLE.items() if name != "row"}
+    notes = build_design(f"y ~ 1 + {terms}", table).notes
+    assert [note.split(" cannot be told apart")[0] for note in notes] == ([pair] if pair else [])
+
+
 @pytest.mark.parametrize("name", ["weights", "offset", "se"])
 def test_an_array_does_not_replace_a_column_of_the_same_name(name):
     table = TABLE | {name: TABLE["x"]}

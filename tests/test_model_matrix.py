@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from workbench.coding import orthogonal_polynomials, recurrence
 from workbench.data import read
 from workbench.errors import DesignError
 from workbench.formula import parse
-from workbench.model_matrix import model_columns, orthogonal_polynomials
+from workbench.model_matrix import learn, model_columns
 
 TABLE = pd.DataFrame(
     {
@@ -73,6 +74,27 @@ def test_polynomials_are_orthonormal_and_orthogonal_to_the_constant():
     q = orthogonal_polynomials(np.array([1.0, 5, 2, 8, 9, 1e3]), 4)
     np.testing.assert_allclose(q.T @ q, np.eye(4), atol=1e-12)
     np.testing.assert_allclose(q.sum(axis=0), 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("degree", [1, 3, 8])
+def test_polynomials_by_their_recurrence_are_those_of_the_points(degree):
+    x = 2000 + np.linspace(0, 9, 40) ** 1.5
+    basis = recurrence(x, degree, "poly")
+    np.testing.assert_allclose(basis.at(x), orthogonal_polynomials(x, degree), atol=1e-11)
+
+
+# x <- d$x; new <- c(0.5, 6, 20); predict(poly(x, 3), new)[, 3]
+# s <- scale(x); (new - attr(s, "scaled:center")) / attr(s, "scaled:scale")
+def test_new_rows_are_coded_by_what_was_learnt():
+    parsed = parse("y ~ poly(x, 3) + scale(x) + center(log(x)) + o")
+    learnt = learn(parsed.predictors, read(TABLE, parsed.variables))
+    new = read({"x": [0.5, 6, 20], "o": ["top", "lo", "lo"]}, ["x", "o"])
+    columns = model_columns(parsed.terms, parsed.intercept, new, learnt)
+    found = dict(zip(columns.names, columns.values.T, strict=True))
+    np.testing.assert_allclose(found["poly(x, 3)3"], [-0.8271869485624, 0.0775629097551, 20.9198548029838], rtol=1e-9)
+    np.testing.assert_allclose(found["scale(x)"], [-1.5329548726751, -0.0666502118554, 3.6657616520492], rtol=1e-9)
+    np.testing.assert_allclose(found["center(log(x))"], np.log([0.5, 6, 20]) - np.log(TABLE["x"]).mean(), rtol=1e-12)
+    np.testing.assert_allclose(found["o.L"], [0.6708203932, -0.6708203932, -0.6708203932], rtol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,12 @@ class GroupedData:
         return GroupedData(MappingProxyType(columns), account, read_only(self.kept[rows]))
 
 
-def read(data: Any, columns: Sequence[str], extra: Mapping[str, ArrayLike] = MappingProxyType({})) -> GroupedData:
+def read(
+    data: Any,
+    columns: Sequence[str],
+    extra: Mapping[str, ArrayLike] = MappingProxyType({}),
+    may_be_empty: bool = False,
+) -> GroupedData:
     """Read the columns that a model uses from any table.
 
     Parameters
@@ -143,6 +148,8 @@ def read(data: Any, columns: Sequence[str], extra: Mapping[str, ArrayLike] = Map
         The names needed; others are never looked at.
     extra : mapping of str to array of shape (rows of the table,)
         Values that come beside the table (weights given as an array); rows with a missing one are dropped alike.
+    may_be_empty : bool
+        Whether no complete row is an answer too; there are no columns then.
 
     Raises
     ------
@@ -161,7 +168,7 @@ def read(data: Any, columns: Sequence[str], extra: Mapping[str, ArrayLike] = Map
     import narwhals.stable.v2 as nw
 
     names = list(dict.fromkeys(columns))
-    frame = _frame(data, names)
+    frame = collect(data, names)
     series = {name: frame.get_column(name) for name in names}
     length = len(frame)
     for name, values in extra.items():
@@ -171,7 +178,7 @@ def read(data: Any, columns: Sequence[str], extra: Mapping[str, ArrayLike] = Map
                 f"{name} has shape {given.shape}, but the table has {length:,} rows. Give one value per row."
             )
         series[name] = nw.new_series(name, given, backend=frame.implementation)
-    if not length:
+    if not length and not may_be_empty:
         raise DataError("The table has no rows. Nothing can be estimated from it.")
 
     absent = {name: _absent(column) for name, column in series.items()}
@@ -179,6 +186,8 @@ def read(data: Any, columns: Sequence[str], extra: Mapping[str, ArrayLike] = Map
     missing = tuple((name, int(mask.sum())) for name, mask in absent.items() if mask.any())
     kept = np.flatnonzero(complete)
     account = RowAccount(read=length, kept=len(kept), missing=missing)
+    if not len(kept) and may_be_empty:
+        return GroupedData(MappingProxyType({}), account, read_only(kept))
     if not len(kept):
         raise DataError(f"No complete row is left: {account.sentence()}. Mend the columns named, or leave them out.")
     whole = len(kept) == length
@@ -231,8 +240,8 @@ def describe(path: str | Path) -> list[str]:
 # --- tables -------------------------------------------------------------------------------------------
 
 
-def _frame(data: Any, names: list[str]) -> Any:
-    """Open `data`, check the names and keep only these columns, as a narwhals dataframe."""
+def collect(data: Any, columns: Sequence[str]) -> Any:
+    """Open any table, check that it has these columns and keep only them, as a narwhals dataframe."""
     import narwhals.stable.v2 as nw
 
     where = "The table"
@@ -251,12 +260,12 @@ def _frame(data: Any, names: list[str]) -> Any:
             "Give a pandas, Polars or Arrow dataframe, a mapping of columns, or a path to a file."
         ) from None
     known = table.collect_schema().names()
-    for name in names:
+    for name in columns:
         if name not in known:
             raise DataError(f"{where} has no column {name!r}. {nearest(name, known)}")
         if known.count(name) > 1:
             raise DataError(f"{where} has {known.count(name)} columns named {name!r}. Rename them.")
-    selected = table.select(names) if names else table
+    selected = table.select(*dict.fromkeys(columns)) if columns else table
     return selected.collect() if isinstance(selected, nw.LazyFrame) else selected
 
 

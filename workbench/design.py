@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.coding import Coding, Learnt, shared_spreads
 from workbench.data import Factor, GroupedData, Numeric, RowAccount, as_factor, read, read_only
 from workbench.errors import DataError, DesignError, FormulaError, OptionError, nearest
 from workbench.formula import Call, Formula, Name, RandomTerm, parse
-from workbench.model_matrix import evaluate, model_columns
+from workbench.model_matrix import evaluate, learn, model_columns
 
 LINKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -100,6 +101,7 @@ class Design:
     offset: NDArray[np.float64]
     known_se: bool
     rows: RowAccount
+    coding: Coding
 
     @property
     def n(self) -> int:
@@ -125,7 +127,7 @@ class Design:
             found.append(f"Dropped from the fixed effects, because the columns before explain them: {names}.")
         if self.rows.dropped:
             found.append(self.rows.sentence() + ".")
-        return tuple(found)
+        return (*found, *shared_spreads(self.formula, self.coding.learnt))
 
 
 def build_design(
@@ -184,12 +186,13 @@ def build_design(
 
     y = _response(parsed, table)
     row_weights = _row_weights(columns, table)
-    fixed = model_columns(parsed.terms, parsed.intercept, table)
+    learnt = learn(parsed.predictors, table)
+    fixed = model_columns(parsed.terms, parsed.intercept, table, learnt)
     kept, aliased = _independent(fixed.values)
     names = tuple(fixed.names[k] for k in kept)
-    blocks = tuple(_block(term, table, names) for term in parsed.random)
+    blocks = tuple(_block(term, table, names, learnt) for term in parsed.random)
     total_offset: NDArray[np.float64] = sum(
-        (evaluate(e, table) for e in parsed.offsets), start=columns.get("offset", np.zeros(len(table)))
+        (evaluate(e, table, learnt) for e in parsed.offsets), start=columns.get("offset", np.zeros(len(table)))
     )
     _check_response(parsed.response_label, y, np.asarray(total_offset))
     design = Design(
@@ -205,6 +208,7 @@ def build_design(
         offset=read_only(np.array(total_offset, float)),
         known_se="se" in columns,
         rows=table.rows,
+        coding=Coding(learnt, tuple(kept), where["offset"] if offset is not None else None, isinstance(offset, str)),
     )
     _check_identified(design)
     return design
@@ -260,14 +264,14 @@ def _array(name: str, values: ArrayLike) -> NDArray[np.float64]:
         raise OptionError(f"{name} must be a column's name or an array of numbers, one per row.") from None
 
 
-def _block(term: RandomTerm, table: GroupedData, fixed_terms: tuple[str, ...]) -> RandomBlock:
-    group = _grouping(term, table)
+def _block(term: RandomTerm, table: GroupedData, fixed_terms: tuple[str, ...], learnt: Learnt) -> RandomBlock:
+    group = grouping(term, table)
     if len(group.levels) < 2:
         raise DesignError(
             f"The grouping factor {term.group_label} has {len(group.levels)} level ({group.levels[0]!r}); "
             "a spread between groups needs at least 2. Choose another column."
         )
-    varying = model_columns(term.terms, term.intercept, table)
+    varying = model_columns(term.terms, term.intercept, table, learnt)
     if not varying.names:
         raise DesignError(
             f"The random term ({term.text}) varies nothing. Write (1 | {term.group_label}) for intercepts."
@@ -282,7 +286,7 @@ def _block(term: RandomTerm, table: GroupedData, fixed_terms: tuple[str, ...]) -
     )
 
 
-def _grouping(term: RandomTerm, table: GroupedData) -> Factor:
+def grouping(term: RandomTerm, table: GroupedData) -> Factor:
     """The factor of a random term; an interaction takes the combinations that occur, the first name running slowest."""
     parts = [as_factor(table[name]) for name in term.group]
     if len(parts) == 1:

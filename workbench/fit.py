@@ -140,6 +140,33 @@ class Fit:
         return tidy_rows(self, ("ran_coefs",))
 
     @property
+    def standard_errors(self) -> pd.DataFrame:
+        """Three standard errors of every group estimate, each under its own name, of a `reml` or `ml` fit.
+
+        ``conditional_sd`` takes the population values as known, ``effect_prediction_se`` is of the effect with them
+        estimated, ``coefficient_se`` of population value + effect; see :mod:`workbench.standard_errors`.
+        """
+        from workbench.standard_errors import standard_errors
+
+        return standard_errors(self)
+
+    def predict(
+        self,
+        new_data: Any = None,
+        groups: bool | str | Sequence[str] = True,
+        new_levels: str = "refuse",
+        level: float = 0.95,
+    ) -> pd.DataFrame:
+        """The mean of new rows (or of the fit's own), with its error: ``workbench.predict.predict(fit, ...)``.
+
+        `groups` says which grouping factors to condition on: all (True), none (False) or those named;
+        ``new_levels="population"`` gives levels that the fit did not see the population's value.
+        """
+        from workbench.predict import predict
+
+        return predict(self, new_data, groups, new_levels, level)
+
+    @property
     def residuals(self) -> Array:
         """Response less fitted value, shape (n,)."""
         return np.asarray(self.design.y - self.fitted)

@@ -13,12 +13,13 @@ model too (the empty term being the intercept); in a model without an intercept,
 effect gets all its indicators.
 
 Numeric functions that look at the whole column (``scale``, ``center``, ``poly``) see the rows that enter the
-fit; for a table with missing values in *other* columns, R's ``scale`` would look at those rows as well.
+fit; for a table with missing values in *other* columns, R's ``scale`` would look at those rows as well. What they saw,
+and the levels of the labels, is what :func:`learn` returns: with it, new rows get columns of the same meaning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from types import MappingProxyType
@@ -27,9 +28,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.coding import Labels, Learnt, Polynomials, Scaling, match_levels, orthogonal_polynomials, recurrence
 from workbench.data import Column, Factor, GroupedData, as_factor
-from workbench.errors import DesignError
+from workbench.errors import DataError, DesignError, nearest
 from workbench.formula import Binary, Call, Expression, Name, Number, Paren, Term, Unary, deparse
+from workbench.formula.tree import walk
 
 Matrix = NDArray[np.float64]
 
@@ -42,7 +45,32 @@ class Columns:
     names: tuple[str, ...]
 
 
-def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData) -> Columns:
+def learn(expressions: Iterable[Expression], data: GroupedData) -> Learnt:
+    """What the columns of these expressions take from the data at hand and must keep for new rows.
+
+    Raises
+    ------
+    DesignError
+        As :func:`model_columns`.
+
+    Examples
+    --------
+    >>> from workbench.data import read
+    >>> from workbench.formula import parse
+    >>> f = parse("y ~ center(x) + g")
+    >>> data = read({"y": [1, 2], "x": [1.0, 4.0], "g": ["b", "a"]}, f.variables)
+    >>> list(learn((term.factors[0] for term in f.terms), data).values())
+    [Scaling(centre=2.5, spread=1.0), Labels(levels=('a', 'b'), ordered=False)]
+    """
+    learnt: dict[Expression, Labels | Scaling | Polynomials] = {}
+    for expression in expressions:
+        for node in reversed(list(walk(expression))):  # what stands inside first
+            if node not in learnt and (found := _learn(node, data, learnt)) is not None:
+                learnt[node] = found
+    return MappingProxyType(learnt)
+
+
+def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData, learnt: Learnt | None = None) -> Columns:
     """Build the columns of a sum of terms, ``(Intercept)`` first where there is one.
 
     Parameters
@@ -50,6 +78,8 @@ def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData) -> 
     terms : sequence of Term
     intercept : bool
     data : GroupedData
+    learnt : mapping, optional
+        From :func:`learn`, on these or on other rows; by default on these.
 
     Returns
     -------
@@ -60,6 +90,8 @@ def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData) -> 
     ------
     DesignError
         A function outside its domain, a constant column to be scaled, labels where numbers are needed.
+    DataError
+        A label that is not among those learnt.
 
     Examples
     --------
@@ -71,38 +103,40 @@ def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData) -> 
     ('(Intercept)', 'x', 'gb', 'gc', 'x:gb', 'x:gc')
     """
     n = len(data)
+    learnt = learn((factor for term in terms for factor in term.factors), data) if learnt is None else learnt
     blocks = [Columns(np.ones((n, 1)), ("(Intercept)",))] if intercept else []
     present = {frozenset(term.factors) for term in terms}
     full_main_effect_given = intercept
     for term in terms:
         coded = []
         for factor in term.factors:
-            labels = _labels(factor, data)
-            if labels is None:
-                coded.append(_numeric_columns(factor, data))
+            known = learnt.get(factor)
+            if not isinstance(known, Labels):
+                coded.append(_numeric_columns(factor, data, learnt))
                 continue
             others = frozenset(term.factors) - {factor}
             if others:
                 contrasts = others in present
             else:
                 contrasts, full_main_effect_given = full_main_effect_given, True
-            coded.append(_code(deparse(factor), labels, contrasts))
+            coded.append(_code(deparse(factor), known, _codes(factor, known, data), contrasts))
         blocks.append(_row_product(coded))
     if not blocks:
         return Columns(np.empty((n, 0)), ())
     return Columns(np.hstack([b.values for b in blocks]), tuple(name for b in blocks for name in b.names))
 
 
-def evaluate(expression: Expression, data: GroupedData) -> Matrix:
-    """Evaluate a numeric expression on every row, shape (n,).
+def evaluate(expression: Expression, data: GroupedData, learnt: Learnt | None = None) -> Matrix:
+    """Evaluate a numeric expression on every row, shape (n,); `learnt` as in :func:`model_columns`.
 
     Raises
     ------
     DesignError
         Labels in arithmetic, or a result that is not finite (with the first row and the value seen).
     """
+    learnt = learn([expression], data) if learnt is None else learnt
     with np.errstate(all="ignore"):
-        values = _value(expression, data)
+        values = _value(expression, data, learnt)
     values = np.broadcast_to(values, (len(data),))
     bad = np.flatnonzero(~np.isfinite(values))
     if len(bad):
@@ -123,12 +157,12 @@ _ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = MappingProxyType(
 _FUNCTIONS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
     {
         "I": lambda x: x, "log": np.log, "log2": np.log2, "log10": np.log10, "log1p": np.log1p,
-        "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs, "center": lambda x: x - np.mean(x),
+        "exp": np.exp, "sqrt": np.sqrt, "abs": np.abs,
     }
 )  # fmt: skip
 
 
-def _value(expression: Expression, data: GroupedData) -> Any:
+def _value(expression: Expression, data: GroupedData, learnt: Learnt) -> Any:
     match expression:
         case Number(value=value):
             return value
@@ -141,83 +175,94 @@ def _value(expression: Expression, data: GroupedData) -> Any:
                 )
             return column.numbers
         case Paren(inner=inner):
-            return _value(inner, data)
+            return _value(inner, data, learnt)
         case Unary(op=op, operand=operand):
-            value = _value(operand, data)
+            value = _value(operand, data, learnt)
             return -value if op == "-" else value
         case Binary(op=op, left=left, right=right):
-            return _ARITHMETIC[op](_value(left, data), _value(right, data))
-        case Call(function="scale", args=(inner,)):
-            values = np.asarray(_value(inner, data), dtype=float)
-            spread = float(np.std(values, ddof=1)) if np.size(values) > 1 else 0.0
-            if not spread > 0:
-                raise DesignError(
-                    f"{deparse(expression)}: the column is constant ({np.ravel(values)[0]:g}). Leave it out."
-                )
-            return (values - values.mean()) / spread
+            return _ARITHMETIC[op](_value(left, data, learnt), _value(right, data, learnt))
+        case Call(function="scale" | "center", args=(inner,)):
+            scaling = learnt[expression]
+            assert isinstance(scaling, Scaling)
+            return (_value(inner, data, learnt) - scaling.centre) / scaling.spread
         case Call(function=function, args=(inner,)) if function in _FUNCTIONS:
-            return _FUNCTIONS[function](_value(inner, data))
+            return _FUNCTIONS[function](_value(inner, data, learnt))
     raise DesignError(f"{deparse(expression)} gives several columns or labels where one number per row is needed.")
 
 
-def _numeric_columns(factor: Expression, data: GroupedData) -> Columns:
+def _numeric_columns(factor: Expression, data: GroupedData, learnt: Learnt) -> Columns:
     label = deparse(factor)
-    if isinstance(factor, Call) and factor.function == "poly":
-        degree = factor.args[1]
-        assert isinstance(degree, Number)
-        values = orthogonal_polynomials(evaluate(factor.args[0], data), int(degree.value), label)
+    if isinstance(factor, Call) and isinstance(basis := learnt.get(factor), Polynomials):
+        values = basis.at(evaluate(factor.args[0], data, learnt))
         names = (label,) if values.shape[1] == 1 else tuple(f"{label}{k + 1}" for k in range(values.shape[1]))
         return Columns(values, names)
-    return Columns(evaluate(factor, data)[:, None], (label,))
+    return Columns(evaluate(factor, data, learnt)[:, None], (label,))
 
 
-def orthogonal_polynomials(x: Matrix, degree: int, label: str = "poly") -> Matrix:
-    """Orthonormal polynomials of degrees 1 to `degree` at the points `x`, shape (n, degree), as R's ``poly``."""
-    distinct = len(np.unique(x))
-    if degree >= distinct:
-        raise DesignError(
-            f"{label}: degree {degree} needs at least {degree + 1} distinct values, but there are {distinct}. "
-            "Lower the degree."
-        )
-    centred = x - x.mean()
-    span = np.abs(centred).max()
-    powers = np.vander(centred / span, degree + 1, increasing=True)
-    q, r = np.linalg.qr(powers)
-    return np.asarray((q * np.sign(np.diag(r)))[:, 1:])
+def _learn(node: Expression, data: GroupedData, learnt: Learnt) -> Labels | Scaling | Polynomials | None:
+    """What one node takes from the data, those inside it being learnt."""
+    match node:
+        case Name(name=name) if isinstance(column := data[name], Factor):
+            return Labels(column.levels, column.ordered)
+        case Call(function="factor"):
+            labels = as_factor(data[_labelled(node)])
+            return Labels(labels.levels, labels.ordered)
+        case Call(function="scale" | "center", args=(inner,)):
+            values = evaluate(inner, data, learnt)
+            if node.function == "center":
+                return Scaling(float(values.mean()))
+            spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+            if not spread > 0:
+                raise DesignError(f"{deparse(node)}: the column is constant ({values[0]:g}). Leave it out.")
+            return Scaling(float(values.mean()), spread)
+        case Call(function="poly", args=(inner, Number(value=degree))):
+            return recurrence(evaluate(inner, data, learnt), int(degree), deparse(node))
+    return None
 
 
 # --- labels -------------------------------------------------------------------------------------------
 
 
-def _labels(factor: Expression, data: GroupedData) -> Factor | None:
-    """The labels that a factor of a term stands for, or None where it is numeric."""
-    if isinstance(factor, Name):
-        column = data[factor.name]
-        return column if isinstance(column, Factor) else None
-    if isinstance(factor, Call) and factor.function == "factor":
-        inner = factor.args[0]
-        if not isinstance(inner, Name):
-            raise DesignError(f"{deparse(factor)}: factor() takes a column. Make the column first.")
-        return as_factor(data[inner.name])
-    return None
+def _labelled(factor: Expression) -> str:
+    """The column of labels that ``g`` or ``factor(g)`` stands for."""
+    match factor:
+        case Name(name=name) | Call(function="factor", args=(Name(name=name),)):
+            return name
+    raise DesignError(f"{deparse(factor)}: factor() takes a column. Make the column first.")
 
 
-def _code(label: str, factor: Factor, contrasts: bool) -> Columns:
+def _codes(factor: Expression, known: Labels, data: GroupedData) -> NDArray[np.intp]:
+    """Codes of a column of labels among the levels learnt, shape (n,)."""
+    column = as_factor(data[_labelled(factor)])
+    if column.levels == known.levels:
+        return column.codes
+    codes = match_levels(column, known.levels)
+    if (codes < 0).any():
+        row = int(np.argmin(codes))
+        level = column.levels[column.codes[row]]
+        raise DataError(
+            f"{column.name} is {level!r} in data row {data.kept[row] + 1}, a level without a coefficient: the fit had "
+            f"no row of it. {nearest(level, known.levels)} Mend it, or leave these rows out."
+        )
+    return codes
+
+
+def _code(label: str, known: Labels, codes: NDArray[np.intp], contrasts: bool) -> Columns:
     """Code labels by contrasts or by all their indicators."""
-    count = len(factor.levels)
+    count = len(known.levels)
     if not contrasts:
-        coding, suffixes = np.eye(count), factor.levels
+        coding, suffixes = np.eye(count), known.levels
     elif count < 2:
         raise DesignError(
-            f"{label} has a single level ({factor.levels[0]!r}), so it cannot explain anything. Leave it out of the "
+            f"{label} has a single level ({known.levels[0]!r}), so it cannot explain anything. Leave it out of the "
             "formula."
         )
-    elif factor.ordered:
+    elif known.ordered:
         coding = orthogonal_polynomials(np.arange(count, dtype=float), count - 1, label)
         suffixes = tuple((".L", ".Q", ".C")[k] if k < 3 else f"^{k + 1}" for k in range(count - 1))
     else:
-        coding, suffixes = np.eye(count)[:, 1:], factor.levels[1:]
-    return Columns(coding[factor.codes], tuple(label + s for s in suffixes))
+        coding, suffixes = np.eye(count)[:, 1:], known.levels[1:]
+    return Columns(coding[codes], tuple(label + s for s in suffixes))
 
 
 def _row_product(parts: list[Columns]) -> Columns:

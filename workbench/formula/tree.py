@@ -167,6 +167,12 @@ class Formula:
         return tuple(dict.fromkeys(name for part in parts for name in variables(part)))
 
     @property
+    def predictors(self) -> tuple[Expression, ...]:
+        """What columns are made of: the factors of fixed and varying terms, and offsets."""
+        varying = [factor for block in self.random for factor in _factors(block.terms)]
+        return (*_factors(self.terms), *varying, *self.offsets)
+
+    @property
     def response_label(self) -> str:
         """The response as R writes it."""
         return deparse(self.response)

@@ -1,0 +1,238 @@
+"""What an estimate may miss by: the variances of group estimates, each under its own name.
+
+Of y = X b + Z u + e, with u_j ~ N(0, Sigma) and e ~ N(0, sigma^2 W^-1), the variances held at their estimates, the
+mixed-model equations (Henderson 1975, doi:10.2307/2529430) give the joint error of the estimates: the inverse of
+
+    [ X'WX   X'WZ            ]
+    [ Z'WX   Z'WZ + D^-1     ],     D = Sigma/sigma^2 in every level,
+
+times sigma^2, is the covariance of (b_hat - b, u_hat - u). In the parts that :mod:`workbench.likelihood` computes, P
+the covariance over sigma^2 of u given b, and pull_j how u_hat_j answers to b:
+
+========================  ================================================  ==========================================
+name                      variance of                                       is sigma^2 times
+========================  ================================================  ==========================================
+``conditional_sd``        u_j given y and b                                 P_j
+``effect_prediction_se``  u_hat_j - u_j                                     P_j + pull_j B pull_j'
+``coefficient_se``        A (b_hat - b) + u_hat_j - u_j                     P_j + (A - pull_j) B (A - pull_j)'
+(prediction SE)           x'(b_hat - b) + z'(u_hat - u)                     z'P z + (x - pull'z)' B (x - pull'z)
+========================  ================================================  ==========================================
+
+with B = (R_X'R_X)^-1 and A picking the population value of each varying column (zero where there is none: then the
+second and the third are the same). The conditional SD is lme4's ``condVar``: how far the group may lie from its
+estimate were the population values known. The other two count that b is estimated as well, first for the deviation from
+the population value, then for the group's own value. All three leave out that the variances are estimated.
+
+Where the spread between groups is estimated as zero, the first two are zero (the effects are *held* at zero, which is
+no evidence that they are), and the third is the standard error of the population value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import OptionError
+from workbench.fit import Fit
+from workbench.likelihood import CHUNK, Schur, conditional, conditional_covariances, in_data_units
+from workbench.moments import Moments, by_group, moments
+from workbench.new_rows import Rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+MAXIMISED = ("reml", "ml")
+"""The estimators whose effects are predictions at estimated variances."""
+
+
+def standard_errors(fit: Fit) -> pd.DataFrame:
+    """The three standard errors of every group estimate of a `reml` or `ml` fit, side by side.
+
+    Returns
+    -------
+    DataFrame
+        ``group, level, term, n, conditional_sd, effect_prediction_se, coefficient_se`` (see the module's table), on the
+        scale of the response per unit of the varying column, in the order of ``fit.effects``.
+
+    Raises
+    ------
+    OptionError
+        Another estimator, whose effects have a standard error of one kind.
+
+    Examples
+    --------
+    >>> from workbench.design import build_design
+    >>> from workbench.estimators.reml import reml
+    >>> fit = reml(build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}))
+    >>> standard_errors(fit).round(3).iloc[0, 4:].to_dict()
+    {'conditional_sd': 0.49, 'effect_prediction_se': 1.479, 'coefficient_se': 0.493}
+    """
+    import pandas as pd
+
+    if fit.estimator not in MAXIMISED:
+        raise OptionError(
+            f"These standard errors belong to {' and '.join(MAXIMISED)}; the effects of {fit.estimator} have one kind "
+            "each, in fit.effects and fit.coefficients (see std_error_kind). Fit reml to have them."
+        )
+    data = moments(fit.design)
+    factors = relative_factors(fit, data)
+    given = conditional(data, factors)
+    covariances = conditional_covariances(data, factors, given)
+    given = in_data_units(data, given)
+    tables: list[pd.DataFrame | None] = [None] * len(fit.design.blocks)
+    for f, pull, P in zip(data.factors, given.pull, covariances, strict=True):
+        own = np.diagonal(f.to_data @ P @ f.to_data.T, axis1=1, axis2=2)
+        pick = np.array([[float(k == column) for k in range(data.p)] for column in f.fixed]).reshape(-1, data.p)
+        from_b = [np.einsum("jqp,pr,jqr->jq", a, given.b_cov, a) for a in (pull, pick @ data.shift.to_data - pull)]
+        variances = {"conditional_sd": own, "effect_prediction_se": own + from_b[0], "coefficient_se": own + from_b[1]}
+        for where, place in zip(f.blocks, f.places, strict=True):
+            block = fit.design.blocks[place]
+            J, q = len(block.levels), len(block.terms)
+            head = {"group": block.group, "level": np.repeat(np.asarray(block.levels, dtype=object), q)}
+            head |= {"term": list(block.terms) * J, "n": np.repeat(block.sizes, q)}
+            errors = {name: fit.sigma * np.sqrt(value[:, where]).ravel() for name, value in variances.items()}
+            tables[place] = pd.DataFrame(head | errors)
+    return pd.concat(tables, ignore_index=True)
+
+
+def relative_factors(fit: Fit, data: Moments) -> tuple[Array, ...]:
+    """Square roots of the components over sigma^2, for the centred columns of the moments, shape (q_f, q_f)."""
+    factors = []
+    for f in data.factors:
+        root = np.zeros((len(f.fixed), len(f.fixed)))
+        for where, place in zip(f.blocks, f.places, strict=True):
+            values, vectors = np.linalg.eigh(fit.components[place].covariance)
+            root[where, where] = vectors * np.sqrt(np.clip(values, 0, None)) / fit.sigma
+        factors.append(np.linalg.solve(f.to_data, root))
+    return tuple(factors)
+
+
+@dataclass(frozen=True, eq=False)
+class JointError:
+    """The joint error of population and group estimates: what any row x'b + z'u may miss by.
+
+    Attributes
+    ----------
+    data : Moments
+    scale : float
+        sigma^2.
+    fixed : array, shape (p, r)
+        Takes a row of X to the r columns that b_cov is of.
+    b_cov : array, shape (r, r)
+    pull : tuple of array, shape (J_f, q_f, r)
+    P_first, schur
+        See :class:`workbench.likelihood.Conditional`.
+    factors : tuple of array, or None
+        Relative covariance factors; None where no spread between groups is assumed: a new level may be anything.
+    """
+
+    data: Moments
+    scale: float
+    fixed: Array
+    b_cov: Array
+    pull: tuple[Array, ...]
+    P_first: Array
+    schur: Schur | None
+    factors: tuple[Array, ...] | None
+
+    def variance(self, rows: Rows) -> Array:
+        """Variance of the error of every row's mean, shape (m,); NaN where a new level may be anything."""
+        x = rows.X @ self.fixed
+        total = np.zeros(len(rows))
+        parts: list[tuple[Array, NDArray[np.intp]] | None] = []
+        for k, (f, pull) in enumerate(zip(self.data.factors, self.pull, strict=True)):
+            if f.places[0] not in rows.varying:
+                parts.append(None)
+                continue
+            Z = np.hstack([rows.varying[place].Z for place in f.places]) @ f.to_data
+            codes = rows.varying[f.places[0]].codes
+            new = codes < 0
+            total[new] += np.nan if self.factors is None else ((Z[new] @ self.factors[k]) ** 2).sum(axis=1)
+            Z, codes = np.where(new[:, None], 0.0, Z), np.where(new, 0, codes)
+            x = x - np.einsum("mq,mqr->mr", Z, pull[codes])
+            parts.append((Z, codes))
+        total += self._given_b(parts, len(rows)) + np.einsum("mr,rs,ms->m", x, self.b_cov, x)
+        return self.scale * total
+
+    def _given_b(self, parts: list[tuple[Array, NDArray[np.intp]] | None], m: int) -> Array:
+        """z'P z, shape (m,), over all factors at once.
+
+        With z_1 the first factor's part and z_r the others', z'Pz = z_1'P_first z_1 + v'P_r v, where
+        v = z_r - through'z_1 and P_r = Lambda_r S^-1 Lambda_r' (notation of :mod:`workbench.likelihood`).
+        """
+        found = np.zeros(m)
+        if parts[0] is not None:
+            Z, codes = parts[0]
+            found += np.einsum("mq,mqs,ms->m", Z, self.P_first[codes], Z)
+        if self.schur is None or self.factors is None:
+            return found
+        from scipy.linalg import solve_triangular
+        from scipy.sparse import hstack
+
+        first, *others = [_sparse(part, m, *f.Zty.shape) for part, f in zip(parts, self.data.factors, strict=True)]
+        v = (hstack(others, format="csr") - first @ self.schur.through).tocsr()
+        step = max(1, CHUNK // v.shape[1])
+        for begin in range(0, m, step):
+            here, start = v[begin : begin + step].toarray(), 0
+            for f, factor in zip(self.data.factors[1:], self.factors[1:], strict=True):
+                J, q = f.Zty.shape
+                mine = slice(start, start + J * q)
+                here[:, mine] = (here[:, mine].reshape(-1, q) @ factor).reshape(-1, J * q)
+                start += J * q
+            root = solve_triangular(self.schur.cholesky, here.T, lower=True, check_finite=False)
+            found[begin : begin + step] += (root**2).sum(axis=0)
+        return found
+
+
+def _sparse(part: tuple[Array, NDArray[np.intp]] | None, m: int, J: int, q: int) -> Any:
+    """Rows of Z of one factor, one column per level and varying column: sparse, shape (m, J q)."""
+    from scipy.sparse import csr_array
+
+    if part is None:
+        return csr_array((m, J * q))
+    Z, codes = part
+    columns = (codes[:, None] * q + np.arange(q)).ravel()
+    return csr_array((Z.ravel(), columns, np.arange(0, m * q + 1, q)), shape=(m, J * q))
+
+
+def joint_error(fit: Fit) -> JointError | None:
+    """The joint error of a fit's estimates, for `reml`, `ml`, `fixed_prior` and `no_pooling`; None for others.
+
+    The fixed prior's group coefficients c_j = m + u_j have the same algebra with the columns R that do not vary in
+    place of X, since the prior mean m is held. Without pooling, P_j = (Z_j'W Z_j)^-1, the limit of infinite spread.
+    """
+    if fit.estimator not in (*MAXIMISED, "fixed_prior", "no_pooling"):
+        return None
+    data = moments(fit.design)
+    if fit.estimator == "no_pooling":
+        return _without_pooling(fit, data)
+    factors, fixed = relative_factors(fit, data), data.shift.to_data
+    if fit.estimator == "fixed_prior":
+        recast = by_group(data)
+        on_rest = replace(data.factor, ZtX=recast.ZtR)
+        data = replace(data, factors=(on_rest,), XtX=recast.RtR, Xty=recast.Rty)
+        fixed = np.eye(len(fixed))[:, list(recast.rest)]
+    given = conditional(data, factors)
+    return JointError(data, fit.sigma**2, fixed, given.b_cov, given.pull, given.P_first, given.schur, factors)
+
+
+def _without_pooling(fit: Fit, data: Moments) -> JointError:
+    """Least squares by group: levels and columns without an estimate have NaN here too, or are left out."""
+    design, f, recast = fit.design, data.factor, by_group(data)
+    kept = [k for k, column in enumerate(recast.rest) if np.isfinite(fit.population.estimate[column])]
+    coefficient = np.hstack([part.coefficient.estimate for part in fit.group_effects])
+    own = np.isfinite(coefficient).all(axis=1)
+    inverse = np.full_like(f.ZtZ, np.nan)
+    inverse[own] = np.linalg.inv(f.ZtZ[own])
+    ZtR = recast.ZtR[:, :, kept]
+    pull = inverse @ ZtR
+    fixed = np.eye(data.p)[:, [recast.rest[k] for k in kept]]
+    used = own[design.blocks[0].codes]
+    R = design.X[used] @ fixed
+    within = R.T @ (design.weights[used, None] * R) - np.einsum("jqr,jqs->rs", ZtR[own], pull[own])
+    return JointError(data, fit.sigma**2, fixed, np.linalg.inv(within), (pull,), inverse, None, None)
