@@ -483,8 +483,8 @@ def test_banners_say_what_keeps_a_fit_from_being_trusted(twelve, sleep):
 def test_each_objection_stands_once(sleep, monkeypatch, console):
     from workbench.minimise import minimise
 
-    def stopped(*args):
-        return replace(minimise(*args), certified=False)
+    def stopped(*args, **options):
+        return replace(minimise(*args, **options), certified=False)
 
     monkeypatch.setattr("workbench.optimum.minimise", stopped)
     fresh = wb.compare("Reaction ~ Days + (Days | Subject)", DATA / "datasets/sleepstudy.csv", ["no_pooling", "reml"])

@@ -22,6 +22,8 @@ ORDER = [
 DOORS = {
     ("comparison", "plots"),  # Comparison.plot and Comparison.report stand for longer calls
     ("comparison", "report"),
+    ("fit", "predict"),  # Fit.predict and Fit.standard_errors stand for longer calls
+    ("fit", "standard_errors"),
     ("inference", "plots"),  # Profile.plot stands for a longer call
     ("reference", "study"),  # for a type only
 }

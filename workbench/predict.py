@@ -32,10 +32,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.cells import CHUNK
 from workbench.errors import OptionError, nearest
 from workbench.explicit_model import block_names
 from workbench.fit import Fit
-from workbench.likelihood import CHUNK
 from workbench.new_rows import Rows, new_rows, rows_of_the_fit
 from workbench.standard_errors import MAXIMISED, joint_error
 

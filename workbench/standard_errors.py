@@ -35,9 +35,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.cells import CHUNK
+from workbench.crossed import Schur
 from workbench.errors import OptionError
 from workbench.fit import Fit
-from workbench.likelihood import CHUNK, Schur, conditional, conditional_covariances, in_data_units
+from workbench.likelihood import conditional, conditional_covariances, in_data_units
 from workbench.moments import Moments, by_group, moments
 from workbench.new_rows import Rows
 
@@ -163,29 +165,25 @@ class JointError:
         """z'P z, shape (m,), over all factors at once.
 
         With z_1 the first factor's part and z_r the others', z'Pz = z_1'P_first z_1 + v'P_r v, where
-        v = z_r - through'z_1 and P_r = Lambda_r S^-1 Lambda_r' (notation of :mod:`workbench.likelihood`).
+        v = z_r - R'Z_j P_first z_1 and P_r = Lambda_r S^-1 Lambda_r' (notation of :mod:`workbench.crossed`).
         """
         found = np.zeros(m)
+        shrunken = None
         if parts[0] is not None:
             Z, codes = parts[0]
-            found += np.einsum("mq,mqs,ms->m", Z, self.P_first[codes], Z)
-        if self.schur is None or self.factors is None:
+            shrunken = np.einsum("mq,mqs->ms", Z, self.P_first[codes]), codes
+            found += (shrunken[0] * Z).sum(axis=1)
+        if self.schur is None or self.data.rest is None:
             return found
-        from scipy.linalg import solve_triangular
         from scipy.sparse import hstack
 
-        first, *others = [_sparse(part, m, *f.Zty.shape) for part, f in zip(parts, self.data.factors, strict=True)]
-        v = (hstack(others, format="csr") - first @ self.schur.through).tocsr()
+        first = _sparse(shrunken, m, *self.data.factors[0].Zty.shape)
+        others = [_sparse(part, m, *f.Zty.shape) for part, f in zip(parts[1:], self.data.factors[1:], strict=True)]
+        v = (hstack(others, format="csr") - first @ self.data.rest.Z1tR).tocsr()
         step = max(1, CHUNK // v.shape[1])
         for begin in range(0, m, step):
-            here, start = v[begin : begin + step].toarray(), 0
-            for f, factor in zip(self.data.factors[1:], self.factors[1:], strict=True):
-                J, q = f.Zty.shape
-                mine = slice(start, start + J * q)
-                here[:, mine] = (here[:, mine].reshape(-1, q) @ factor).reshape(-1, J * q)
-                start += J * q
-            root = solve_triangular(self.schur.cholesky, here.T, lower=True, check_finite=False)
-            found[begin : begin + step] += (root**2).sum(axis=0)
+            here = v[begin : begin + step].toarray()
+            found[begin : begin + step] += ((here @ self.schur.covariance) * here).sum(axis=1)
         return found
 
 
