@@ -208,7 +208,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     everything = [values for s in shown for values in (s.estimate, s.low, s.high)]
     ax.set_ylim(*style.limits(*everything, seen.truth, np.array([seen.population])))
     x, count = seen.positions, len(seen.positions)
-    wide, thin, size = (7.0, 1.2, 1.0) if count <= 30 else (4.0, 0.9, 0.45) if count <= 60 else (1.5, 0.4, 0.45)
+    wide, thin, size = (7.0, 1.2, 1.0) if count <= 30 else (4.0, 0.9, 0.45) if count <= 60 else (2.4, 0.4, 0.45)
     more = {} if count <= 30 else {"linewidths": 1.1 if count <= 60 else 0.7}
     if seen.fixed_prior is not None:
         look = style.LOOKS["fixed_prior"]
