@@ -1,9 +1,10 @@
 """`reml_textbook`: REML and ML maximised as a textbook writes them (:mod:`workbench.textbook`).
 
-A general optimiser (L-BFGS-B with bounds, slopes by differences) minimises the profiled criterion over
-theta = (sd_1/sigma, sd_2/sigma, rho, ...). The criterion is even in every sd, so that an sd of 0 is always stationary,
-and a correlation at its boundary can hide a better optimum inside: hence several starts, and one more from off every
-boundary that the search ended on. What is left follows from V (Harville 1977, doi:10.2307/2286796).
+A general optimiser (L-BFGS-B, slopes by differences) minimises the profiled criterion over
+theta = (sd_1/sigma, sd_2/sigma, rho, ...). At the bounds, sd = 0 and rho = -1 or 1, a search can park on its way to a
+better optimum. So this one knows none: the criterion is even in every sd, whose sign can be dropped afterwards, and rho
+is the sine of an angle. Several starts, because there can be several optima. What is left follows from V (Harville
+1977, doi:10.2307/2286796).
 
 The numbers are `reml`'s and `ml`'s, which come from cross-products alone, the long way. The two share no code.
 """
@@ -41,7 +42,7 @@ Array = NDArray[np.float64]
 LARGEST = 1e4
 """Spreads are sought up to so many times sigma (for columns of mean square 1): beyond, V is all but singular."""
 ZERO = 1e-4
-"""An sd/sigma (for columns of mean square 1) smaller than this is tried at zero, and called singular."""
+"""A covariance with a smaller sd/sigma than this in some direction (for columns of mean square 1) is singular."""
 FLAT = 1e-3
 """The largest slope of the criterion, per unit of theta, that still counts as none."""
 GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)
@@ -99,37 +100,43 @@ def _units(model: Dense) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _search(model: Dense, objective: Callable[[Dense, Array], float]) -> _Minimum:
-    """Minimise by L-BFGS-B with bounds, from several starts, and again from off every boundary that it ended on."""
+    """Minimise from several starts by L-BFGS-B, coarsely, then the best of them closely."""
     from scipy.optimize import minimize
 
     units, is_sd = _units(model)
+    bounds = [(-LARGEST, LARGEST) if sd else (None, None) for sd in is_sd]
     evaluations = 0
 
-    def value(scaled: Array) -> float:
+    def to_theta(point: Array) -> Array:
+        return np.where(is_sd, point * units, np.sin(point))
+
+    def value(point: Array) -> float:
         nonlocal evaluations
         evaluations += 1
-        return objective(model, scaled * units)
+        return objective(model, to_theta(point))
 
-    lower, upper = np.where(is_sd, 0.0, -1.0), np.where(is_sd, LARGEST, 1.0)
-    search: dict[str, Any] = {
-        "method": "L-BFGS-B",
-        "jac": "3-point",
-        "bounds": list(zip(lower, upper, strict=True)),
-        "options": {"ftol": 1e-15, "gtol": 1e-7},
-    }
-    ends = [minimize(value, start, **search) for start in _starts(value, is_sd)]
-    best = min(ends, key=lambda end: end.fun)
-    for _ in range(3):
-        inside = np.where(is_sd, np.where(best.x < 0.1, 0.3, best.x), 0.8 * best.x)
-        again = [minimize(value, start, **search) for start in (inside, best.x)]
-        found = min((best, *again), key=lambda end: end.fun)
-        gained, best = best.fun - found.fun, found
-        if gained < 1e-9:
-            break
-    held = ((best.x <= lower) & (best.jac > 0)) | ((best.x >= upper) & (best.jac < 0) & ~is_sd)
-    slope = float(np.abs(np.where(held, 0.0, best.jac * np.maximum(1.0, np.abs(best.x)))).max())
-    scaled = _exact_zeros(best.x, is_sd, value)
-    return _Minimum(scaled * units, value(scaled), slope, evaluations)
+    def descend(start: Array, slopes: str, tolerance: float) -> Any:
+        stop = {"ftol": tolerance**2, "gtol": tolerance}
+        return minimize(value, start, method="L-BFGS-B", jac=slopes, bounds=bounds, options=stop)
+
+    coarse = [descend(start, "2-point", 1e-4) for start in _starts(value, is_sd)]
+    best = descend(min(coarse, key=lambda end: end.fun).x, "3-point", 1e-8)
+    slope = float(np.abs(best.jac * np.maximum(1.0, np.abs(best.x))).max())
+    point = _exact_zeros(best.x, is_sd, value)
+    return _Minimum(_without_signs(model, to_theta(point)), value(point), slope, evaluations)
+
+
+def _without_signs(model: Dense, theta: Array) -> Array:
+    """The same covariances with no sd below zero: a sign moves on to the term's partial correlations."""
+    theta = theta.copy()
+    start = 0
+    for _, q in model.shapes:
+        signs = np.where(theta[start : start + q] < 0, -1.0, 1.0)
+        rows, columns = np.tril_indices(q, -1)
+        theta[start : start + q] *= signs
+        theta[start + q : start + q + len(rows)] *= signs[rows] * signs[columns]
+        start += q + len(rows)
+    return theta
 
 
 def _starts(value: Callable[[Array], float], is_sd: NDArray[np.bool_]) -> list[Array]:
@@ -140,24 +147,21 @@ def _starts(value: Callable[[Array], float], is_sd: NDArray[np.bool_]) -> list[A
     small = np.where(is_sd, 0.2, 0.0)
     free = np.flatnonzero(~is_sd)
     starts = [small, rough]
-    if len(free) == 1:
-        starts += [np.where(is_sd, base, rho) for base in (small, np.maximum(rough, 0.5)) for rho in (-0.8, 0.8)]
-    elif len(free):
-        signs = product((-0.8, 0.8), repeat=len(free)) if len(free) <= 3 else np.outer((-0.3, 0.3), np.ones(len(free)))
-        for sign in signs:
-            tilted = np.maximum(rough, 0.5)
-            tilted[free] = sign
+    for base in (small, np.maximum(rough, 0.5)):
+        for signs in product((-1.0, 1.0), repeat=len(free)) if 0 < len(free) <= 3 else ():
+            tilted = base.copy()
+            tilted[free] = signs
             starts.append(tilted)
     return starts
 
 
-def _exact_zeros(scaled: Array, is_sd: NDArray[np.bool_], value: Callable[[Array], float]) -> Array:
+def _exact_zeros(point: Array, is_sd: NDArray[np.bool_], value: Callable[[Array], float]) -> Array:
     """Set spreads that the search left next to zero to zero, where that costs nothing."""
-    for k in np.flatnonzero(is_sd & (scaled < ZERO)):
-        trial = np.where(np.arange(len(scaled)) == k, 0.0, scaled)
-        if value(trial) <= value(scaled) + 1e-9:
-            scaled = trial
-    return scaled
+    for k in np.flatnonzero(is_sd & (np.abs(point) < 0.01)):
+        trial = np.where(np.arange(len(point)) == k, 0.0, point)
+        if value(trial) <= value(point) + 1e-9:
+            point = trial
+    return point
 
 
 # --- the answer ---------------------------------------------------------------------------------------
