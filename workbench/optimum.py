@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.coordinates import condensed, orthonormalised
 from workbench.curvature import average_information, hessian
 from workbench.likelihood import Conditional, conditional, criterion, criterion_gradient
 from workbench.minimise import Minimum, minimise
-from workbench.moments import Moments, condensed, orthonormalised
+from workbench.moments import Moments
 from workbench.theta import Theta
 
 Array = NDArray[np.float64]

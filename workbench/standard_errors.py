@@ -39,8 +39,9 @@ from workbench.cells import CHUNK
 from workbench.crossed import Schur
 from workbench.errors import OptionError
 from workbench.fit import Fit
+from workbench.group_coefficients import by_group
 from workbench.likelihood import conditional, conditional_covariances, in_data_units
-from workbench.moments import Moments, by_group, moments
+from workbench.moments import Moments, moments
 from workbench.new_rows import Rows
 
 if TYPE_CHECKING:

@@ -38,8 +38,9 @@ from workbench.errors import OptionError, nearest
 from workbench.estimates import Component, Estimates, wald_effects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
+from workbench.group_coefficients import ByGroup, by_group
 from workbench.likelihood import Conditional, conditional, in_data_units
-from workbench.moments import ByGroup, Moments, by_group, moments
+from workbench.moments import Moments, moments
 
 Array = NDArray[np.float64]
 

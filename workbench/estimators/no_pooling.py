@@ -23,7 +23,8 @@ from workbench.design import Design
 from workbench.estimates import Criterion, Estimates, wald_effects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
-from workbench.moments import ByGroup, Moments, by_group, moments
+from workbench.group_coefficients import ByGroup, by_group
+from workbench.moments import Moments, moments
 
 Array = NDArray[np.float64]
 

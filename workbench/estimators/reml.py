@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.coordinates import condensed, orthonormalised
 from workbench.design import Design
 from workbench.errors import DesignError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
@@ -37,7 +38,7 @@ from workbench.likelihood import (
     in_data_units,
 )
 from workbench.minimise import Minimum
-from workbench.moments import Moments, condensed, moments, orthonormalised
+from workbench.moments import Moments, moments
 from workbench.optimum import SINGULAR, Optimum, optimum
 
 Array = NDArray[np.float64]

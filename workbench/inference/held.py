@@ -29,11 +29,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.coordinates import orthonormal
 from workbench.inference.parameters import Parameter
 from workbench.inference.responses import hold_coefficient, in_unit
 from workbench.likelihood import Conditional, conditional, criterion, criterion_gradient
 from workbench.minimise import minimise
-from workbench.moments import Moments, orthonormal
+from workbench.moments import Moments
 from workbench.optimum import SINGULAR, Optimum
 from workbench.theta import Theta
 

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.centred import Shift
 from workbench.design import Design
-from workbench.moments import Moments, Shift
+from workbench.moments import Moments
 
 Array = NDArray[np.float64]
 

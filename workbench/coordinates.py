@@ -1,0 +1,137 @@
+"""Coordinates in which the search for theta is easy: orthonormal varying columns, and few rows.
+
+Both leave the likelihood as it is. Orthonormal columns free the search from the scale and origin of the data; levels
+that share their design are condensed to a few, which saves time and nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.moments import FactorMoments, Moments, Rest
+
+Array = NDArray[np.float64]
+
+
+def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
+    """Replace the varying columns of every block by combinations that are orthonormal over the table.
+
+    Returns the moments of the columns Z R^-1, where R'R is a block's mean cross-product per row, and the maps R^-1 of
+    every factor, shape (q_f, q_f): Lambda of the old columns is R^-1 times that of the new ones.
+    """
+    maps = orthonormal(moments)
+    factors = tuple(
+        replace(
+            f,
+            ZtZ=np.moveaxis(np.einsum("ca,cdj,db->abj", R, f.A, R), -1, 0),
+            ZtX=np.swapaxes(np.einsum("ca,jck->akj", R, f.ZtX), 0, 2).swapaxes(1, 2),
+            Zty=f.Zty @ R,
+            to_data=f.to_data @ R,
+        )
+        for f, R in zip(moments.factors, maps, strict=True)
+    )
+    rest = moments.rest
+    if rest is not None:
+        first, others = _over_levels(moments.factors[:1], maps[:1]), _over_levels(moments.factors[1:], maps[1:])
+        Z1tR = (first.T @ rest.Z1tR @ others).tocsr()
+        Z1tR.sort_indices()
+        rest = Rest(Z1tR, np.asarray(others.T @ (others.T @ rest.RtR).T), rest.q)
+    return replace(moments, factors=factors, rest=rest), maps
+
+
+def orthonormal(moments: Moments) -> tuple[Array, ...]:
+    """The maps R^-1 of :func:`orthonormalised`, by factor, shape (q_f, q_f)."""
+    return tuple(_to_orthonormal(f) for f in moments.factors)
+
+
+def _to_orthonormal(f: FactorMoments) -> Array:
+    total = (f.A.sum(axis=-1) if f.counts is None else f.A @ f.counts) / f.sizes.sum()
+    back = np.zeros_like(total)
+    for block in f.blocks:
+        own = total[block, block]
+        scale = np.sqrt(np.diag(own))
+        scale[scale == 0] = 1.0
+        if np.linalg.eigvalsh(own / np.outer(scale, scale))[0] > 1e-12:
+            back[block, block] = np.linalg.inv(np.linalg.cholesky(own).T)
+        else:  # collinear varying columns: only put them on one scale
+            back[block, block] = np.diag(1 / scale)
+    return back
+
+
+def _over_levels(factors: tuple[FactorMoments, ...], maps: tuple[Array, ...]) -> Any:
+    """The maps of given factors, repeated for every level, as one sparse block-diagonal matrix."""
+    from scipy.sparse import block_diag, eye_array, kron
+
+    return block_diag([kron(eye_array(f.Zty.shape[0]), R) for f, R in zip(factors, maps, strict=True)], format="csr")
+
+
+def condensed(moments: Moments) -> Moments:
+    """Moments with fewer levels and the same likelihood, of a model with one grouping factor.
+
+    The m levels of a pattern, which share Z_j'Z_j and Z_j'X, see the same shrinkage. An orthogonal rotation among them
+    leaves one row that carries their sum over the root of m, and deviations from their mean without X; of the latter
+    only the sum of squares, shape (q, q), matters, so that q rows do. What depends on theta alone is counted m times
+    (``counts``). A balanced table shrinks to 1 + q rows, whatever its number of groups. Where hardly any pattern
+    occurs twice, the moments come back as they are.
+    """
+    if moments.rest is not None:
+        return moments
+    f = moments.factor
+    J, q = f.Zty.shape
+    keys = np.ascontiguousarray(np.concatenate([f.ZtZ.reshape(J, -1), f.ZtX.reshape(J, -1)], axis=1))
+    pattern = _patterns(keys, most=J // (1 + q))
+    if pattern is None:
+        return moments
+    first, of_level = pattern
+    C = len(first)
+    m = np.bincount(of_level, minlength=C).astype(float)
+    sums = np.stack([np.bincount(of_level, weights=f.Zty[:, a], minlength=C) for a in range(q)], axis=1)
+    off = f.Zty - (sums / m[:, None])[of_level]
+    scatter = np.empty((C, q, q))
+    for a in range(q):
+        for b in range(a, q):
+            scatter[:, a, b] = scatter[:, b, a] = np.bincount(of_level, weights=off[:, a] * off[:, b], minlength=C)
+    values, vectors = np.linalg.eigh(scatter)
+    roots = np.swapaxes(vectors * np.sqrt(np.clip(values, 0.0, None))[:, None, :], 1, 2)  # (C, q rows, q)
+    ZtZ = f.ZtZ[first]
+    return replace(
+        moments,
+        factors=(
+            replace(
+                f,
+                ZtZ=np.concatenate([ZtZ, np.repeat(ZtZ, q, axis=0)]),
+                ZtX=np.concatenate([f.ZtX[first] * np.sqrt(m)[:, None, None], np.zeros((C * q, q, moments.p))]),
+                Zty=np.concatenate([sums / np.sqrt(m)[:, None], roots.reshape(-1, q)]),
+                counts=np.concatenate([m, np.zeros(C * q)]),
+            ),
+        ),
+    )
+
+
+def _patterns(keys: Array, most: int) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+    """The first row of every distinct row, and which of these each row is; None where there are more than `most`."""
+    import pandas as pd
+
+    J, width = keys.shape
+    if width > 1 and bool((keys[:, 1:] == keys[:, :1]).all()):
+        keys, width = np.ascontiguousarray(keys[:, :1]), 1
+    one = keys.view(np.dtype((np.void, keys.itemsize * width)))[:, 0] if width > 1 else keys[:, 0]
+    if J > 2 * PROBED and len(np.unique(one[:PROBED])) > PROBED // 2:
+        return None
+    if width == 1:
+        of_level, distinct = pd.factorize(one)
+    else:
+        distinct, of_level = np.unique(one, return_inverse=True)
+    if len(distinct) > most:
+        return None
+    first = np.empty(len(distinct), dtype=np.intp)
+    first[of_level[::-1]] = np.arange(J)[::-1]
+    return first, of_level
+
+
+PROBED = 1000
+"""So many levels are looked at before all are compared."""
