@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 SINGULAR = 1e-4
 """A diagonal entry of theta (in orthonormal columns) below this is called singular, as lme4 does."""
+VAGUE = 1e3
+"""A group that knows its own coefficients (of orthonormal columns) no better than to so many sigma^2 does not count."""
 SCALAR_STARTS = tuple(np.geomspace(0.02, 2e5, 15))
 
 
@@ -160,15 +162,20 @@ def _each_alone(data: Moments, restricted: bool) -> Array:
 
 
 def _from_group_means(data: Moments, shape: Theta) -> Array:
-    """Method of moments for one factor: the covariance of the groups' own deviations, less what noise adds to it."""
+    """Method of moments for one factor: the covariance of the groups' own deviations, less what noise adds to it.
+
+    Only of groups whose rows tell all their coefficients: what noise adds to the others knows no bound.
+    """
     f = data.factors[0]
     q = f.Zty.shape[1]
     huge = conditional(data, (1e4 * np.eye(q),))
     sigma2 = max(huge.r2, 1e-300) / max(data.n - data.p, 1)
     (own,) = huge.u
     counts = np.ones(len(own)) if f.counts is None else f.counts
-    J = counts.sum()
-    found = own.T @ own / max(J - 1, 1) / sigma2 - huge.P @ counts / J
+    told = np.einsum("aaj->j", huge.P) < VAGUE
+    own, counts = own[told], counts[told]
+    J = max(counts.sum(), 1.0)
+    found = own.T @ own / max(J - 1, 1) / sigma2 - huge.P[:, :, told] @ counts / J
     relative = np.zeros((q, q))
     for block in f.blocks:
         values, vectors = np.linalg.eigh(found[block, block])
