@@ -45,6 +45,7 @@ Array = NDArray[np.float64]
 
 NO_RESIDUAL = 1e-11
 """A residual sum of squares smaller than this share of the total is rounding."""
+PLAIN_RESIDUAL = 1e-2
 
 
 def reml(
@@ -102,8 +103,14 @@ def _refuse_without_residual(design: Design, data: Moments) -> None:
     if data.known_se:
         return
     searched, _ = orthonormalised(condensed(data))
-    left = conditional(searched, tuple(1e6 * np.eye(f.Zty.shape[1]) for f in searched.factors)).r2
+
+    def left_at(spread: float) -> float:
+        return conditional(searched, tuple(spread * np.eye(f.Zty.shape[1]) for f in searched.factors)).r2
+
+    left = left_at(1e6)
     if not left > NO_RESIDUAL * data.yty:
+        if len(data.factors) > 1 and left_at(1e3) > PLAIN_RESIDUAL * data.yty:
+            return  # of factors that share directions, rounding at 1e6 can hide a residual that is plain at 1e3
         raise DesignError(
             f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "
             f"{max(left, 0.0):.2g} of {data.yty:.2g}), so there is no residual variance to estimate. Let fewer "
