@@ -13,7 +13,7 @@ PACKAGE = ROOT / "workbench"
 
 ORDER = [
     "errors", "formula", "data", "coding", "model_matrix", "design", "new_rows", "centred", "cells", "moments",
-    "group_coefficients", "coordinates", "crossed", "likelihood", "curvature", "textbook", "theta", "minimise",
+    "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates", "minimise",
     "optimum", "estimates", "fit", "standard_errors", "priors", "explicit_model", "predict", "simulate", "estimators",
     "inference", "comparison", "plots", "report", "reference", "study", "api", "cli", "__init__", "__main__",
 ]  # fmt: skip

@@ -24,14 +24,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.coordinates import condensed, orthonormalised
+from workbench.coordinates import Searched
 from workbench.design import Design
 from workbench.errors import DesignError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.likelihood import (
-    conditional,
     conditional_covariances,
     criterion,
     degrees_of_freedom,
@@ -93,16 +92,17 @@ def ml(
 
 def _maximise(design: Design, level: float, restricted: bool) -> Fit:
     data = moments(design)
-    _refuse_without_residual(design, data)
-    return _assemble(design, data, optimum(data, restricted), restricted, level)
+    searched = Searched.of(data)
+    _refuse_without_residual(design, searched)
+    return _assemble(design, data, optimum(data, restricted, searched), restricted, level)
 
 
-def _refuse_without_residual(design: Design, data: Moments) -> None:
+def _refuse_without_residual(design: Design, searched: Searched) -> None:
     """A response that the model explains exactly leaves no residual variance, and the likelihood has no maximum."""
+    data = searched.moments
     if data.known_se:
         return
-    searched, _ = orthonormalised(condensed(data))
-    left = conditional(searched, tuple(1e6 * np.eye(f.Zty.shape[1]) for f in searched.factors)).r2
+    left = searched.unshrunk.r2
     if not left > NO_RESIDUAL * data.yty:
         raise DesignError(
             f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "
