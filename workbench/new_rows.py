@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.coding import match_levels
-from workbench.data import collect, read
+from workbench.data import read
 from workbench.design import Design, RandomBlock, grouping
 from workbench.errors import DataError, nearest
 from workbench.formula import Name, RandomTerm, variables
 from workbench.model_matrix import evaluate, model_columns
+from workbench.tables import collect
 
 Array = NDArray[np.float64]
 
