@@ -61,7 +61,7 @@ class Rows:
     offset: Array
     new: NDArray[np.object_]
     read: int
-    kept: NDArray[np.intp]
+    kept: NDArray[np.intp] | range
     missing: tuple[tuple[str, int], ...] = ()
     of_the_fit: bool = False
 
@@ -147,7 +147,7 @@ def _levels(
     block: RandomBlock,
     frame: Any,
     new: NDArray[np.object_],
-    kept: NDArray[np.intp],
+    kept: NDArray[np.intp] | range,
     allow_new: bool,
 ) -> NDArray[np.intp]:
     """Codes among the block's levels of the rows `kept`; what is new is added to the words in `new`."""

@@ -123,9 +123,6 @@ def _assemble(design: Design, data: Moments, at: Optimum, restricted: bool, leve
     value = criterion(data, given, restricted)
     components = _components(design, data, at, sigma2)
     effects = _group_effects(design, data, at, sigma2, level)
-    fitted = design.X @ b + design.offset
-    for block, part in zip(design.blocks, effects, strict=True):
-        fitted = fitted + np.einsum("nq,nq->n", block.Z, part.effect.estimate[block.codes])
     singular = _singular_factors(data, at)
     kind = "REML estimate" if restricted else "ML estimate"
     return Fit(
@@ -136,7 +133,6 @@ def _assemble(design: Design, data: Moments, at: Optimum, restricted: bool, leve
         components=components,
         group_effects=effects,
         sigma=float(np.sqrt(sigma2)),
-        fitted=fitted,
         criterion=Criterion(value, "REML" if restricted else "deviance"),
         log_likelihood=-value / 2,
         df=data.p + len(at.theta.values) + (not data.known_se),
