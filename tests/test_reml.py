@@ -147,7 +147,7 @@ def test_gradient_equals_differences_of_the_criterion(restricted, known_se, bloc
     def value(changed):
         return criterion(data, conditional(data, changed), restricted)
 
-    gradient = criterion_gradient(data, factors, conditional(data, factors), restricted)
+    gradient = criterion_gradient(data, factors, conditional(data, factors), restricted).by_factor
     for f, factor in enumerate(factors):
         for a in range(len(factor)):
             for b in range(len(factor)):

@@ -179,7 +179,7 @@ def test_every_figure_is_the_block_cores(kind, blocks, known_se, seed):
 
 def test_errors_of_coefficients_are_the_inverse_of_hendersons_equations():
     # Henderson (1975): the inverse of the mixed-model equations is the covariance of (b - estimate, u - prediction).
-    design = random_design(1, "(x | g)")
+    design = random_design(8, "(x | g)")
     fit = reml_textbook(design)
     model, theta = dense(design), np.array(fit.diagnostics["theta"])
     M = np.hstack([model.X, model.Z])

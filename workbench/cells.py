@@ -7,7 +7,8 @@ With R_j = Z_j'R, shape (q, N), the sparse rows of level j of the first factor, 
 
 Both are linear, and each other's transpose. So the products of all pairs of entries that share a level are written
 down once, as a sparse matrix with one row per entry of the lower triangle of (N, N); both sums are then one sparse
-matrix-vector product. Where there are too many pairs to hold, sparse matrix products do the same, more slowly.
+matrix-vector product. Where there are too many pairs to hold, sparse matrix products do the same, more slowly. Where
+most cells occur, as in factors that are fully crossed, the rows are dense, and so are the products.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CHUNK = 20_000_000
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The rows R_j one below the other, shape (J q, N), sparse.
+    """The rows R_j one below the other, shape (J q, N), sparse or dense.
 
     Examples
     --------
@@ -56,6 +57,9 @@ class Cells:
 
     def weigh(self, P: Array) -> Array:
         """Sum of R_j'P_j R_j over the levels, for symmetric P_j, shape (N, N)."""
+        if isinstance(self.rows, np.ndarray):
+            weighed = np.einsum("abj,jbn->jan", P, self.rows.reshape(self.J, self.q, self.N))
+            return np.asarray(self.rows.T @ weighed.reshape(self.rows.shape))
         if self._pairs is None:
             return np.asarray((self.rows.T @ (_block_diagonal(P) @ self.rows)).toarray())
         lower = (self._pairs @ P.ravel()).reshape(self.N, self.N)
@@ -65,6 +69,9 @@ class Cells:
 
     def within(self, S: Array) -> Array:
         """R_j S R_j' of every level, for symmetric S, shape (q, q, J)."""
+        if isinstance(self.rows, np.ndarray):
+            shape = (self.J, self.q, self.N)
+            return np.asarray(np.einsum("jan,jbn->abj", (self.rows @ S).reshape(shape), self.rows.reshape(shape)))
         if self._pairs is None:
             return self._within_by_slices(S)
         halved = S.copy()

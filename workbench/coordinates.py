@@ -6,15 +6,43 @@ that share their design are condensed to a few, which saves time and nothing els
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.likelihood import Conditional, conditional
 from workbench.moments import FactorMoments, Moments, Rest
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Searched:
+    """What the search sees of given moments.
+
+    Attributes
+    ----------
+    moments : Moments
+        Condensed, of orthonormal columns.
+    maps : tuple of array, shape (q_f, q_f)
+        Lambda of the data's columns is a map times Lambda of these.
+    """
+
+    moments: Moments
+    maps: tuple[Array, ...]
+
+    @classmethod
+    def of(cls, moments: Moments) -> Searched:
+        """Condense given moments, and make their columns orthonormal."""
+        return cls(*orthonormalised(condensed(moments)))
+
+    @cached_property
+    def unshrunk(self) -> Conditional:
+        """What follows where the effects are as good as free (Lambda = 10^6 I): r^2 is what no effect explains."""
+        return conditional(self.moments, tuple(1e6 * np.eye(f.Zty.shape[1]) for f in self.moments.factors))
 
 
 def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
@@ -36,10 +64,13 @@ def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
     )
     rest = moments.rest
     if rest is not None:
-        first, others = _over_levels(moments.factors[:1], maps[:1]), _over_levels(moments.factors[1:], maps[1:])
-        Z1tR = (first.T @ rest.Z1tR @ others).tocsr()
-        Z1tR.sort_indices()
-        rest = Rest(Z1tR, np.asarray(others.T @ (others.T @ rest.RtR).T), rest.q)
+        first, others = moments.factors[:1], moments.factors[1:]
+        half = _by_levels(rest.Z1tR, first, maps[:1])
+        Z1tR = _by_levels(half.T, others, maps[1:]).T
+        if not isinstance(Z1tR, np.ndarray):
+            Z1tR = Z1tR.tocsr()
+            Z1tR.sort_indices()
+        rest = Rest(Z1tR, _by_levels(_by_levels(rest.RtR, others, maps[1:]).T, others, maps[1:]), rest.q)
     return replace(moments, factors=factors, rest=rest), maps
 
 
@@ -62,11 +93,15 @@ def _to_orthonormal(f: FactorMoments) -> Array:
     return back
 
 
-def _over_levels(factors: tuple[FactorMoments, ...], maps: tuple[Array, ...]) -> Any:
-    """The maps of given factors, repeated for every level, as one sparse block-diagonal matrix."""
+def _by_levels(rows: Any, factors: tuple[FactorMoments, ...], maps: tuple[Array, ...]) -> Any:
+    """Each level's own rows, q_f of them, times the transpose of its factor's map; dense or sparse as they came."""
+    levels = [f.Zty.shape[0] for f in factors]
+    if all(R.size == 1 for R in maps):
+        scale = np.repeat([float(R[0, 0]) for R in maps], levels)[:, None]
+        return rows * scale
     from scipy.sparse import block_diag, eye_array, kron
 
-    return block_diag([kron(eye_array(f.Zty.shape[0]), R) for f, R in zip(factors, maps, strict=True)], format="csr")
+    return block_diag([kron(eye_array(J), R.T) for J, R in zip(levels, maps, strict=True)], format="csr") @ rows
 
 
 def condensed(moments: Moments) -> Moments:

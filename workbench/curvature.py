@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.crossed import as_rows, by_factor
-from workbench.likelihood import Conditional, across, by_first, degrees_of_freedom, explained, left_over, level_spread
+from workbench.likelihood import Conditional, Gradient, across, by_first, degrees_of_freedom
 from workbench.moments import Moments
 
 Array = NDArray[np.float64]
@@ -32,28 +32,35 @@ Entry = tuple[int, int, int]
 
 
 def hessian(
-    moments: Moments, factors: tuple[Array, ...], given: Conditional, reml: bool, entries: list[Entry]
+    moments: Moments,
+    factors: tuple[Array, ...],
+    given: Conditional,
+    gradient: Gradient,
+    reml: bool,
+    entries: tuple[Entry, ...],
 ) -> Array:
     """Second derivatives by entries of Lambda, shape (m, m), of a model with one grouping factor: exact.
 
     Parameters
     ----------
-    entries : list of (factor, row, column)
+    gradient : Gradient
+        At the same place (:func:`workbench.likelihood.criterion_gradient`).
+    entries : tuple of (factor, row, column)
         The free entries, as :attr:`workbench.theta.Theta.entries`.
     """
     f, p, Lambda = moments.factors[0], moments.p, factors[0]
-    K, (T,) = level_spread(f, given), left_over(moments, given)
-    Q = explained(moments, given, T, reml)
+    (T,), (Q,), K = gradient.left_over, gradient.explained, gradient.spread
     counted = K if f.counts is None else K * f.counts
     E = _changes(Lambda, entries)
     KK, QK = _outer(K, counted), _outer(Q, K)
     q, m = len(Lambda), len(entries)
-    by_E = np.tensordot(E, 2 * QK - KK, axes=([1, 2], [1, 2]))  # (m, d, c)
-    second = by_E.reshape(m, -1) @ E.swapaxes(1, 2).reshape(m, -1).T
+    flat_E = E.reshape(m, -1)
+    by_E = flat_E @ (2 * QK - KK).transpose(1, 2, 3, 0).reshape(q * q, q * q)  # (m, c d)
+    second = by_E @ flat_E.T
 
     flat = T.reshape(q * (p + 1), -1)
     TT = (flat @ flat.T).reshape(q, p + 1, q, p + 1)
-    S = np.tensordot(E, TT, axes=([1, 2], [0, 2]))  # (m, p + 1, p + 1)
+    S = (flat_E @ TT.swapaxes(1, 2).reshape(q * q, -1)).reshape(m, p + 1, p + 1)
     slope = 1.0 if moments.known_se else degrees_of_freedom(moments, reml) / given.r2
     if reml:
         MS = given.b_cov @ S[:, :p, :p]
@@ -70,16 +77,12 @@ def average_information(
     moments: Moments,
     factors: tuple[Array, ...],
     given: Conditional,
+    gradient: Gradient,
     reml: bool,
-    entries: list[Entry],
-    gradients: tuple[Array, ...],
+    entries: tuple[Entry, ...],
 ) -> Array:
-    """The average information for any number of factors, in place of the Hessian, shape (m, m).
-
-    `gradients` are those by the entries of every Lambda (:func:`workbench.likelihood.criterion_gradient`).
-    """
-    p = moments.p
-    T = left_over(moments, given)
+    """The average information for any number of factors, in place of the :func:`hessian`, shape (m, m)."""
+    p, T = moments.p, gradient.left_over
     nu = degrees_of_freedom(moments, reml)
     slope = 1.0 if moments.known_se else nu / given.r2
     m = len(entries)
@@ -97,7 +100,7 @@ def average_information(
     if not moments.known_se:
         second = second - slope**2 / nu * np.outer(fit, fit)
     by_D = {}
-    for f, (G, Lambda) in enumerate(zip(gradients, factors, strict=True)):
+    for f, (G, Lambda) in enumerate(zip(gradient.by_factor, factors, strict=True)):
         if np.abs(np.diag(Lambda)).min() > STEEP:
             by_D[f] = G @ np.linalg.inv(Lambda) / 2
     return (second + second.T) / 2 + _of_second_order(by_D, entries)
@@ -111,7 +114,7 @@ def _total(parts: Iterable[Array]) -> Array:
     return np.sum(list(parts), axis=0)
 
 
-def _changes(Lambda: Array, entries: list[Entry]) -> Array:
+def _changes(Lambda: Array, entries: tuple[Entry, ...]) -> Array:
     """How D moves with every entry of Lambda, shape (m, q, q)."""
     E = np.zeros((len(entries), *Lambda.shape))
     for k, (_, a, b) in enumerate(entries):
@@ -126,7 +129,7 @@ def _outer(left: Array, right: Array) -> Array:
     return (left.reshape(q * q, -1) @ right.reshape(q * q, -1).T).reshape(q, q, q, q)
 
 
-def _of_second_order(by_D: dict[int, Array], entries: list[Entry]) -> Array:
+def _of_second_order(by_D: dict[int, Array], entries: tuple[Entry, ...]) -> Array:
     """2 tr(G dLambda_k dLambda_l'), with the gradient G by D of every factor that has one."""
     second = np.zeros((len(entries), len(entries)))
     for k, (f, a, b) in enumerate(entries):

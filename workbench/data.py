@@ -11,27 +11,22 @@ Factor    text, truth values                             sorted; ``FALSE`` befor
 Factor    categorical, Enum                              as the categories stand, unused ones left out
 ========  =============================================  ==========================================
 
-In text files a quoted value is text, as R writes its factors (``"308"`` is a label, ``308`` a number),
-unless the file quotes everything, which then says nothing. A row with a missing value in any column that
-the model uses is dropped and counted; an infinite value is an error.
+A row with a missing value in any column that the model uses is dropped and counted; an infinite value is an error.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cached_property
 from types import MappingProxyType
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.errors import DataError, nearest
-
-MISSING_TEXT = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
-"""What stands for a missing value in a text file."""
+from workbench.errors import DataError
+from workbench.tables import collect
 
 
 def read_only(values: ArrayLike, dtype: Any = None) -> NDArray[Any]:
@@ -55,6 +50,55 @@ class Numeric:
         return self.values.astype(np.float64, copy=False)
 
 
+class NumberedLevels(Sequence[str]):
+    """The labels of levels that are whole numbers: text when asked for, numbers until then; equal to a tuple of text.
+
+    Examples
+    --------
+    >>> levels = NumberedLevels(np.array([308, 309]))
+    >>> levels, levels[1], levels == ("308", "309")
+    (('308', '309'), '309', True)
+    """
+
+    def __init__(self, numbers: NDArray[Any]) -> None:
+        self.numbers = numbers
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """All of them as text."""
+        return tuple(map(str, self.numbers.tolist()))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.labels)
+
+    def __contains__(self, label: object) -> bool:
+        return label in self.labels
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
+        return self.labels[place] if isinstance(place, slice) else str(self.numbers[place])
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, NumberedLevels):
+            return np.array_equal(self.numbers, other.numbers)
+        return self.labels == other if isinstance(other, tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.labels)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.labels, dtype=dtype)
+
+    def __repr__(self) -> str:
+        return repr(self.labels)
+
+
 @dataclass(frozen=True, eq=False)
 class Factor:
     """A column of labels: ``levels[codes[i]]`` is the label of row i; every level occurs.
@@ -64,7 +108,7 @@ class Factor:
 
     name: str
     codes: NDArray[np.intp]
-    levels: tuple[str, ...]
+    levels: Sequence[str]
     ordered: bool = False
 
 
@@ -105,13 +149,13 @@ class GroupedData:
     columns : mapping of str to Numeric or Factor
         In the order asked for.
     rows : RowAccount
-    kept : array of int, shape (n,)
+    kept : array of int, shape (n,), or range
         Which rows of the table these are, counted from 0.
     """
 
     columns: Mapping[str, Column]
     rows: RowAccount
-    kept: NDArray[np.intp] = field(repr=False)
+    kept: NDArray[np.intp] | range = field(repr=False)
 
     def __getitem__(self, name: str) -> Column:
         return self.columns[name]
@@ -129,7 +173,7 @@ class GroupedData:
             else:
                 columns[name] = Numeric(name, read_only(column.values[rows]))
         account = RowAccount(self.rows.read, len(rows), self.rows.missing, self.rows.kept - len(rows))
-        return GroupedData(MappingProxyType(columns), account, read_only(self.kept[rows]))
+        return GroupedData(MappingProxyType(columns), account, read_only(np.asarray(self.kept)[rows]))
 
 
 def read(
@@ -181,21 +225,20 @@ def read(
     if not length and not may_be_empty:
         raise DataError("The table has no rows. Nothing can be estimated from it.")
 
-    absent = {name: _absent(column) for name, column in series.items()}
-    complete = ~np.logical_or.reduce(list(absent.values())) if absent else np.ones(length, bool)
-    missing = tuple((name, int(mask.sum())) for name, mask in absent.items() if mask.any())
-    kept = np.flatnonzero(complete)
+    absent = {name: mask for name, column in series.items() if (mask := _absent(column)) is not None}
+    missing = tuple((name, int(mask.sum())) for name, mask in absent.items())
+    kept: NDArray[np.intp] | range = range(length)
+    if absent:
+        complete = ~np.logical_or.reduce(list(absent.values()))
+        kept = read_only(np.flatnonzero(complete))
+        series = {name: column.filter(complete.tolist()) for name, column in series.items()}
     account = RowAccount(read=length, kept=len(kept), missing=missing)
     if not len(kept) and may_be_empty:
-        return GroupedData(MappingProxyType({}), account, read_only(kept))
+        return GroupedData(MappingProxyType({}), account, kept)
     if not len(kept):
         raise DataError(f"No complete row is left: {account.sentence()}. Mend the columns named, or leave them out.")
-    whole = len(kept) == length
-    typed = {
-        name: _column(name, column if whole else column.filter(complete.tolist()), kept)
-        for name, column in series.items()
-    }
-    return GroupedData(MappingProxyType(typed), account, read_only(kept))
+    typed = {name: _column(name, column, kept) for name, column in series.items()}
+    return GroupedData(MappingProxyType(typed), account, kept)
 
 
 def as_factor(column: Column) -> Factor:
@@ -204,7 +247,7 @@ def as_factor(column: Column) -> Factor:
         return column
     if column.values.dtype.kind in "iu":
         codes, whole = integer_codes(column.values)
-        return Factor(column.name, read_only(codes, np.intp), tuple(map(str, whole.tolist())))
+        return Factor(column.name, read_only(codes, np.intp), NumberedLevels(whole))
     values, codes = np.unique(column.values, return_inverse=True)
     return Factor(column.name, read_only(codes, np.intp), tuple(_number_label(v) for v in values.tolist()))
 
@@ -223,129 +266,36 @@ def integer_codes(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]
     if span > 4 * len(values) + 1000 or high > np.iinfo(np.intp).max:
         distinct, codes = np.unique(values, return_inverse=True)
         return codes.astype(np.intp, copy=False), distinct
-    place = values.astype(np.intp, copy=False)
+    place = values.astype(np.intp)  # a copy: the table's own memory may change
     if low:
-        place = place - low
+        place -= low
     occurs = np.bincount(place, minlength=span) > 0
     if not occurs.all():
         place = (np.cumsum(occurs) - 1)[place]
     return place, np.flatnonzero(occurs) + low
 
 
-def describe(path: str | Path) -> list[str]:
-    """List the columns of a file, for messages and menus."""
-    return list(_read_file(Path(path)).columns)
-
-
-# --- tables -------------------------------------------------------------------------------------------
-
-
-def collect(data: Any, columns: Sequence[str]) -> Any:
-    """Open any table, check that it has these columns and keep only them, as a narwhals dataframe."""
-    import narwhals.stable.v2 as nw
-
-    where = "The table"
-    if isinstance(data, str | Path):
-        where = f"{Path(data).name}"
-        data = _read_file(Path(data))
-    elif isinstance(data, Mapping):
-        import pandas as pd
-
-        data = pd.DataFrame(dict(data))
-    try:
-        table = nw.from_native(data)
-    except TypeError:
-        raise DataError(
-            f"Data of type {type(data).__name__} is no table. "
-            "Give a pandas, Polars or Arrow dataframe, a mapping of columns, or a path to a file."
-        ) from None
-    known = table.collect_schema().names()
-    for name in columns:
-        if name not in known:
-            raise DataError(f"{where} has no column {name!r}. {nearest(name, known)}")
-        if known.count(name) > 1:
-            raise DataError(f"{where} has {known.count(name)} columns named {name!r}. Rename them.")
-    selected = table.select(*dict.fromkeys(columns)) if columns else table
-    return selected.collect() if isinstance(selected, nw.LazyFrame) else selected
-
-
-def _read_file(path: Path) -> Any:
-    """Read a file into a Polars frame, by its ending."""
-    import polars as pl
-
-    if path.is_dir():
-        raise DataError(f"{path} is a folder, not a file. Name the table itself.")
-    if not path.exists():
-        beside = [p.name for p in sorted(path.parent.glob("*")) if p.is_file()] if path.parent.is_dir() else []
-        raise DataError(f"There is no file {path}. {nearest(path.name, beside) if beside else 'Check the path.'}")
-    suffixes = [s.lower() for s in path.suffixes]
-    kind = next((s for s in reversed(suffixes) if s not in (".gz", ".zst")), "")
-    try:
-        match kind:
-            case ".csv" | ".tsv" | ".txt":
-                return _read_text(path, "," if kind == ".csv" else "\t")
-            case ".parquet" | ".pq":
-                return pl.read_parquet(path)
-            case ".arrow" | ".feather" | ".ipc":
-                return pl.read_ipc(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        hint = " Save it as UTF-8." if "utf-8" in first.lower() or "utf8" in first.lower() else ""
-        raise DataError(f"{path} cannot be read as {kind[1:].upper()}: {first}.{hint}") from None
-    raise DataError(
-        f"{path} ends in {kind or 'nothing'!r}, which is not known. "
-        "Use .csv, .tsv, .parquet or .arrow (R: write.csv(d, 'd.csv', row.names = FALSE))."
-    )
-
-
-def _read_text(path: Path, separator: str) -> Any:
-    import polars as pl
-
-    quoted = _quoted_columns(path, separator)
-    return pl.read_csv(
-        path,
-        separator=separator,
-        null_values=list(MISSING_TEXT),
-        infer_schema_length=None,
-        schema_overrides=dict.fromkeys(quoted, pl.String),
-    )
-
-
-def _quoted_columns(path: Path, separator: str, rows: int = 200) -> list[str]:
-    """Columns whose values stand in quotes in the first rows; none where the whole file is quoted."""
-    import csv
-    import gzip
-    from itertools import islice
-
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = list(islice(file, rows + 1))
-    header = next(csv.reader(lines[:1], delimiter=separator), [])
-    if twice := [name for k, name in enumerate(header) if name and name in header[:k]]:
-        raise DataError(f"{path.name} has {header.count(twice[0])} columns named {twice[0]!r}. Rename them.")
-    field = re.compile(f'(?:^|{re.escape(separator)})("(?:[^"]|"")*"|[^{re.escape(separator)}\r\n]*)')
-    bare, inside = set(), set()
-    for line in lines[1:]:
-        for name, value in zip(header, field.findall(line), strict=False):
-            if value.startswith('"'):
-                inside.add(name)
-            elif value not in MISSING_TEXT:
-                bare.add(name)
-    quoted = [name for name in header if name in inside - bare]
-    return quoted if bare else []
-
-
 # --- columns ------------------------------------------------------------------------------------------
 
 
-def _absent(column: Any) -> NDArray[np.bool_]:
-    mask = np.asarray(column.is_null().to_numpy(), dtype=bool)
-    if column.dtype.is_float():
-        mask = mask | np.isnan(column.to_numpy().astype(float, copy=False))
-    return mask
+def _absent(column: Any) -> NDArray[np.bool_] | None:
+    """Which rows have no value, shape (n,); None where all have."""
+    if column.dtype.is_float() and (values := column.to_numpy()).dtype.kind == "f":  # a null is NaN there, too
+        if all_finite(values):
+            return None
+        mask = np.isnan(values)
+    else:
+        mask = np.asarray(column.is_null().to_numpy(), dtype=bool)
+    return mask if mask.any() else None
 
 
-def _column(name: str, column: Any, kept: NDArray[np.intp]) -> Column:
+def all_finite(values: NDArray[Any]) -> bool:
+    """Whether every value is finite; where their sum is, no array of their size is made to find out."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
+
+
+def _column(name: str, column: Any, kept: NDArray[np.intp] | range) -> Column:
     """Type one complete column."""
     import narwhals.stable.v2 as nw
 
@@ -378,8 +328,8 @@ def _column(name: str, column: Any, kept: NDArray[np.intp]) -> Column:
     )
 
 
-def _numeric(name: str, values: NDArray[Any], kept: NDArray[np.intp]) -> Numeric:
-    if values.dtype.kind == "f":
+def _numeric(name: str, values: NDArray[Any], kept: NDArray[np.intp] | range) -> Numeric:
+    if values.dtype.kind == "f" and not all_finite(values):
         infinite = np.flatnonzero(~np.isfinite(values))
         if len(infinite):
             raise DataError(
@@ -422,12 +372,12 @@ def _categorical(name: str, column: Any) -> Factor:
     return _used(name, codes, tuple(categories), ordered)
 
 
-def _used(name: str, codes: NDArray[np.intp], levels: tuple[str, ...], ordered: bool) -> Factor:
+def _used(name: str, codes: NDArray[np.intp], levels: Sequence[str], ordered: bool) -> Factor:
     """Leave out the levels that no row has, keeping the order of the others."""
     counts = np.bincount(codes, minlength=len(levels))
     used = np.flatnonzero(counts)
     rank = np.cumsum(counts > 0) - 1
-    return Factor(name, read_only(rank[codes], np.intp), tuple(levels[i] for i in used), ordered)
+    return Factor(name, read_only(rank[codes], np.intp), tuple(levels[i] for i in used.tolist()), ordered)
 
 
 def _number_label(value: Any) -> str:

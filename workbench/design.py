@@ -17,7 +17,7 @@ With known standard errors (``se``), W = 1/se^2 and sigma is 1 and not estimated
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -29,7 +29,8 @@ from workbench.coding import Coding, Learnt, shared_spreads
 from workbench.data import Factor, GroupedData, Numeric, RowAccount, as_factor, read, read_only
 from workbench.errors import DataError, DesignError, FormulaError, OptionError, nearest
 from workbench.formula import Call, Formula, Name, RandomTerm, parse
-from workbench.model_matrix import evaluate, learn, model_columns
+from workbench.model_matrix import Columns, evaluate, learn, model_columns
+from workbench.rank import independent
 
 LINKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -41,13 +42,6 @@ LINKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """The families and their links, the default link first."""
 
-ALIASED = 1e-7
-"""A column whose part not explained by the columns before it is smaller than this share of it is dropped (as in R)."""
-
-
-PLAIN = 1e-5
-"""Above this smallest eigenvalue of their correlations, columns are plainly independent."""
-
 
 @dataclass(frozen=True, eq=False)
 class RandomBlock:
@@ -57,7 +51,7 @@ class RandomBlock:
     ----------
     group : str
         ``Subject``, or ``cask:batch`` for an interaction.
-    levels : tuple of str
+    levels : sequence of str
         J labels; for an interaction ``a:A``.
     codes : array of int, shape (n,)
     terms : tuple of str
@@ -68,7 +62,7 @@ class RandomBlock:
     """
 
     group: str
-    levels: tuple[str, ...]
+    levels: Sequence[str]
     codes: NDArray[np.intp]
     terms: tuple[str, ...]
     Z: NDArray[np.float64]
@@ -84,7 +78,8 @@ class RandomBlock:
 class Design:
     """The arrays of a model and their names; read-only.
 
-    `offset` is zero and `weights` one where none was given. `known_se` says that the residual SDs are
+    `offset` is zero and `weights` one where none was given; such constants, and columns of ones alone, are held once
+    (arrays of stride 0). `known_se` says that the residual SDs are
     known (``weights = 1 / se**2``, sigma = 1). `aliased` names the columns of X that were dropped
     because the columns before them already explain them.
     """
@@ -188,24 +183,26 @@ def build_design(
     row_weights = _row_weights(columns, table)
     learnt = learn(parsed.predictors, table)
     fixed = model_columns(parsed.terms, parsed.intercept, table, learnt)
-    kept, aliased = _independent(fixed.values)
+    kept, aliased = independent(fixed.values)
     names = tuple(fixed.names[k] for k in kept)
-    blocks = tuple(_block(term, table, names, learnt) for term in parsed.random)
-    total_offset: NDArray[np.float64] = sum(
-        (evaluate(e, table, learnt) for e in parsed.offsets), start=columns.get("offset", np.zeros(len(table)))
+    blocks = tuple(
+        _block(term, table, names, fixed if _same_columns(term, parsed) else None, learnt) for term in parsed.random
     )
-    _check_response(parsed.response_label, y, np.asarray(total_offset))
+    offsets = [evaluate(e, table, learnt) for e in parsed.offsets]
+    offsets += [columns["offset"]] if "offset" in columns else []
+    total_offset = np.sum(offsets, axis=0) if offsets else np.broadcast_to(0.0, len(table))
+    _check_response(parsed.response_label, y, total_offset)
     design = Design(
         formula=parsed,
         family=family,
         link=link,
-        y=read_only(np.array(y)),
+        y=read_only(np.array(y)),  # a copy: the table's own memory may change
         X=read_only(fixed.values[:, kept] if aliased else fixed.values),
         fixed_terms=names,
         aliased=tuple(fixed.names[k] for k in aliased),
         blocks=blocks,
-        weights=read_only(np.array(row_weights)),
-        offset=read_only(np.array(total_offset, float)),
+        weights=read_only(row_weights),
+        offset=read_only(total_offset),
         known_se="se" in columns,
         rows=table.rows,
         coding=Coding(learnt, tuple(kept), where["offset"] if offset is not None else None, isinstance(offset, str)),
@@ -264,14 +261,21 @@ def _array(name: str, values: ArrayLike) -> NDArray[np.float64]:
         raise OptionError(f"{name} must be a column's name or an array of numbers, one per row.") from None
 
 
-def _block(term: RandomTerm, table: GroupedData, fixed_terms: tuple[str, ...], learnt: Learnt) -> RandomBlock:
+def _same_columns(term: RandomTerm, formula: Formula) -> bool:
+    return (term.terms, term.intercept) == (formula.terms, formula.intercept)
+
+
+def _block(
+    term: RandomTerm, table: GroupedData, fixed_terms: tuple[str, ...], known: Columns | None, learnt: Learnt
+) -> RandomBlock:
+    """A random term's block; `known` are its columns where they have been made already."""
     group = grouping(term, table)
     if len(group.levels) < 2:
         raise DesignError(
             f"The grouping factor {term.group_label} has {len(group.levels)} level ({group.levels[0]!r}); "
             "a spread between groups needs at least 2. Choose another column."
         )
-    varying = model_columns(term.terms, term.intercept, table, learnt)
+    varying = known or model_columns(term.terms, term.intercept, table, learnt)
     if not varying.names:
         raise DesignError(
             f"The random term ({term.text}) varies nothing. Write (1 | {term.group_label}) for intercepts."
@@ -301,48 +305,6 @@ def grouping(term: RandomTerm, table: GroupedData) -> Factor:
         rest, code = np.divmod(rest, len(part.levels))
         labels = [(part.levels[c], *label) for c, label in zip(code.tolist(), labels, strict=True)]
     return Factor(term.group_label, read_only(codes, np.intp), tuple(":".join(label) for label in labels))
-
-
-def _independent(X: NDArray[np.float64]) -> tuple[list[int], list[int]]:
-    """Split columns into those kept and those explained by kept ones before them."""
-    if _clearly_independent(X):
-        return list(range(X.shape[1])), []
-    kept: list[int] = []
-    aliased: list[int] = []
-    basis = np.empty((len(X), 0))
-    for k in range(X.shape[1]):
-        column = X[:, k]
-        if kept and (X[:, kept[0]] == 1).all():  # beside an intercept only the spread of a column counts
-            mean = column.mean()
-            column = column - mean
-            if np.abs(column).max() <= 1e-13 * abs(mean):
-                column = np.zeros_like(column)
-        length = np.linalg.norm(column)
-        rest = column - basis @ (basis.T @ column)
-        rest = rest - basis @ (basis.T @ rest)
-        size = np.linalg.norm(rest)
-        if length == 0 or size <= ALIASED * length:
-            aliased.append(k)
-        else:
-            kept.append(k)
-            basis = np.column_stack([basis, rest / size])
-    return kept, aliased
-
-
-def _clearly_independent(X: NDArray[np.float64]) -> bool:
-    """Whether the columns' cross-products alone show that none is near to being explained by the others."""
-    constant = bool((X[:, :1] == 1).all()) and X.shape[1] > 0
-    cross = X.T @ X
-    size = np.diag(cross)
-    if constant:
-        mean = X[:, 1:].mean(axis=0)
-        cross = cross[1:, 1:] - len(X) * np.outer(mean, mean)
-        if (np.diag(cross) <= PLAIN * size[1:]).any():
-            return False
-    scale = np.sqrt(np.diag(cross))
-    if not scale.all():
-        return False
-    return not len(scale) or bool(np.linalg.eigvalsh(cross / np.outer(scale, scale))[0] > PLAIN)
 
 
 def _numbers(table: GroupedData, name: str) -> NDArray[np.float64]:
@@ -375,8 +337,8 @@ def _row_weights(columns: Mapping[str, NDArray[np.float64]], table: GroupedData)
                 f"{name} must be positive, but is {values[bad[0]]:g} in data row {table.kept[bad[0]] + 1}. Mend "
                 "these values."
             )
-        return np.asarray(values if name == "weights" else values**-2.0)
-    return np.ones(len(table))
+        return np.array(values if name == "weights" else values**-2.0)
+    return np.broadcast_to(1.0, len(table))
 
 
 def _check_identified(design: Design) -> None:

@@ -139,7 +139,7 @@ class GroupEffects:
     """The effects and coefficients of one random block; all arrays of shape (J, q)."""
 
     group: str
-    levels: tuple[str, ...]
+    levels: Sequence[str]
     sizes: NDArray[np.intp]
     terms: tuple[str, ...]
     effect: Estimates

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,8 @@ class Fit:
         One per random block.
     sigma : float
         Residual SD on the response's scale (1 with known standard errors).
-    fitted : array, shape (n,)
+    own_fitted : array, shape (n,), or None
+        Fitted values that are not the population's part plus the group effects.
     criterion : Criterion or None
     log_likelihood : float or None
         For REML fits the restricted one, as lme4.
@@ -78,7 +80,6 @@ class Fit:
     components: tuple[Component, ...]
     group_effects: tuple[GroupEffects, ...]
     sigma: float
-    fitted: Array = field(repr=False)
     criterion: Criterion | None = None
     log_likelihood: float | None = None
     df: int | None = None
@@ -86,14 +87,14 @@ class Fit:
     singular: bool = False
     warnings: tuple[str, ...] = ()
     diagnostics: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    own_fitted: Array | None = field(default=None, repr=False)
     parameters: Parameters | None = None
     draws: Any = field(default=None, repr=False)
     priors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("fixed_cov", "fitted"):
-            object.__setattr__(self, name, read_only(getattr(self, name)))
+        object.__setattr__(self, "fixed_cov", read_only(self.fixed_cov))
 
     def timed(self, seconds: float) -> Fit:
         """The same fit with its wall time."""
@@ -165,6 +166,17 @@ class Fit:
         from workbench.predict import predict
 
         return predict(self, new_data, groups, new_levels, level)
+
+    @cached_property
+    def fitted(self) -> Array:
+        """Fitted values, shape (n,): the offset, the population's part and the group effects."""
+        if self.own_fitted is not None:
+            return read_only(self.own_fitted)
+        fitted = self.design.X @ self.population.estimate + self.design.offset
+        for block, part in zip(self.design.blocks, self.group_effects, strict=True):
+            for k in range(len(block.terms)):
+                fitted += block.Z[:, k] * part.effect.estimate[:, k][block.codes]
+        return read_only(fitted)
 
     @property
     def residuals(self) -> Array:
@@ -290,7 +302,7 @@ class _Part:
     estimator: str
     effect: str
     group: str | None
-    levels: tuple[str, ...]
+    levels: Sequence[str]
     level_codes: NDArray[np.intp]
     terms: tuple[str, ...]
     term_codes: NDArray[np.intp]
@@ -312,7 +324,7 @@ def _parts(fit: Fit, effects: Sequence[str]) -> Iterator[_Part]:
                 yield _Part(fit.estimator, effect, part.group, part.levels, levels, part.terms, names, n, values)
 
 
-def _joined(pieces: Sequence[tuple[tuple[str, ...], NDArray[np.intp]]]) -> pd.api.extensions.ExtensionArray:
+def _joined(pieces: Sequence[tuple[Sequence[str], NDArray[np.intp]]]) -> pd.api.extensions.ExtensionArray:
     """A text column of pieces, each given by its words and codes; words that several pieces share are held once."""
     start: dict[int, int] = {}
     words: list[str] = []

@@ -192,10 +192,30 @@ def criterion(moments: Moments, given: Conditional, reml: bool) -> float:
     return float(given.log_det_L + reml * given.log_det_RX + spread - moments.log_weights)
 
 
-def criterion_gradient(
-    moments: Moments, factors: tuple[Array, ...], given: Conditional, reml: bool
-) -> tuple[Array, ...]:
-    """Derivative of the criterion by the entries of every Lambda, shapes (q_f, q_f).
+@dataclass(frozen=True, eq=False)
+class Gradient:
+    """The derivative of the criterion, and what the second derivatives are made of as well.
+
+    Attributes
+    ----------
+    by_factor : tuple of array, shape (q_f, q_f)
+        By the entries of every Lambda.
+    left_over : list of array, shape (q_f, p + 1, J_f)
+        See :func:`left_over`.
+    explained : list of array, shape (q_f, q_f, J_f)
+        See :func:`explained`.
+    spread : array, shape (q_1, q_1, J_1)
+        See :func:`level_spread`.
+    """
+
+    by_factor: tuple[Array, ...]
+    left_over: list[Array]
+    explained: list[Array]
+    spread: Array
+
+
+def criterion_gradient(moments: Moments, factors: tuple[Array, ...], given: Conditional, reml: bool) -> Gradient:
+    """Derivative of the criterion by the entries of every Lambda.
 
     With e = y - X b, a change of Lambda_f changes the terms of eq. 35 and 42 by
 
@@ -203,8 +223,12 @@ def criterion_gradient(
         d log|R_X|^2 = -2 tr(sum_j Z_j'V^-1 X (R_X'R_X)^-1 X'V^-1 Z_j Lambda_f dLambda_f')
         d r^2        = -2 tr(sum_j Z_j'V^-1 e e'V^-1 Z_j Lambda_f dLambda_f')
     """
-    parts = zip(factors, _traces(moments, factors, given), left_over(moments, given), strict=True)
-    return tuple(2 * (trace - explained(moments, given, T, reml).sum(axis=-1) @ Lambda) for Lambda, trace, T in parts)
+    spread = level_spread(moments.factors[0], given)
+    T = left_over(moments, given)
+    Q = [explained(moments, given, part, reml) for part in T]
+    parts = zip(factors, _traces(moments, factors, given, spread), Q, strict=True)
+    gradients = tuple(2 * (trace - part.sum(axis=-1) @ Lambda) for Lambda, trace, part in parts)
+    return Gradient(gradients, T, Q, spread)
 
 
 def explained(moments: Moments, given: Conditional, T: Array, reml: bool) -> Array:
@@ -242,11 +266,10 @@ def level_spread(f: FactorMoments, given: Conditional) -> Array:
     return np.asarray(np.einsum("acj,cbj->abj", given.left, f.A))
 
 
-def _traces(moments: Moments, factors: tuple[Array, ...], given: Conditional) -> list[Array]:
+def _traces(moments: Moments, factors: tuple[Array, ...], given: Conditional, spread: Array) -> list[Array]:
     """Sum over levels of K_j Lambda_f, shape (q_f, q_f), by factor."""
     first = moments.factors[0]
-    K = level_spread(first, given)
-    total = K.sum(axis=-1) if first.counts is None else K @ first.counts
+    total = spread.sum(axis=-1) if first.counts is None else spread @ first.counts
     if given.schur is None or moments.rest is None:
         return [total @ factors[0]]
     reach = moments.rest.cells.within(given.schur.covariance)

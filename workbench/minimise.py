@@ -19,12 +19,14 @@ Objective = Callable[[Array], tuple[float, Array]]
 Second = Callable[[Array], Array]
 
 DIFFERENCE_STEP = 1e-5
-NO_STEP = 1e-11
-"""A Newton step smaller than this, in units of the point's coordinates, is none."""
+NO_STEP = 1e-9
+"""A Newton step smaller than this, in units of the point's coordinates, is the last, and not worth an evaluation."""
 LAST_STEP = 1e-7
 """After a Newton step smaller than this, what is left is smaller than its square, or a thousandth of it."""
 AROUND = 1e-2
 """As long as steps are larger than this, an approximate Hessian is good enough."""
+SHORT = 0.2
+"""A Newton step shorter than this, in a convex place, ends close to where the following ones will."""
 STEERED = 8
 """After so many steps on an approximate Hessian it is not."""
 NEAR = 1e-3
@@ -65,6 +67,7 @@ def minimise(
     second: Second | None = None,
     exact: bool = False,
     rounding: Callable[[], float] = lambda: 0.0,
+    known: Callable[[Array], bool] | None = None,
 ) -> Minimum:
     """Find a local minimum from `start`.
 
@@ -81,6 +84,9 @@ def minimise(
     exact : bool
     rounding : callable
         How far rounding may have moved the last value that the objective returned.
+    known : callable, optional
+        Whether a point is close to a minimum found before: where an exact Newton step in a convex place leads to one,
+        the search ends there and then, uncertified.
 
     Examples
     --------
@@ -112,10 +118,14 @@ def minimise(
             elif hessian is None or last > NEAR:  # so near the minimum the Hessian hardly changes any more
                 hessian = _hessian(counted, x, gradient) * np.outer(unit, unit)
             steer = hessian
-        scaled_step, escaping = _step(*np.linalg.eigh(steer), gradient * unit)
+        values, vectors = np.linalg.eigh(steer)
+        scaled_step, escaping = _step(values, vectors, gradient * unit)
         last = float(np.abs(scaled_step).max())
         if not steering and not escaping and last <= NO_STEP:
+            x = x + scaled_step * unit  # the value and the gradient hardly change
             break
+        if exact and known is not None and values[0] > 0 and last < SHORT and known(x + scaled_step * unit):
+            return Minimum(x, value, gradient * unit, values, count, False)
         moved, new_value, new_gradient = _line_search(
             counted, x, value, gradient, scaled_step * unit, escaping, max(rounding(), 1e-12 * max(1.0, abs(value)))
         )
@@ -129,7 +139,7 @@ def minimise(
         if not steering and not escaping and last <= LAST_STEP:
             break
     unit = _unit(x)
-    if hessian is None or last > NEAR or (exact and second is not None):
+    if hessian is None or last > (LAST_STEP if exact else NEAR):
         hessian = (second(x) if exact and second is not None else _hessian(counted, x)) * np.outer(unit, unit)
     curvature = np.linalg.eigvalsh(hessian)
     floor = -1e-5 * max(1.0, float(curvature[-1]))

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.coding import Labels, Learnt, Polynomials, Scaling, match_levels, orthogonal_polynomials, recurrence
-from workbench.data import Column, Factor, GroupedData, as_factor
+from workbench.data import Column, Factor, GroupedData, all_finite, as_factor
 from workbench.errors import DataError, DesignError, nearest
 from workbench.formula import Binary, Call, Expression, Name, Number, Paren, Term, Unary, deparse
 from workbench.formula.tree import walk
@@ -104,7 +104,7 @@ def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData, lea
     """
     n = len(data)
     learnt = learn((factor for term in terms for factor in term.factors), data) if learnt is None else learnt
-    blocks = [Columns(np.ones((n, 1)), ("(Intercept)",))] if intercept else []
+    blocks = [Columns(np.broadcast_to(1.0, (n, 1)), ("(Intercept)",))] if intercept else []
     present = {frozenset(term.factors) for term in terms}
     full_main_effect_given = intercept
     for term in terms:
@@ -123,7 +123,20 @@ def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData, lea
         blocks.append(_row_product(coded))
     if not blocks:
         return Columns(np.empty((n, 0)), ())
-    return Columns(np.hstack([b.values for b in blocks]), tuple(name for b in blocks for name in b.names))
+    names = tuple(name for b in blocks for name in b.names)
+    return Columns(_side_by_side([b.values for b in blocks], n), names)
+
+
+def _side_by_side(parts: list[Matrix], n: int) -> Matrix:
+    """Columns one after the other, each contiguous in memory."""
+    if len(parts) == 1 and parts[0].strides[0] == 0:
+        return parts[0]
+    whole = np.empty((n, sum(part.shape[1] for part in parts)), order="F")
+    start = 0
+    for part in parts:
+        whole[:, start : start + part.shape[1]] = part
+        start += part.shape[1]
+    return whole
 
 
 def evaluate(expression: Expression, data: GroupedData, learnt: Learnt | None = None) -> Matrix:
@@ -138,8 +151,8 @@ def evaluate(expression: Expression, data: GroupedData, learnt: Learnt | None = 
     with np.errstate(all="ignore"):
         values = _value(expression, data, learnt)
     values = np.broadcast_to(values, (len(data),))
-    bad = np.flatnonzero(~np.isfinite(values))
-    if len(bad):
+    if not all_finite(values):
+        bad = np.flatnonzero(~np.isfinite(values))
         row = int(bad[0])
         seen = ", ".join(f"{c.name} = {_shown(c, row)}" for c in _columns_of(expression, data))
         raise DesignError(
@@ -203,10 +216,10 @@ def _learn(node: Expression, data: GroupedData, learnt: Learnt) -> Labels | Scal
     """What one node takes from the data, those inside it being learnt."""
     match node:
         case Name(name=name) if isinstance(column := data[name], Factor):
-            return Labels(column.levels, column.ordered)
+            return Labels(tuple(column.levels), column.ordered)
         case Call(function="factor"):
             labels = as_factor(data[_labelled(node)])
-            return Labels(labels.levels, labels.ordered)
+            return Labels(tuple(labels.levels), labels.ordered)
         case Call(function="scale" | "center", args=(inner,)):
             values = evaluate(inner, data, learnt)
             if node.function == "center":
@@ -234,7 +247,7 @@ def _labelled(factor: Expression) -> str:
 def _codes(factor: Expression, known: Labels, data: GroupedData) -> NDArray[np.intp]:
     """Codes of a column of labels among the levels learnt, shape (n,)."""
     column = as_factor(data[_labelled(factor)])
-    if column.levels == known.levels:
+    if tuple(column.levels) == known.levels:
         return column.codes
     codes = match_levels(column, known.levels)
     if (codes < 0).any():

@@ -17,7 +17,7 @@ Here q counts the varying columns of *all* blocks of the factor, laid side by si
 arrays each, the factor with the most effects first; with R the columns of all the others, laid side by side, N of them:
 
 ===========  ====================================  ===========================
-Z_1'W R      ``Rest.Z1tR``, one entry per cell     (J_1 q_1, N), sparse
+Z_1'W R      ``Rest.Z1tR``, one entry per cell     (J_1 q_1, N), sparse where few cells occur
 R'W R        ``Rest.RtR``                          (N, N)
 ===========  ====================================  ===========================
 
@@ -80,6 +80,11 @@ class FactorMoments:
         """Z_j'W [X y] with the levels last, shape (q, p + 1, J)."""
         both = [np.moveaxis(self.ZtX, 0, -1), self.Zty.T[:, None, :]]
         return np.ascontiguousarray(np.concatenate(both, axis=1))
+
+
+FEW_CELLS = 10_000
+MOST_CELLS = 0.3
+"""From this share of the cells on, or where there are few at all, they are not worth keeping sparse."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,5 +223,9 @@ def _rest(varying: list[Varying], rows: Rows) -> Rest:
     first = varying[0].sparse(rows)
     others = hstack([v.sparse(rows) for v in varying[1:]], format="csr")
     Z1tR = (first.T @ others).tocsr()
-    Z1tR.sort_indices()
+    size = Z1tR.shape[0] * Z1tR.shape[1]
+    if size <= FEW_CELLS or Z1tR.nnz > MOST_CELLS * size:
+        Z1tR = read_only(Z1tR.toarray())
+    else:
+        Z1tR.sort_indices()
     return Rest(Z1tR=Z1tR, RtR=read_only((others.T @ others).toarray()), q=len(varying[0].columns))

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.coding import match_levels
-from workbench.data import collect, read
+from workbench.data import read
 from workbench.design import Design, RandomBlock, grouping
 from workbench.errors import DataError, nearest
 from workbench.formula import Name, RandomTerm, variables
 from workbench.model_matrix import evaluate, model_columns
+from workbench.tables import collect
 
 Array = NDArray[np.float64]
 
@@ -60,7 +61,7 @@ class Rows:
     offset: Array
     new: NDArray[np.object_]
     read: int
-    kept: NDArray[np.intp]
+    kept: NDArray[np.intp] | range
     missing: tuple[tuple[str, int], ...] = ()
     of_the_fit: bool = False
 
@@ -146,7 +147,7 @@ def _levels(
     block: RandomBlock,
     frame: Any,
     new: NDArray[np.object_],
-    kept: NDArray[np.intp],
+    kept: NDArray[np.intp] | range,
     allow_new: bool,
 ) -> NDArray[np.intp]:
     """Codes among the block's levels of the rows `kept`; what is new is added to the words in `new`."""

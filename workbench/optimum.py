@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.coordinates import condensed, orthonormalised
+from workbench.coordinates import Searched
 from workbench.curvature import average_information, hessian
-from workbench.likelihood import Conditional, conditional, criterion, criterion_gradient
+from workbench.likelihood import Conditional, Gradient, conditional, criterion, criterion_gradient
 from workbench.minimise import Minimum, minimise
 from workbench.moments import Moments
 from workbench.theta import Theta
@@ -23,8 +23,12 @@ Array = NDArray[np.float64]
 
 SINGULAR = 1e-4
 """A diagonal entry of theta (in orthonormal columns) below this is called singular, as lme4 does."""
+SAME = 0.01
+"""Newton steps that lead this near to a minimum lead to it."""
+HARDLY_SHRUNK = 1e3
+"""A Lambda so large that it shrinks nothing, and yet not so large that the population values drown in rounding."""
 VAGUE = 1e3
-"""A group that knows its own coefficients (of orthonormal columns) no better than to so many sigma^2 does not count."""
+"""A level that knows its own effects (of orthonormal columns) no better than to so many sigma^2 does not count."""
 SCALAR_STARTS = tuple(np.geomspace(0.02, 2e5, 15))
 
 
@@ -50,7 +54,7 @@ class Optimum:
     given: Conditional
 
 
-def optimum(data: Moments, restricted: bool) -> Optimum:
+def optimum(data: Moments, restricted: bool, searched: Searched | None = None) -> Optimum:
     """Minimise the REML criterion, or the deviance, over theta.
 
     Parameters
@@ -58,6 +62,8 @@ def optimum(data: Moments, restricted: bool) -> Optimum:
     data : Moments
     restricted : bool
         REML (eq. 42) rather than ML (eq. 35).
+    searched : Searched, optional
+        Of the same moments, where they are at hand.
 
     Examples
     --------
@@ -68,9 +74,9 @@ def optimum(data: Moments, restricted: bool) -> Optimum:
     >>> round(float(best.factors[0][0, 0]) ** 2, 6)   # tau^2 / sigma^2 = 6.083333 / 0.5
     12.166667
     """
-    searched, maps = orthonormalised(condensed(data))
+    searched = searched or Searched.of(data)
     theta, best = _search(searched, restricted)
-    factors = tuple(R @ Lambda for R, Lambda in zip(maps, theta.factors, strict=True))
+    factors = tuple(R @ Lambda for R, Lambda in zip(searched.maps, theta.factors, strict=True))
     return Optimum(theta, best, factors, conditional(data, factors))
 
 
@@ -82,7 +88,7 @@ class _Criterion:
         self.restricted = restricted
         self.shape = Theta.of(data, tuple(np.eye(f.Zty.shape[1]) for f in data.factors))
         self.exact = len(data.factors) == 1
-        self._last: tuple[Array, Conditional, tuple[Array, ...]] | None = None
+        self._last: tuple[Array, Conditional, Gradient] | None = None
 
     def value(self, values: Array) -> float:
         """The criterion alone."""
@@ -92,24 +98,31 @@ class _Criterion:
         """The criterion and its gradient, shape (m,)."""
         factors = self.shape.at(values).factors
         given = conditional(self.data, factors)
-        gradients = criterion_gradient(self.data, factors, given, self.restricted)
-        self._last = (values, given, gradients)
-        return criterion(self.data, given, self.restricted), self.shape.gather(gradients)
+        gradient = criterion_gradient(self.data, factors, given, self.restricted)
+        self._last = (values, given, gradient)
+        return criterion(self.data, given, self.restricted), self.shape.gather(gradient.by_factor)
 
     def second(self, values: Array) -> Array:
         """The Hessian, shape (m, m), of one factor; of several, the average information."""
         if self._last is None or not np.array_equal(self._last[0], values):
             self(values)
         assert self._last is not None
-        _, given, gradients = self._last
-        factors, entries = self.shape.at(values).factors, self.shape.entries
-        if self.exact:
-            return hessian(self.data, factors, given, self.restricted, entries)
-        return average_information(self.data, factors, given, self.restricted, entries, gradients)
+        _, given, gradient = self._last
+        curved = hessian if self.exact else average_information
+        return curved(self.data, self.shape.at(values).factors, given, gradient, self.restricted, self.shape.entries)
 
-    def minimise(self, start: Array) -> Minimum:
-        """The local minimum nearest to a start."""
-        return minimise(self, start, second=self.second, exact=self.exact, rounding=self.rounding)
+    def minimise(self, start: Array, found: list[Minimum]) -> None:
+        """Add the local minimum nearest to a start to those found."""
+        places = [self.shape.at(m.x).canonical().values for m in found if m.certified]
+
+        def known(x: Array) -> bool:
+            here = self.shape.at(x).canonical().values
+            return any(bool((np.abs(here - place) <= SAME * np.maximum(1.0, np.abs(place))).all()) for place in places)
+
+        known_any = known if places else None
+        found.append(
+            minimise(self, start, second=self.second, exact=self.exact, rounding=self.rounding, known=known_any)
+        )
 
     def rounding(self) -> float:
         """How far rounding may have moved the last value: r^2 is what little is left of y'y."""
@@ -119,27 +132,30 @@ class _Criterion:
         return float(64 * np.finfo(float).eps * self.data.yty / r2 * self.data.n)
 
 
-def _search(data: Moments, restricted: bool) -> tuple[Theta, Minimum]:
+def _search(searched: Searched, restricted: bool) -> tuple[Theta, Minimum]:
     """The best certified minimum over several starts, in its canonical form, for orthonormal columns."""
-    objective = _Criterion(data, restricted)
+    objective = _Criterion(searched.moments, restricted)
     shape = objective.shape
-    found = [objective.minimise(start) for start in _starts(objective)]
+    found: list[Minimum] = []
+    for start in _starts(objective, searched):
+        objective.minimise(start, found)
     near = max(1e-9, objective.rounding())
     best = min(found, key=lambda m: (m.value - near * m.certified, not m.certified))
     diagonal = shape.on_diagonal
     if len(shape.values) > 1 and np.abs(shape.at(best.x).canonical().values[diagonal]).min() < SINGULAR:
-        found.append(objective.minimise(best.x + np.where(diagonal, 0.5, 0.0)))
+        objective.minimise(best.x + np.where(diagonal, 0.5, 0.0), found)
         best = min((best, found[-1]), key=lambda m: m.value)
     exact = _exact_zeros(shape.at(best.x).canonical(), best.value, objective)
     evaluations = sum(m.evaluations for m in found)
     return exact, replace(best, evaluations=evaluations)
 
 
-def _starts(objective: _Criterion) -> list[Array]:
+def _starts(objective: _Criterion, searched: Searched) -> list[Array]:
     """Starting points.
 
-    Of one scalar: the valleys of a coarse grid. Of several factors: each one's own optimum. Of one factor with more
-    entries: a small Lambda, and what the groups' own deviations suggest.
+    Of one scalar: the valleys of a coarse grid. Of several factors: what the levels' own deviations suggest of each
+    alone, as if the others were not there, over what no factor explains. Of one factor with more
+    entries: what the groups' own deviations suggest, and a small Lambda.
     """
     data, shape = objective.data, objective.shape
     if len(shape.values) == 1:
@@ -149,38 +165,40 @@ def _starts(objective: _Criterion) -> list[Array]:
             for k, start in enumerate(SCALAR_STARTS)
             if (k == 0 or values[k] <= values[k - 1]) and (k == len(values) - 1 or values[k] < values[k + 1])
         ]
-    diagonal = shape.on_diagonal
-    if len(data.factors) > 1:
-        return [np.where(diagonal, np.maximum(_each_alone(data, objective.restricted), 0.1), 0.0)]
-    return [np.where(diagonal, 0.2, 0.0), _from_group_means(data, shape)]
+    sigma2 = _unexplained(searched)
+    alone = [replace(data, factors=(f,), rest=None) for f in data.factors]
+    suggested = shape.gather(tuple(_from_deviations(one, sigma2) for one in alone))
+    if len(alone) > 1:
+        return [suggested]
+    return [suggested, np.where(shape.on_diagonal, 0.2, 0.0)]
 
 
-def _each_alone(data: Moments, restricted: bool) -> Array:
-    """theta of every factor as if it were the only one: cheap, and near enough to start from."""
-    alone = [_search(condensed(replace(data, factors=(f,), rest=None)), restricted)[0].values for f in data.factors]
-    return np.concatenate(alone)
+def _unexplained(searched: Searched) -> float:
+    """What free effects of all factors leave of the response, per degree of freedom."""
+    data = searched.moments
+    levels = [f.Zty.shape[0] if f.counts is None else f.counts.sum() for f in data.factors]
+    taken = data.p + sum(f.Zty.shape[1] * (J - 1) for f, J in zip(data.factors, levels, strict=True))
+    return float(max(searched.unshrunk.r2, 1e-300) / max(data.n - taken, data.n / 20))
 
 
-def _from_group_means(data: Moments, shape: Theta) -> Array:
-    """Method of moments for one factor: the covariance of the groups' own deviations, less what noise adds to it.
+def _from_deviations(data: Moments, sigma2: float) -> Array:
+    """Method of moments for one factor, Lambda of shape (q, q): the deviations' covariance less what noise adds.
 
-    Only of groups whose rows tell all their coefficients: what noise adds to the others knows no bound.
+    Only of levels whose rows tell all their effects: what noise adds to the others knows no bound.
     """
     f = data.factors[0]
-    q = f.Zty.shape[1]
-    huge = conditional(data, (1e4 * np.eye(q),))
-    sigma2 = max(huge.r2, 1e-300) / max(data.n - data.p, 1)
-    (own,) = huge.u
+    unshrunk = conditional(data, (HARDLY_SHRUNK * np.eye(f.Zty.shape[1]),))
+    (own,) = unshrunk.u
     counts = np.ones(len(own)) if f.counts is None else f.counts
-    told = np.einsum("aaj->j", huge.P) < VAGUE
+    told = np.einsum("aaj->j", unshrunk.P) < VAGUE
     own, counts = own[told], counts[told]
     J = max(counts.sum(), 1.0)
-    found = own.T @ own / max(J - 1, 1) / sigma2 - huge.P[:, :, told] @ counts / J
-    relative = np.zeros((q, q))
+    found = own.T @ own / max(J - 1, 1) / sigma2 - unshrunk.P[:, :, told] @ counts / J
+    relative = np.zeros_like(found)
     for block in f.blocks:
         values, vectors = np.linalg.eigh(found[block, block])
         relative[block, block] = (vectors * np.clip(values, 1e-2, 1e12)) @ vectors.T
-    return shape.gather((np.linalg.cholesky(relative),))
+    return np.linalg.cholesky(relative)
 
 
 def _exact_zeros(theta: Theta, value: float, objective: _Criterion) -> Theta:

@@ -176,11 +176,11 @@ class JointError:
             found += (shrunken[0] * Z).sum(axis=1)
         if self.schur is None or self.data.rest is None:
             return found
-        from scipy.sparse import hstack
+        from scipy.sparse import csr_array, hstack
 
         first = _sparse(shrunken, m, *self.data.factors[0].Zty.shape)
         others = [_sparse(part, m, *f.Zty.shape) for part, f in zip(parts[1:], self.data.factors[1:], strict=True)]
-        v = (hstack(others, format="csr") - first @ self.data.rest.Z1tR).tocsr()
+        v = (hstack(others, format="csr") - first @ csr_array(self.data.rest.Z1tR)).tocsr()
         step = max(1, CHUNK // v.shape[1])
         for begin in range(0, m, step):
             here = v[begin : begin + step].toarray()

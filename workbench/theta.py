@@ -7,6 +7,7 @@ column by column, as lme4 orders them.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,15 +38,9 @@ class Theta:
         return replace(empty, values=empty.gather(factors))
 
     @property
-    def entries(self) -> list[tuple[int, int, int]]:
+    def entries(self) -> tuple[tuple[int, int, int], ...]:
         """Factor, row and column of every entry."""
-        return [
-            (f, block.start + a, block.start + b)
-            for f, blocks in enumerate(self.blocks)
-            for block in blocks
-            for b in range(block.stop - block.start)
-            for a in range(b, block.stop - block.start)
-        ]
+        return _entries(self.blocks)
 
     @property
     def on_diagonal(self) -> NDArray[np.bool_]:
@@ -77,3 +72,14 @@ class Theta:
                 signs = np.where(np.diag(lower) < 0, -1.0, 1.0)
                 factor[block, block] = np.tril(lower * signs)
         return self.at(self.gather(factors))
+
+
+@lru_cache(maxsize=64)
+def _entries(blocks: tuple[tuple[slice, ...], ...]) -> tuple[tuple[int, int, int], ...]:
+    return tuple(
+        (f, block.start + a, block.start + b)
+        for f, own in enumerate(blocks)
+        for block in own
+        for b in range(block.stop - block.start)
+        for a in range(b, block.stop - block.start)
+    )

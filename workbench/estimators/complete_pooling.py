@@ -46,7 +46,7 @@ def complete_pooling(design: Design, settings: Settings, options: None, upstream
         components=(),
         group_effects=tuple(_pooled(block, population, settings) for block in design.blocks),
         sigma=float(np.sqrt(sigma2)),
-        fitted=design.X @ b + design.offset,
+        own_fitted=design.X @ b + design.offset,
         criterion=Criterion(deviance, "deviance"),
         log_likelihood=-deviance / 2,
         df=p + (not design.known_se),

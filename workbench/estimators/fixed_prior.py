@@ -335,7 +335,7 @@ def _assemble(
             design.blocks, (u, error), (c, error), settings.level, ("posterior mode", kind, "posterior mode", kind)
         ),
         sigma=float(np.sqrt(at.phi)),
-        fitted=fitted,
+        own_fitted=fitted,
         converged=at.settled and base.converged,
         singular=base.singular,
         warnings=tuple(warnings),

@@ -167,7 +167,6 @@ def _summarise(
     b = posterior["b"].values if design.fixed_terms else np.empty((*_shape(posterior), 0))
     population = _from_draws(b, level)
     sigma = 1.0 if design.known_se else float(posterior["sigma"].values.mean())
-    fitted = design.X @ population.estimate + design.offset
     components, effects = [], []
     for name, block in zip(block_names(design), design.blocks, strict=True):
         sd = posterior[f"sd_{name}"].values.mean(axis=(0, 1))
@@ -176,7 +175,6 @@ def _summarise(
         effect = _from_draws(posterior[f"effect_{name}"].values, level)
         coefficient = _from_draws(posterior[f"coefficient_{name}"].values, level)
         effects.append(GroupEffects(block.group, block.levels, block.sizes, block.terms, effect, coefficient))
-        fitted = fitted + np.einsum("nq,nq->n", block.Z, effect.estimate[block.codes])
     parameters = _parameters(design, posterior, level)
     diagnostics = {"seed": settings.seed} | _diagnostics(
         tree, [parameters.estimates, *(part.coefficient for part in effects)]
@@ -190,7 +188,6 @@ def _summarise(
         components=tuple(components),
         group_effects=tuple(effects),
         sigma=sigma,
-        fitted=fitted,
         converged=not complaints,
         warnings=(*design.notes, *remarks, *complaints),
         diagnostics=MappingProxyType(diagnostics),

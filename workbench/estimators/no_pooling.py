@@ -224,7 +224,7 @@ def _assemble(setup: _Setup, solution: _Solution, settings: Settings) -> Fit:
             ("least squares less the mean", "sampling SE of the coefficient", "least squares", "sampling SE"),
         ),
         sigma=float(np.sqrt(sigma2)),
-        fitted=fitted,
+        own_fitted=fitted,
         criterion=Criterion(deviance, "deviance") if used.all() else None,
         log_likelihood=-deviance / 2 if used.all() else None,
         df=int(estimable.sum()) * q + len(rest) + (not data.known_se),

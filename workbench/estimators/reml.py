@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.coordinates import condensed, orthonormalised
+from workbench.coordinates import Searched
 from workbench.design import Design
 from workbench.errors import DesignError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
@@ -94,23 +94,21 @@ def ml(
 
 def _maximise(design: Design, level: float, restricted: bool) -> Fit:
     data = moments(design)
-    _refuse_without_residual(design, data)
-    return _assemble(design, data, optimum(data, restricted), restricted, level)
+    searched = Searched.of(data)
+    _refuse_without_residual(design, searched)
+    return _assemble(design, data, optimum(data, restricted, searched), restricted, level)
 
 
-def _refuse_without_residual(design: Design, data: Moments) -> None:
+def _refuse_without_residual(design: Design, searched: Searched) -> None:
     """A response that the model explains exactly leaves no residual variance, and the likelihood has no maximum."""
+    data = searched.moments
     if data.known_se:
         return
-    searched, _ = orthonormalised(condensed(data))
-
-    def left_at(spread: float) -> float:
-        return conditional(searched, tuple(spread * np.eye(f.Zty.shape[1]) for f in searched.factors)).r2
-
-    left = left_at(1e6)
+    left = searched.unshrunk.r2
     if not left > NO_RESIDUAL * data.yty:
-        if len(data.factors) > 1 and left_at(1e3) > PLAIN_RESIDUAL * data.yty:
-            return  # of factors that share directions, rounding at 1e6 can hide a residual that is plain at 1e3
+        smaller = tuple(1e3 * np.eye(f.Zty.shape[1]) for f in data.factors)
+        if len(data.factors) > 1 and conditional(data, smaller).r2 > PLAIN_RESIDUAL * data.yty:
+            return  # of factors that share directions, rounding at 10^6 can hide a residual that is plain at 10^3
         raise DesignError(
             f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "
             f"{max(left, 0.0):.2g} of {data.yty:.2g}), so there is no residual variance to estimate. Let fewer "
@@ -130,9 +128,6 @@ def _assemble(design: Design, data: Moments, at: Optimum, restricted: bool, leve
     value = criterion(data, given, restricted)
     components = _components(design, data, at, sigma2)
     effects = _group_effects(design, data, at, sigma2, level)
-    fitted = design.X @ b + design.offset
-    for block, part in zip(design.blocks, effects, strict=True):
-        fitted = fitted + np.einsum("nq,nq->n", block.Z, part.effect.estimate[block.codes])
     singular = _singular_factors(data, at)
     kind = "REML estimate" if restricted else "ML estimate"
     return Fit(
@@ -143,7 +138,6 @@ def _assemble(design: Design, data: Moments, at: Optimum, restricted: bool, leve
         components=components,
         group_effects=effects,
         sigma=float(np.sqrt(sigma2)),
-        fitted=fitted,
         criterion=Criterion(value, "REML" if restricted else "deviance"),
         log_likelihood=-value / 2,
         df=data.p + len(at.theta.values) + (not data.known_se),

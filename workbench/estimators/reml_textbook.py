@@ -245,7 +245,7 @@ def _assemble(design: Design, model: Dense, best: _Minimum, restricted: bool, le
         ),
         group_effects=_group_effects(design, model, given, D, u, sigma2, level),
         sigma=float(np.sqrt(sigma2)),
-        fitted=model.X @ given.b + model.Z @ u + design.offset,
+        own_fitted=model.X @ given.b + model.Z @ u + design.offset,
         criterion=Criterion(best.value, "REML" if restricted else "deviance"),
         log_likelihood=-best.value / 2,
         df=p + len(best.theta) + (not model.known_se),

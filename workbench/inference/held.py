@@ -205,7 +205,7 @@ class Held:
         unit = in_unit(data, s * self.sigma)
         given = conditional(unit, factors)
         value = criterion(unit, given, reml=False) + 2 * data.n * float(np.log(s * self.sigma))
-        slopes = criterion_gradient(unit, factors, given, reml=False)
+        slopes = criterion_gradient(unit, factors, given, reml=False).by_factor
         by_G = self.theta.gather(tuple(basis.T @ D / s for basis, D in zip(self.bases, slopes, strict=True)))
         along = sum(float(np.sum(D * Lambda)) for D, Lambda in zip(slopes, factors, strict=True))
         by_log_s = 2 * data.n - 2 * given.r2 - along

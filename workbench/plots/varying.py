@@ -7,6 +7,7 @@ that order is drawn, smallest and largest included, and the caption says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,7 +60,7 @@ class Varying:
     group: str
     term: str
     response: str
-    levels: tuple[str, ...]
+    levels: Sequence[str]
     sizes: NDArray[np.intp]
     plain: bool
 

@@ -1,0 +1,112 @@
+"""Any table or file -> a narwhals dataframe with the columns asked for.
+
+In text files a quoted value is text, as R writes its factors (``"308"`` is a label, ``308`` a number),
+unless the file quotes everything, which then says nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import DataError, nearest
+
+MISSING_TEXT = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")
+"""What stands for a missing value in a text file."""
+
+
+def collect(data: Any, columns: Sequence[str]) -> Any:
+    """Open any table, check that it has these columns and keep only them, as a narwhals dataframe."""
+    import narwhals.stable.v2 as nw
+
+    where = "The table"
+    if isinstance(data, str | Path):
+        where = f"{Path(data).name}"
+        data = _read_file(Path(data))
+    elif isinstance(data, Mapping):
+        import pandas as pd
+
+        data = pd.DataFrame(dict(data))
+    try:
+        table = nw.from_native(data)
+    except TypeError:
+        raise DataError(
+            f"Data of type {type(data).__name__} is no table. "
+            "Give a pandas, Polars or Arrow dataframe, a mapping of columns, or a path to a file."
+        ) from None
+    known = table.collect_schema().names()
+    for name in columns:
+        if name not in known:
+            raise DataError(f"{where} has no column {name!r}. {nearest(name, known)}")
+        if known.count(name) > 1:
+            raise DataError(f"{where} has {known.count(name)} columns named {name!r}. Rename them.")
+    selected = table.select(*dict.fromkeys(columns)) if columns else table
+    return selected.collect() if isinstance(selected, nw.LazyFrame) else selected
+
+
+def _read_file(path: Path) -> Any:
+    """Read a file into a Polars frame, by its ending."""
+    import polars as pl
+
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, not a file. Name the table itself.")
+    if not path.exists():
+        beside = [p.name for p in sorted(path.parent.glob("*")) if p.is_file()] if path.parent.is_dir() else []
+        raise DataError(f"There is no file {path}. {nearest(path.name, beside) if beside else 'Check the path.'}")
+    suffixes = [s.lower() for s in path.suffixes]
+    kind = next((s for s in reversed(suffixes) if s not in (".gz", ".zst")), "")
+    try:
+        match kind:
+            case ".csv" | ".tsv" | ".txt":
+                return _read_text(path, "," if kind == ".csv" else "\t")
+            case ".parquet" | ".pq":
+                return pl.read_parquet(path)
+            case ".arrow" | ".feather" | ".ipc":
+                return pl.read_ipc(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        hint = " Save it as UTF-8." if "utf-8" in first.lower() or "utf8" in first.lower() else ""
+        raise DataError(f"{path} cannot be read as {kind[1:].upper()}: {first}.{hint}") from None
+    raise DataError(
+        f"{path} ends in {kind or 'nothing'!r}, which is not known. "
+        "Use .csv, .tsv, .parquet or .arrow (R: write.csv(d, 'd.csv', row.names = FALSE))."
+    )
+
+
+def _read_text(path: Path, separator: str) -> Any:
+    import polars as pl
+
+    quoted = _quoted_columns(path, separator)
+    return pl.read_csv(
+        path,
+        separator=separator,
+        null_values=list(MISSING_TEXT),
+        infer_schema_length=None,
+        schema_overrides=dict.fromkeys(quoted, pl.String),
+    )
+
+
+def _quoted_columns(path: Path, separator: str, rows: int = 200) -> list[str]:
+    """Columns whose values stand in quotes in the first rows; none where the whole file is quoted."""
+    import csv
+    import gzip
+    from itertools import islice
+
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = list(islice(file, rows + 1))
+    header = next(csv.reader(lines[:1], delimiter=separator), [])
+    if twice := [name for k, name in enumerate(header) if name and name in header[:k]]:
+        raise DataError(f"{path.name} has {header.count(twice[0])} columns named {twice[0]!r}. Rename them.")
+    field = re.compile(f'(?:^|{re.escape(separator)})("(?:[^"]|"")*"|[^{re.escape(separator)}\r\n]*)')
+    bare, inside = set(), set()
+    for line in lines[1:]:
+        for name, value in zip(header, field.findall(line), strict=False):
+            if value.startswith('"'):
+                inside.add(name)
+            elif value not in MISSING_TEXT:
+                bare.add(name)
+    quoted = [name for name in header if name in inside - bare]
+    return quoted if bare else []
