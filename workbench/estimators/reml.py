@@ -31,7 +31,6 @@ from workbench.estimates import Component, Criterion, Estimates, GroupEffects, w
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.likelihood import (
-    conditional,
     conditional_covariances,
     criterion,
     degrees_of_freedom,
@@ -45,7 +44,6 @@ Array = NDArray[np.float64]
 
 NO_RESIDUAL = 1e-11
 """A residual sum of squares smaller than this share of the total is rounding."""
-PLAIN_RESIDUAL = 1e-2
 
 
 def reml(
@@ -104,11 +102,8 @@ def _refuse_without_residual(design: Design, searched: Searched) -> None:
     data = searched.moments
     if data.known_se:
         return
-    left = searched.unshrunk.r2
+    left = searched.residual
     if not left > NO_RESIDUAL * data.yty:
-        smaller = tuple(1e3 * np.eye(f.Zty.shape[1]) for f in data.factors)
-        if len(data.factors) > 1 and conditional(data, smaller).r2 > PLAIN_RESIDUAL * data.yty:
-            return  # of factors that share directions, rounding at 10^6 can hide a residual that is plain at 10^3
         raise DesignError(
             f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "
             f"{max(left, 0.0):.2g} of {data.yty:.2g}), so there is no residual variance to estimate. Let fewer "
