@@ -18,8 +18,8 @@ from workbench.moments import FactorMoments, Moments, Rest
 
 Array = NDArray[np.float64]
 
-DOUBTFUL, PLAIN = 1e-6, 1e-2
-"""A residual below the first share of the total may be rounding; one above the second, at Lambda = 10^3 I, is none."""
+PLAIN = 1e-5
+"""A residual above this share of the total is none of shrinkage's making, at Lambda = 10^5 I."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,15 +44,15 @@ class Searched:
 
     @cached_property
     def residual(self) -> float:
-        """What no effect explains of the response, as a sum of squares: r^2 at Lambda = 10^6 I.
+        """What no effect explains of the response, as a sum of squares: r^2 where Lambda hardly shrinks.
 
-        Of factors that share directions, rounding there can hide what is plain at a smaller Lambda.
+        Of factors that share directions, rounding at Lambda = 10^6 I would hide it. What a smaller Lambda adds to it by
+        shrinking goes with Lambda^-2, and is taken off where it matters.
         """
-        left = self._left_at(1e6)
-        if len(self.moments.factors) > 1 and not left > DOUBTFUL * self.moments.yty:
-            plain = self._left_at(1e3)
-            return plain if plain > PLAIN * self.moments.yty else left
-        return left
+        if len(self.moments.factors) == 1:
+            return self._left_at(1e6)
+        left = self._left_at(1e5)
+        return left if left > PLAIN * self.moments.yty else left - (self._left_at(1e4) - left) / 99
 
     def _left_at(self, spread: float) -> float:
         return conditional(self.moments, tuple(spread * np.eye(f.Zty.shape[1]) for f in self.moments.factors)).r2

@@ -42,8 +42,8 @@ from workbench.optimum import SINGULAR, Optimum, optimum
 
 Array = NDArray[np.float64]
 
-NO_RESIDUAL = 1e-11
-"""A residual sum of squares smaller than this share of the total is rounding."""
+NO_RESIDUAL = (1e-11, 1e-9)
+"""A residual sum of squares smaller than this share of the total is rounding: of one factor, of several."""
 
 
 def reml(
@@ -103,7 +103,7 @@ def _refuse_without_residual(design: Design, searched: Searched) -> None:
     if data.known_se:
         return
     left = searched.residual
-    if not left > NO_RESIDUAL * data.yty:
+    if not left > NO_RESIDUAL[len(data.factors) > 1] * data.yty:
         raise DesignError(
             f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "
             f"{max(left, 0.0):.2g} of {data.yty:.2g}), so there is no residual variance to estimate. Let fewer "
