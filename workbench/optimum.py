@@ -29,6 +29,8 @@ HARDLY_SHRUNK = 1e3
 """A Lambda so large that it shrinks nothing, and yet not so large that the population values drown in rounding."""
 VAGUE = 1e3
 """A level that knows its own effects (of orthonormal columns) no better than to so many sigma^2 does not count."""
+FEW_EFFECTS = 500
+"""Up to so many, several factors with a slope get more than one start: there optima hide, and a search costs little."""
 SCALAR_STARTS = tuple(np.geomspace(0.02, 2e5, 15))
 
 
@@ -142,9 +144,15 @@ def _search(searched: Searched, restricted: bool) -> tuple[Theta, Minimum]:
     near = max(1e-9, objective.rounding())
     best = min(found, key=lambda m: (m.value - near * m.certified, not m.certified))
     diagonal = shape.on_diagonal
-    if len(shape.values) > 1 and np.abs(shape.at(best.x).canonical().values[diagonal]).min() < SINGULAR:
-        objective.minimise(best.x + np.where(diagonal, 0.5, 0.0), found)
-        best = min((best, found[-1]), key=lambda m: m.value)
+    end = shape.at(best.x).canonical()
+    if len(shape.values) > 1 and np.abs(end.values[diagonal]).min() < SINGULAR:
+        starts = [best.x + np.where(diagonal, 0.5, 0.0)]
+        packed = end.packed(SINGULAR).values
+        if (np.abs(np.abs(packed) - np.abs(end.values)) > SINGULAR).any():
+            starts.append(packed)
+        for start in starts:
+            objective.minimise(start, found)
+        best = min(best, *found[-len(starts) :], key=lambda m: m.value)
     exact = _exact_zeros(shape.at(best.x).canonical(), best.value, objective)
     evaluations = sum(m.evaluations for m in found)
     return exact, replace(best, evaluations=evaluations)
@@ -154,8 +162,9 @@ def _starts(objective: _Criterion, searched: Searched) -> list[Array]:
     """Starting points.
 
     Of one scalar: the valleys of a coarse grid. Of several factors: what the levels' own deviations suggest of each
-    alone, as if the others were not there, over what no factor explains. Of one factor with more
-    entries: what the groups' own deviations suggest, and a small Lambda.
+    alone, as if the others were not there, over what no factor explains; where there are slopes but few effects, a
+    small and a large Lambda too. Of one factor with more entries: what the groups' own deviations suggest, and a small
+    Lambda.
     """
     data, shape = objective.data, objective.shape
     if len(shape.values) == 1:
@@ -169,7 +178,8 @@ def _starts(objective: _Criterion, searched: Searched) -> list[Array]:
     alone = [replace(data, factors=(f,), rest=None) for f in data.factors]
     suggested = shape.gather(tuple(_from_deviations(one, sigma2) for one in alone))
     if len(alone) > 1:
-        return [suggested]
+        plain = len(shape.values) == len(alone) or sum(f.Zty.size for f in data.factors) > FEW_EFFECTS
+        return [suggested] if plain else [suggested, *(np.where(shape.on_diagonal, s, 0.0) for s in (0.2, 3.0))]
     return [suggested, np.where(shape.on_diagonal, 0.2, 0.0)]
 
 

@@ -73,6 +73,21 @@ class Theta:
                 factor[block, block] = np.tril(lower * signs)
         return self.at(self.gather(factors))
 
+    def packed(self, negligible: float) -> Theta:
+        """The same covariances, but for spreads below `negligible`, with factors of as few columns as will do.
+
+        Where a term's first column has no spread of its own, the canonical factor leaves open how the others lie: any
+        rotation of (a, b) in ((0, 0), (a, b)) gives one covariance, and the criterion a valley without a floor. Packed
+        it is ((0, 0), (c, 0)).
+        """
+        factors = self.factors
+        for factor, blocks in zip(factors, self.blocks, strict=True):
+            for block in blocks:
+                vectors, sizes, _ = np.linalg.svd(factor[block, block])
+                root = (vectors * np.where(sizes < negligible, 0.0, sizes)).T
+                factor[block, block] = np.tril(np.linalg.qr(root)[1].T)
+        return self.at(self.gather(factors))
+
 
 @lru_cache(maxsize=64)
 def _entries(blocks: tuple[tuple[slice, ...], ...]) -> tuple[tuple[int, int, int], ...]:
