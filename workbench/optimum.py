@@ -176,7 +176,7 @@ def _unexplained(searched: Searched) -> float:
     data = searched.moments
     levels = [f.Zty.shape[0] if f.counts is None else f.counts.sum() for f in data.factors]
     taken = data.p + sum(f.Zty.shape[1] * (J - 1) for f, J in zip(data.factors, levels, strict=True))
-    return float(max(searched.unshrunk.r2, 1e-300) / max(data.n - taken, data.n / 20))
+    return float(max(searched.unexplained, 1e-300) / max(data.n - taken, data.n / 20))
 
 
 def _from_deviations(data: Moments, sigma2: float) -> Array:

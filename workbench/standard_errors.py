@@ -213,7 +213,7 @@ def joint_error(fit: Fit) -> JointError | None:
     factors, fixed = relative_factors(fit, data), data.shift.to_data
     if fit.estimator == "fixed_prior":
         recast = by_group(data)
-        on_rest = replace(data.factor, ZtX=recast.ZtR)
+        on_rest = data.factor.having(ZtX=recast.ZtR)
         data = replace(data, factors=(on_rest,), XtX=recast.RtR, Xty=recast.Rty)
         fixed = np.eye(len(fixed))[:, list(recast.rest)]
     given = conditional(data, factors)
