@@ -18,6 +18,9 @@ from workbench.moments import FactorMoments, Moments, Rest
 
 Array = NDArray[np.float64]
 
+DOUBTFUL, PLAIN = 1e-6, 1e-2
+"""A residual below the first share of the total may be rounding; one above the second, at Lambda = 10^3 I, is none."""
+
 
 @dataclass(frozen=True, eq=False)
 class Searched:
@@ -40,9 +43,19 @@ class Searched:
         return cls(*orthonormalised(condensed(moments)))
 
     @cached_property
-    def unexplained(self) -> float:
-        """What free effects (Lambda = 10^6 I) of all factors leave of the response: a sum of squares."""
-        return conditional(self.moments, tuple(1e6 * np.eye(f.Zty.shape[1]) for f in self.moments.factors)).r2
+    def residual(self) -> float:
+        """What no effect explains of the response, as a sum of squares: r^2 at Lambda = 10^6 I.
+
+        Of factors that share directions, rounding there can hide what is plain at a smaller Lambda.
+        """
+        left = self._left_at(1e6)
+        if len(self.moments.factors) > 1 and not left > DOUBTFUL * self.moments.yty:
+            plain = self._left_at(1e3)
+            return plain if plain > PLAIN * self.moments.yty else left
+        return left
+
+    def _left_at(self, spread: float) -> float:
+        return conditional(self.moments, tuple(spread * np.eye(f.Zty.shape[1]) for f in self.moments.factors)).r2
 
 
 def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:

@@ -112,20 +112,34 @@ def eliminate(moments: Moments, factors: tuple[Array, ...], P: Array, modes: Arr
     explained : array, shape (p + 1, p + 1)
         What these take off [X y]'[X y].
     """
-    from scipy.linalg import cholesky
-
     assert moments.rest is not None
     C = moments.rest.RtR - moments.rest.cells.weigh(P)
     schur = Schur(moments.factors[1:], factors[1:], C, np.empty((0, 0)))
-    S = schur.times(np.ascontiguousarray(schur.times(C, True).T), True)
-    S[np.diag_indices_from(S)] += 1.0
-    L = cholesky(
-        S.T, lower=True, overwrite_a=True, check_finite=False
-    )  # S is symmetric; its transpose is in LAPACK's order
-    schur = Schur(schur.others, schur.factors, C, L)
+    schur = Schur(schur.others, schur.factors, C, _cholesky(schur))
     left = as_rows([f.B for f in moments.factors[1:]]) - moments.rest.Z1tR.T @ as_rows([modes])
     rest_modes = schur.solve(left)
     return schur, rest_modes, left.T @ rest_modes
+
+
+def _cholesky(schur: Schur) -> Array:
+    """Lower Cholesky factor of S = Lambda_r' C Lambda_r + I.
+
+    No eigenvalue of S is below 1. Where the factors share directions and Lambda is huge, rounding of C can make it look
+    so; such eigenvalues are lifted back to 1.
+    """
+    from scipy.linalg import LinAlgError, cholesky
+
+    def made() -> Array:
+        S = schur.times(np.ascontiguousarray(schur.times(schur.C, True).T), True)
+        S[np.diag_indices_from(S)] += 1.0
+        return S
+
+    try:  # S is symmetric; its transpose is in LAPACK's order
+        return np.asarray(cholesky(made().T, lower=True, overwrite_a=True, check_finite=False))
+    except LinAlgError:
+        values, vectors = np.linalg.eigh(made())
+        L = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 1.0))).T, mode="r").T
+        return np.asarray(L * np.where(np.diag(L) < 0, -1.0, 1.0))
 
 
 def rest_left_over(moments: Moments, modes: tuple[Array, ...]) -> list[Array]:

@@ -105,10 +105,8 @@ def conditional(moments: Moments, factors: tuple[Array, ...]) -> Conditional:
         Lambda of every grouping factor; any square root of the relative covariance will do, singular ones included.
     """
     first, p = moments.factors[0], moments.p
-    D = factors[0] @ factors[0].T
-    left, log_dets = shrink(first.A, D)
+    left, P, log_dets = shrink(first.A, factors[0])
     log_det = float(log_dets.sum() if first.counts is None else log_dets @ first.counts)
-    P = np.einsum("ac,cbj->abj", D, left)
     modes = [np.einsum("acj,ckj->akj", P, first.B)]
     remaining = _bordered(moments) - across(first.B, modes[0])
     schur = None
@@ -123,6 +121,7 @@ def conditional(moments: Moments, factors: tuple[Array, ...]) -> Conditional:
     XX, Xy = remaining[:p, :p], remaining[:p, p]
     b_cov = np.linalg.solve(XX, np.eye(p))
     b = b_cov @ Xy
+    of_e = np.append(-b, 1.0)  # y - X b; r^2 as a quadratic form is flat in b, so that rounding in b hardly counts
     return Conditional(
         b=b,
         b_cov=(b_cov + b_cov.T) / 2,
@@ -130,31 +129,37 @@ def conditional(moments: Moments, factors: tuple[Array, ...]) -> Conditional:
         left=left,
         P=P,
         schur=schur,
-        r2=float(remaining[p, p] - b @ Xy),
+        r2=float(of_e @ remaining @ of_e),
         log_det_L=log_det,
         log_det_RX=float(np.linalg.slogdet(XX)[1]),
     )
 
 
-def shrink(A: Array, D: Array) -> tuple[Array, Array]:
-    """The share (I + A_j D)^-1 that shrinking leaves over, shape (q, q, J), and log|I + A_j D|, shape (J,).
+def shrink(A: Array, Lambda: Array) -> tuple[Array, Array, Array]:
+    """The share F_j = (I + A_j D)^-1 that shrinking leaves over, P_j = D F_j (both (q, q, J)), and -log|F_j|, (J,).
 
-    For q = 2, |I + A D| = 1 + tr(A D) + |A| |D|, all of whose terms are positive.
+    P is not multiplied out of D and F: of a D that is large and singular, a product of large numbers would be left to
+    rounding. For q = 2, |I + A D| = 1 + tr(A D) + |A| |D|, and P = (D + |D| adj A) / |I + A D|.
     """
-    q = len(D)
+    q, D = len(Lambda), Lambda @ Lambda.T
     if q == 1:
         AD = A[0, 0] * D[0, 0]
-        return (1 / (1 + AD))[None, None], np.log1p(AD)
-    AD = np.einsum("acj,cb->abj", A, D)
+        left = (1 / (1 + AD))[None, None]
+        return left, D[0, 0] * left, np.log1p(AD)
     if q == 2:
-        (a, b), (c, d) = AD
-        dets = (A[0, 0] * A[1, 1] - A[0, 1] ** 2) * (D[0, 0] * D[1, 1] - D[0, 1] ** 2)
-        more = a + d + np.maximum(dets, 0.0)
+        (a, b), (c, d) = np.einsum("acj,cb->abj", A, D)
+        det_D = (Lambda[0, 0] * Lambda[1, 1] - Lambda[0, 1] * Lambda[1, 0]) ** 2
+        more = a + d + np.maximum(A[0, 0] * A[1, 1] - A[0, 1] ** 2, 0.0) * det_D
         left = np.array([[1 + d, -b], [-c, 1 + a]])
-        left /= 1 + more
-        return left, np.log1p(more)
-    whole = np.moveaxis(AD, -1, 0) + np.eye(q)
-    return np.ascontiguousarray(np.moveaxis(np.linalg.inv(whole), 0, -1)), np.linalg.slogdet(whole)[1]
+        P = D[:, :, None] + det_D * np.array([[A[1, 1], -A[0, 1]], [-A[0, 1], A[0, 0]]])
+        return left / (1 + more), P / (1 + more), np.log1p(more)
+    levels_first = np.moveaxis(A, -1, 0)
+    M = np.eye(q) + Lambda.T @ levels_first @ Lambda
+    P = Lambda @ np.linalg.solve(M, np.broadcast_to(Lambda.T, M.shape))
+    P = (P + np.swapaxes(P, 1, 2)) / 2
+    left = np.eye(q) - levels_first @ P
+    log_dets = np.linalg.slogdet(M)[1]
+    return np.ascontiguousarray(np.moveaxis(left, 0, -1)), np.ascontiguousarray(np.moveaxis(P, 0, -1)), log_dets
 
 
 def conditional_covariances(moments: Moments, factors: tuple[Array, ...], given: Conditional) -> tuple[Array, ...]:

@@ -27,6 +27,8 @@ SAME = 0.01
 """Newton steps that lead this near to a minimum lead to it."""
 HARDLY_SHRUNK = 1e3
 """A Lambda so large that it shrinks nothing, and yet not so large that the population values drown in rounding."""
+VAGUE = 1e3
+"""A level that knows its own effects (of orthonormal columns) no better than to so many sigma^2 does not count."""
 SCALAR_STARTS = tuple(np.geomspace(0.02, 2e5, 15))
 
 
@@ -176,17 +178,22 @@ def _unexplained(searched: Searched) -> float:
     data = searched.moments
     levels = [f.Zty.shape[0] if f.counts is None else f.counts.sum() for f in data.factors]
     taken = data.p + sum(f.Zty.shape[1] * (J - 1) for f, J in zip(data.factors, levels, strict=True))
-    return float(max(searched.unexplained, 1e-300) / max(data.n - taken, data.n / 20))
+    return float(max(searched.residual, 1e-300) / max(data.n - taken, data.n / 20))
 
 
 def _from_deviations(data: Moments, sigma2: float) -> Array:
-    """Method of moments for one factor, Lambda of shape (q, q): the deviations' covariance less what noise adds."""
+    """Method of moments for one factor, Lambda of shape (q, q): the deviations' covariance less what noise adds.
+
+    Only of levels whose rows tell all their effects: what noise adds to the others knows no bound.
+    """
     f = data.factors[0]
     unshrunk = conditional(data, (HARDLY_SHRUNK * np.eye(f.Zty.shape[1]),))
     (own,) = unshrunk.u
     counts = np.ones(len(own)) if f.counts is None else f.counts
-    J = counts.sum()
-    found = own.T @ own / max(J - 1, 1) / sigma2 - unshrunk.P @ counts / J
+    told = np.einsum("aaj->j", unshrunk.P) < VAGUE
+    own, counts = own[told], counts[told]
+    J = max(counts.sum(), 1.0)
+    found = own.T @ own / max(J - 1, 1) / sigma2 - unshrunk.P[:, :, told] @ counts / J
     relative = np.zeros_like(found)
     for block in f.blocks:
         values, vectors = np.linalg.eigh(found[block, block])

@@ -103,7 +103,7 @@ def _refuse_without_residual(design: Design, searched: Searched) -> None:
     data = searched.moments
     if data.known_se:
         return
-    left = searched.unexplained
+    left = searched.residual
     if not left > NO_RESIDUAL * data.yty:
         raise DesignError(
             f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "
