@@ -82,7 +82,10 @@ def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
         if not isinstance(Z1tR, np.ndarray):
             Z1tR = Z1tR.tocsr()
             Z1tR.sort_indices()
-        rest = Rest(Z1tR, _by_levels(_by_levels(rest.RtR, others, maps[1:]).T, others, maps[1:]), rest.q)
+        RtR = rest.RtR
+        for _ in range(2):  # from the left, then from the right
+            RtR = rest.blocks.put(_by_levels(rest.blocks.take(RtR), others, maps[1:])).swapaxes(1, 2)
+        rest = Rest(Z1tR, np.ascontiguousarray(RtR), rest.q, rest.blocks)
     return replace(moments, factors=factors, rest=rest), maps
 
 

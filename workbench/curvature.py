@@ -133,13 +133,13 @@ def _left_over_of_effects(moments: Moments, given: Conditional, w: list[Array]) 
     rows = np.einsum("acj,ckj->akj", first.A, w[0])
     if moments.rest is None or given.schur is None:
         return [np.einsum("acj,ckj->akj", given.left, rows)]
-    Z1tR, RtR = moments.rest.Z1tR, moments.rest.RtR
+    Z1tR, within_rest = moments.rest.Z1tR, moments.rest.within_rest
     others = as_rows(w[1:])
     rows = rows + by_first(Z1tR @ others, first)
-    rest = Z1tR.T @ as_rows(w[:1]) + RtR @ others
+    rest = Z1tR.T @ as_rows(w[:1]) + within_rest(others)
     alone = np.einsum("acj,ckj->akj", given.P, rows)
     modes = given.schur.solve(rest - Z1tR.T @ as_rows([alone]))
     through = by_first(Z1tR @ modes, first)
     own = alone - np.einsum("acj,ckj->akj", given.P, through)
     left = np.einsum("acj,ckj->akj", given.left, rows - through)
-    return [left, *by_factor(moments, rest - RtR @ modes - Z1tR.T @ as_rows([own]))]
+    return [left, *by_factor(moments, rest - within_rest(modes) - Z1tR.T @ as_rows([own]))]

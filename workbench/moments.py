@@ -18,7 +18,7 @@ arrays each, the factor with the most effects first; with R the columns of all t
 
 ===========  ====================================  ===========================
 Z_1'W R      ``Rest.Z1tR``, one entry per cell     (J_1 q_1, N), sparse where few cells occur
-R'W R        ``Rest.RtR``                          (N, N)
+R'W R        ``Rest.RtR``, by ``Rest.blocks``      (C, m, m) for (N, N)
 ===========  ====================================  ===========================
 
 A cell is a combination of levels that occurs. The first factor's own block stays block-diagonal, so nothing of the size
@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.blocks import Blocks
 from workbench.cells import Cells
 from workbench.centred import Rows, Shift, Varying, varying_columns
 from workbench.data import read_only
@@ -111,11 +112,16 @@ class Rest:
     Z1tR: Any
     RtR: Array
     q: int
+    blocks: Blocks
 
     @cached_property
     def cells(self) -> Cells:
         """Sums over the cells of the first factor with the others."""
-        return Cells(self.Z1tR, self.q)
+        return Cells(self.Z1tR, self.q, self.blocks)
+
+    def within_rest(self, rows: Array) -> Array:
+        """R'W R times rows of the others' effects, shape (N, k)."""
+        return self.blocks.take(self.RtR @ self.blocks.put(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -243,4 +249,5 @@ def _rest(varying: list[Varying], rows: Rows) -> Rest:
         Z1tR = read_only(Z1tR.toarray())
     else:
         Z1tR.sort_indices()
-    return Rest(Z1tR=Z1tR, RtR=read_only((others.T @ others).toarray()), q=len(varying[0].columns))
+    blocks = Blocks.of(Z1tR)
+    return Rest(Z1tR, read_only(blocks.gather(others.T @ others)), len(varying[0].columns), blocks)
