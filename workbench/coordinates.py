@@ -68,9 +68,8 @@ def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
     factors = tuple(
         replace(
             f,
-            ZtZ=np.moveaxis(np.einsum("ca,cdj,db->abj", R, f.A, R), -1, 0),
-            ZtX=np.swapaxes(np.einsum("ca,jck->akj", R, f.ZtX), 0, 2).swapaxes(1, 2),
-            Zty=f.Zty @ R,
+            A=np.einsum("ca,cdj,db->abj", R, f.A, R),
+            B=np.einsum("ca,ckj->akj", R, f.B),
             to_data=f.to_data @ R,
         )
         for f, R in zip(moments.factors, maps, strict=True)
@@ -83,7 +82,10 @@ def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
         if not isinstance(Z1tR, np.ndarray):
             Z1tR = Z1tR.tocsr()
             Z1tR.sort_indices()
-        rest = Rest(Z1tR, _by_levels(_by_levels(rest.RtR, others, maps[1:]).T, others, maps[1:]), rest.q)
+        RtR = rest.RtR
+        for _ in range(2):  # from the left, then from the right
+            RtR = rest.blocks.put(_by_levels(rest.blocks.take(RtR), others, maps[1:])).swapaxes(1, 2)
+        rest = Rest(Z1tR, np.ascontiguousarray(RtR), rest.q, rest.blocks)
     return replace(moments, factors=factors, rest=rest), maps
 
 
@@ -130,8 +132,7 @@ def condensed(moments: Moments) -> Moments:
         return moments
     f = moments.factor
     J, q = f.Zty.shape
-    keys = np.ascontiguousarray(np.concatenate([f.ZtZ.reshape(J, -1), f.ZtX.reshape(J, -1)], axis=1))
-    pattern = _patterns(keys, most=J // (1 + q))
+    pattern = _patterns([f.A.reshape(-1, J), f.B[:, :-1].reshape(-1, J)], most=J // (1 + q))
     if pattern is None:
         return moments
     first, of_level = pattern
@@ -145,40 +146,50 @@ def condensed(moments: Moments) -> Moments:
             scatter[:, a, b] = scatter[:, b, a] = np.bincount(of_level, weights=off[:, a] * off[:, b], minlength=C)
     values, vectors = np.linalg.eigh(scatter)
     roots = np.swapaxes(vectors * np.sqrt(np.clip(values, 0.0, None))[:, None, :], 1, 2)  # (C, q rows, q)
-    ZtZ = f.ZtZ[first]
+    A, B, own = f.A[:, :, first], f.B[:, :, first] * np.sqrt(m), np.zeros((q, moments.p + 1, C * q))
+    B[:, -1], own[:, -1] = sums.T / np.sqrt(m), roots.reshape(-1, q).T
     return replace(
         moments,
         factors=(
             replace(
                 f,
-                ZtZ=np.concatenate([ZtZ, np.repeat(ZtZ, q, axis=0)]),
-                ZtX=np.concatenate([f.ZtX[first] * np.sqrt(m)[:, None, None], np.zeros((C * q, q, moments.p))]),
-                Zty=np.concatenate([sums / np.sqrt(m)[:, None], roots.reshape(-1, q)]),
+                A=np.concatenate([A, np.repeat(A, q, axis=2)], axis=2),
+                B=np.concatenate([B, own], axis=2),
                 counts=np.concatenate([m, np.zeros(C * q)]),
             ),
         ),
     )
 
 
-def _patterns(keys: Array, most: int) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
-    """The first row of every distinct row, and which of these each row is; None where there are more than `most`."""
+def _patterns(parts: list[Array], most: int) -> tuple[NDArray[np.intp], NDArray[np.intp]] | None:
+    """The first level of every pattern, and the pattern of each level; None where there are more than `most`.
+
+    `parts` have shapes (k, J): what levels of one pattern have in common.
+    """
     import pandas as pd
 
-    J, width = keys.shape
-    if width > 1 and bool((keys[:, 1:] == keys[:, :1]).all()):
-        keys, width = np.ascontiguousarray(keys[:, :1]), 1
-    one = keys.view(np.dtype((np.void, keys.itemsize * width)))[:, 0] if width > 1 else keys[:, 0]
-    if J > 2 * PROBED and len(np.unique(one[:PROBED])) > PROBED // 2:
+    J = parts[0].shape[1]
+    if J > 2 * PROBED and len(np.unique(_keys([part[:, :PROBED] for part in parts]))) > PROBED // 2:
         return None
-    if width == 1:
-        of_level, distinct = pd.factorize(one)
+    keys = _keys(parts)
+    if keys.dtype.kind == "f":
+        of_level, distinct = pd.factorize(keys)
     else:
-        distinct, of_level = np.unique(one, return_inverse=True)
+        distinct, of_level = np.unique(keys, return_inverse=True)
     if len(distinct) > most:
         return None
     first = np.empty(len(distinct), dtype=np.intp)
     first[of_level[::-1]] = np.arange(J)[::-1]
     return first, of_level
+
+
+def _keys(parts: list[Array]) -> NDArray[Any]:
+    """One key for each level, shape (J,): its one number, or the bytes of all of them."""
+    first = parts[0][0]
+    if all(bool((part == first).all()) for part in parts):
+        return np.asarray(first)
+    table = np.ascontiguousarray(np.concatenate(parts).T)
+    return np.asarray(table.view(np.dtype((np.void, table.itemsize * table.shape[1])))[:, 0])
 
 
 PROBED = 1000

@@ -1,7 +1,7 @@
 """Several grouping factors: what is left of the others once the first is eliminated.
 
 The first factor's part of L is block-diagonal, one (q, q) block a level. The other factors, side by side with N
-effects and columns R, see it only through a Schur complement, dense and of size N:
+effects and columns R, see it only through a Schur complement of size N, in blocks of effects that rows link:
 
     C   = R'R - sum_j R'Z_j P_j Z_j'R       what is left of the others
     S   = Lambda_r' C Lambda_r + I          so that |L|^2 = prod_j |I + A_j D| |S|
@@ -12,12 +12,13 @@ P_j (of the first factor, the others given) is in :mod:`workbench.likelihood`; t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.blocks import Blocks
 from workbench.moments import FactorMoments, Moments
 
 Array = NDArray[np.float64]
@@ -25,43 +26,59 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Schur:
-    """The factors after the first, once it is eliminated.
+    """The factors after the first, once it is eliminated; (C, m, m) stands for (N, N), see :mod:`workbench.blocks`.
 
     Attributes
     ----------
     others : tuple of FactorMoments
     factors : tuple of array, shape (q_f, q_f)
         Their Lambdas.
-    C : array, shape (N, N)
-    cholesky : array, shape (N, N)
-        Lower Cholesky factor of S (what is above the diagonal is not used).
+    blocks : Blocks
+    C : array, shape (C, m, m)
+    cholesky : array, shape (C, m, m)
+        Lower Cholesky factor of S (of a single block, what is above the diagonal is not used).
     """
 
     others: tuple[FactorMoments, ...]
     factors: tuple[Array, ...]
+    blocks: Blocks
     C: Array
     cholesky: Array
 
     @property
     def log_det(self) -> float:
         """log|S|."""
-        return float(2 * np.log(np.diag(self.cholesky)).sum())
+        return float(2 * np.log(np.diagonal(self.cholesky, axis1=1, axis2=2)).sum())
 
     @cached_property
     def inverse(self) -> Array:
-        """S^-1, shape (N, N)."""
+        """S^-1, shape (C, m, m)."""
+        if not self.blocks.whole:
+            return self._root.swapaxes(1, 2) @ self._root
         from scipy.linalg.lapack import dpotri
 
-        lower, _ = dpotri(self.cholesky, lower=1)
+        lower, _ = dpotri(self.cholesky[0], lower=1)
         lower = np.tril(lower)
         whole = lower + lower.T
         whole[np.diag_indices_from(whole)] /= 2
-        return np.asarray(whole)
+        return np.asarray(whole)[None]
+
+    @cached_property
+    def _root(self) -> Array:
+        """The inverse of the Cholesky factor, shape (C, m, m); of many small blocks."""
+        return np.linalg.inv(self.cholesky)
 
     @cached_property
     def covariance(self) -> Array:
-        """Lambda_r S^-1 Lambda_r': the conditional covariance of the others' effects, the first integrated out."""
-        return self.times(np.ascontiguousarray(self.times(self.inverse).T))
+        """Lambda_r S^-1 Lambda_r', (C, m, m): the others' conditional covariance, the first factor integrated out."""
+        return self.both(self.inverse)
+
+    def both(self, matrix: Array, transpose: bool = False) -> Array:
+        """Lambda_r M Lambda_r', or Lambda_r' M Lambda_r, of a symmetric M in blocks (C, m, m)."""
+        for _ in range(2):
+            half = self.blocks.put(self.times(self.blocks.take(matrix), transpose))
+            matrix = np.ascontiguousarray(half.swapaxes(1, 2))
+        return matrix
 
     def times(self, rows: Array, transpose: bool = False) -> Array:
         """Lambda_r rows, or Lambda_r' rows, for rows of shape (N, k)."""
@@ -80,18 +97,25 @@ class Schur:
 
     def solve(self, rows: Array) -> Array:
         """Lambda_r S^-1 Lambda_r' rows, shape (N, k)."""
-        from scipy.linalg import cho_solve
+        sides = self.blocks.put(self.times(rows, True))
+        if self.blocks.whole:
+            from scipy.linalg import cho_solve
 
-        return self.times(cho_solve((self.cholesky, True), self.times(rows, True), check_finite=False))
+            solved = cho_solve((self.cholesky[0], True), sides[0], check_finite=False)[None]
+        else:
+            solved = self._root.swapaxes(1, 2) @ (self._root @ sides)
+        return self.times(self.blocks.take(solved))
 
     def diagonal_blocks(self, moments: Moments) -> list[Array]:
         """Conditional covariance of every level of the others, by factor, shape (J_f, q_f, q_f)."""
         parts, start = [], 0
+        rows = self.blocks.take(self.covariance)
         for f in moments.factors[1:]:
             J, q = f.Zty.shape
-            own = self.covariance[start : start + J * q, start : start + J * q].reshape(J, q, J, q)
-            parts.append(own[np.arange(J), :, np.arange(J), :])
-            start += J * q
+            here = slice(start, start + J * q)
+            own = self.blocks.place[here].reshape(J, 1, q)
+            parts.append(np.take_along_axis(rows[here].reshape(J, q, -1), own, axis=2))
+            start = here.stop
         return parts
 
 
@@ -114,8 +138,8 @@ def eliminate(moments: Moments, factors: tuple[Array, ...], P: Array, modes: Arr
     """
     assert moments.rest is not None
     C = moments.rest.RtR - moments.rest.cells.weigh(P)
-    schur = Schur(moments.factors[1:], factors[1:], C, np.empty((0, 0)))
-    schur = Schur(schur.others, schur.factors, C, _cholesky(schur))
+    schur = Schur(moments.factors[1:], factors[1:], moments.rest.blocks, C, np.empty((0, 0, 0)))
+    schur = replace(schur, cholesky=_cholesky(schur))
     left = as_rows([f.B for f in moments.factors[1:]]) - moments.rest.Z1tR.T @ as_rows([modes])
     rest_modes = schur.solve(left)
     return schur, rest_modes, left.T @ rest_modes
@@ -127,37 +151,45 @@ def _cholesky(schur: Schur) -> Array:
     No eigenvalue of S is below 1. Where the factors share directions and Lambda is huge, rounding of C can make it look
     so; such eigenvalues are lifted back to 1.
     """
-    from scipy.linalg import LinAlgError, cholesky
+    from scipy.linalg import cholesky
 
     def made() -> Array:
-        S = schur.times(np.ascontiguousarray(schur.times(schur.C, True).T), True)
-        S[np.diag_indices_from(S)] += 1.0
+        S = schur.both(schur.C, True)
+        places = np.arange(S.shape[1])
+        S[:, places, places] += 1.0
         return S
 
-    try:  # S is symmetric; its transpose is in LAPACK's order
-        return np.asarray(cholesky(made().T, lower=True, overwrite_a=True, check_finite=False))
-    except LinAlgError:
+    try:
+        if not schur.blocks.whole:
+            return np.linalg.cholesky(made())
+        # S is symmetric; its transpose is in LAPACK's order
+        return np.asarray(cholesky(made()[0].T, lower=True, overwrite_a=True, check_finite=False))[None]
+    except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(made())
-        L = np.linalg.qr((vectors * np.sqrt(np.maximum(values, 1.0))).T, mode="r").T
-        return np.asarray(L * np.where(np.diag(L) < 0, -1.0, 1.0))
+        roots = vectors * np.sqrt(np.maximum(values, 1.0))[:, None]
+        L = np.linalg.qr(roots.swapaxes(1, 2), mode="r").swapaxes(1, 2)
+        signs = np.where(np.diagonal(L, axis1=1, axis2=2) < 0, -1.0, 1.0)
+        return np.asarray(L * signs[:, None])
 
 
 def rest_left_over(moments: Moments, modes: tuple[Array, ...]) -> list[Array]:
     """Z_f'V^-1 [X y] of the factors after the first, shape (q_f, p + 1, J_f), given the modes of all."""
     assert moments.rest is not None
     rows = as_rows([f.B for f in moments.factors[1:]])
-    rows = rows - moments.rest.RtR @ as_rows(modes[1:]) - moments.rest.Z1tR.T @ as_rows(modes[:1])
+    rows = rows - moments.rest.within_rest(as_rows(modes[1:])) - moments.rest.Z1tR.T @ as_rows(modes[:1])
     return by_factor(moments, rows)
 
 
 def rest_traces(moments: Moments, schur: Schur) -> list[Array]:
     """Sum over levels of Z_j'V^-1 Z_j Lambda_f, shape (q_f, q_f), of the factors after the first."""
-    CL = schur.times(schur.C, True).T  # C is symmetric
+    blocks = schur.blocks
+    CL = blocks.take(blocks.put(schur.times(blocks.take(schur.C), True)).swapaxes(1, 2))  # C is symmetric
+    inverse = blocks.take(schur.inverse)
     traces, start = [], 0
     for f in moments.factors[1:]:
         J, q = f.Zty.shape
         here = slice(start, start + J * q)
-        left, right = CL[here].reshape(J, q, -1), schur.inverse[here].reshape(J, q, -1)
+        left, right = CL[here].reshape(J, q, -1), inverse[here].reshape(J, q, -1)
         traces.append(np.einsum("jan,jbn->ab", left, right))
         start = here.stop
     return traces

@@ -48,19 +48,14 @@ def hessian(
     entries : tuple of (factor, row, column)
         The free entries, as :attr:`workbench.theta.Theta.entries`.
     """
-    f, p, Lambda = moments.factors[0], moments.p, factors[0]
-    (T,), (Q,), K = gradient.left_over, gradient.explained, gradient.spread
-    counted = K if f.counts is None else K * f.counts
+    assert gradient.sums is not None
+    sums, p, Lambda = gradient.sums, moments.p, factors[0]
     E = _changes(Lambda, entries)
-    KK, QK = _outer(K, counted), _outer(Q, K)
     q, m = len(Lambda), len(entries)
     flat_E = E.reshape(m, -1)
-    by_E = flat_E @ (2 * QK - KK).transpose(1, 2, 3, 0).reshape(q * q, q * q)  # (m, c d)
+    by_E = flat_E @ (2 * sums.QK - sums.KK).transpose(1, 2, 3, 0).reshape(q * q, q * q)  # (m, c d)
     second = by_E @ flat_E.T
-
-    flat = T.reshape(q * (p + 1), -1)
-    TT = (flat @ flat.T).reshape(q, p + 1, q, p + 1)
-    S = (flat_E @ TT.swapaxes(1, 2).reshape(q * q, -1)).reshape(m, p + 1, p + 1)
+    S = (flat_E @ sums.TT.swapaxes(1, 2).reshape(q * q, -1)).reshape(m, p + 1, p + 1)
     slope = 1.0 if moments.known_se else degrees_of_freedom(moments, reml) / given.r2
     if reml:
         MS = given.b_cov @ S[:, :p, :p]
@@ -69,8 +64,7 @@ def hessian(
     second -= 2 * slope * c @ given.b_cov @ c.T
     if not moments.known_se:
         second -= slope**2 / degrees_of_freedom(moments, reml) * np.outer(fit, fit)
-    by_D = counted.sum(axis=-1) - Q.sum(axis=-1)
-    return (second + second.T) / 2 + _of_second_order({0: by_D}, entries)
+    return (second + second.T) / 2 + _of_second_order({0: sums.K - sums.Q}, entries)
 
 
 def average_information(
@@ -123,12 +117,6 @@ def _changes(Lambda: Array, entries: tuple[Entry, ...]) -> Array:
     return E
 
 
-def _outer(left: Array, right: Array) -> Array:
-    """Sum over levels of left_da right_bc, shape (q, q, q, q)."""
-    q = len(left)
-    return (left.reshape(q * q, -1) @ right.reshape(q * q, -1).T).reshape(q, q, q, q)
-
-
 def _of_second_order(by_D: dict[int, Array], entries: tuple[Entry, ...]) -> Array:
     """2 tr(G dLambda_k dLambda_l'), with the gradient G by D of every factor that has one."""
     second = np.zeros((len(entries), len(entries)))
@@ -145,13 +133,13 @@ def _left_over_of_effects(moments: Moments, given: Conditional, w: list[Array]) 
     rows = np.einsum("acj,ckj->akj", first.A, w[0])
     if moments.rest is None or given.schur is None:
         return [np.einsum("acj,ckj->akj", given.left, rows)]
-    Z1tR, RtR = moments.rest.Z1tR, moments.rest.RtR
+    Z1tR, within_rest = moments.rest.Z1tR, moments.rest.within_rest
     others = as_rows(w[1:])
     rows = rows + by_first(Z1tR @ others, first)
-    rest = Z1tR.T @ as_rows(w[:1]) + RtR @ others
+    rest = Z1tR.T @ as_rows(w[:1]) + within_rest(others)
     alone = np.einsum("acj,ckj->akj", given.P, rows)
     modes = given.schur.solve(rest - Z1tR.T @ as_rows([alone]))
     through = by_first(Z1tR @ modes, first)
     own = alone - np.einsum("acj,ckj->akj", given.P, through)
     left = np.einsum("acj,ckj->akj", given.left, rows - through)
-    return [left, *by_factor(moments, rest - RtR @ modes - Z1tR.T @ as_rows([own]))]
+    return [left, *by_factor(moments, rest - within_rest(modes) - Z1tR.T @ as_rows([own]))]

@@ -16,9 +16,9 @@ A row with a missing value in any column that the model uses is dropped and coun
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any, overload
 
@@ -50,43 +50,47 @@ class Numeric:
         return self.values.astype(np.float64, copy=False)
 
 
-class NumberedLevels(Sequence[str]):
-    """The labels of levels that are whole numbers: text when asked for, numbers until then; equal to a tuple of text.
+class LazyLevels(Sequence[str]):
+    """Labels of so many levels that they are made only when asked for; equal to a tuple of the same text.
+
+    Parameters
+    ----------
+    size : int
+    make : callable
+        Makes all labels.
 
     Examples
     --------
-    >>> levels = NumberedLevels(np.array([308, 309]))
+    >>> levels = LazyLevels(2, partial(numbered, np.array([308, 309])))
     >>> levels, levels[1], levels == ("308", "309")
     (('308', '309'), '309', True)
     """
 
-    def __init__(self, numbers: NDArray[Any]) -> None:
-        self.numbers = numbers
+    def __init__(self, size: int, make: Callable[[], tuple[str, ...]]) -> None:
+        self.size = size
+        self.make = make
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        """All of them as text."""
-        return tuple(map(str, self.numbers.tolist()))
+        """All of them."""
+        return self.make()
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return self.size
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.labels)
-
-    def __contains__(self, label: object) -> bool:
-        return label in self.labels
 
     @overload
     def __getitem__(self, place: int) -> str: ...
     @overload
     def __getitem__(self, place: slice) -> tuple[str, ...]: ...
     def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
-        return self.labels[place] if isinstance(place, slice) else str(self.numbers[place])
+        return self.labels[place]
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, NumberedLevels):
-            return np.array_equal(self.numbers, other.numbers)
+        if isinstance(other, LazyLevels):
+            return self is other or self.labels == other.labels
         return self.labels == other if isinstance(other, tuple) else NotImplemented
 
     def __hash__(self) -> int:
@@ -97,6 +101,11 @@ class NumberedLevels(Sequence[str]):
 
     def __repr__(self) -> str:
         return repr(self.labels)
+
+
+def numbered(numbers: NDArray[Any]) -> tuple[str, ...]:
+    """Whole numbers as labels."""
+    return tuple(map(str, numbers.tolist()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,7 +256,7 @@ def as_factor(column: Column) -> Factor:
         return column
     if column.values.dtype.kind in "iu":
         codes, whole = integer_codes(column.values)
-        return Factor(column.name, read_only(codes, np.intp), NumberedLevels(whole))
+        return Factor(column.name, read_only(codes, np.intp), LazyLevels(len(whole), partial(numbered, whole)))
     values, codes = np.unique(column.values, return_inverse=True)
     return Factor(column.name, read_only(codes, np.intp), tuple(_number_label(v) for v in values.tolist()))
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.coding import Coding, Learnt, shared_spreads
-from workbench.data import Factor, GroupedData, Numeric, RowAccount, as_factor, read, read_only
+from workbench.data import Factor, GroupedData, LazyLevels, Numeric, RowAccount, as_factor, read, read_only
 from workbench.errors import DataError, DesignError, FormulaError, OptionError, nearest
 from workbench.formula import Call, Formula, Name, RandomTerm, parse
 from workbench.model_matrix import Columns, evaluate, learn, model_columns
@@ -299,12 +300,17 @@ def grouping(term: RandomTerm, table: GroupedData) -> Factor:
     for part in parts:
         combined = combined * len(part.levels) + part.codes
     used, codes = np.unique(combined, return_inverse=True)
-    labels: list[tuple[str, ...]] = [()] * len(used)
-    rest = used
-    for part in reversed(parts):
-        rest, code = np.divmod(rest, len(part.levels))
-        labels = [(part.levels[c], *label) for c, label in zip(code.tolist(), labels, strict=True)]
-    return Factor(term.group_label, read_only(codes, np.intp), tuple(":".join(label) for label in labels))
+    labels = LazyLevels(len(used), partial(_combined, tuple(part.levels for part in parts), used))
+    return Factor(term.group_label, read_only(codes, np.intp), labels)
+
+
+def _combined(levels: tuple[Sequence[str], ...], used: NDArray[np.intp]) -> tuple[str, ...]:
+    """The labels ``a:b`` of combinations, numbered with the last factor's level running fastest."""
+    rest, parts = used, []
+    for own in reversed(levels):
+        rest, code = np.divmod(rest, len(own))
+        parts.append([own[c] for c in code.tolist()])
+    return tuple(map(":".join, zip(*reversed(parts), strict=True)))
 
 
 def _numbers(table: GroupedData, name: str) -> NDArray[np.float64]:

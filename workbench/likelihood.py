@@ -193,6 +193,26 @@ def criterion(moments: Moments, given: Conditional, reml: bool) -> float:
 
 
 @dataclass(frozen=True, eq=False)
+class LevelSums:
+    """Sums over the levels of the only factor, of which gradient and Hessian are made (K, Q and T as in the module).
+
+    Attributes
+    ----------
+    K, Q : array, shape (q, q)
+    KK, QK : array, shape (q, q, q, q)
+        Sums of K_da K_bc and Q_da K_bc.
+    TT : array, shape (q, p + 1, q, p + 1)
+        Sum of T_ak T_bl, the column of y in T being that of e.
+    """
+
+    K: Array
+    Q: Array
+    KK: Array
+    QK: Array
+    TT: Array
+
+
+@dataclass(frozen=True, eq=False)
 class Gradient:
     """The derivative of the criterion, and what the second derivatives are made of as well.
 
@@ -200,18 +220,15 @@ class Gradient:
     ----------
     by_factor : tuple of array, shape (q_f, q_f)
         By the entries of every Lambda.
+    sums : LevelSums or None
+        Of a model with one grouping factor.
     left_over : list of array, shape (q_f, p + 1, J_f)
-        See :func:`left_over`.
-    explained : list of array, shape (q_f, q_f, J_f)
-        See :func:`explained`.
-    spread : array, shape (q_1, q_1, J_1)
-        See :func:`level_spread`.
+        Of a model with several, see :func:`left_over`.
     """
 
     by_factor: tuple[Array, ...]
-    left_over: list[Array]
-    explained: list[Array]
-    spread: Array
+    sums: LevelSums | None = None
+    left_over: tuple[Array, ...] = ()
 
 
 def criterion_gradient(moments: Moments, factors: tuple[Array, ...], given: Conditional, reml: bool) -> Gradient:
@@ -223,12 +240,41 @@ def criterion_gradient(moments: Moments, factors: tuple[Array, ...], given: Cond
         d log|R_X|^2 = -2 tr(sum_j Z_j'V^-1 X (R_X'R_X)^-1 X'V^-1 Z_j Lambda_f dLambda_f')
         d r^2        = -2 tr(sum_j Z_j'V^-1 e e'V^-1 Z_j Lambda_f dLambda_f')
     """
-    spread = level_spread(moments.factors[0], given)
+    if moments.rest is None:
+        sums = level_sums(moments, given, reml)
+        return Gradient((2 * (sums.K - sums.Q) @ factors[0],), sums)
     T = left_over(moments, given)
-    Q = [explained(moments, given, part, reml) for part in T]
-    parts = zip(factors, _traces(moments, factors, given, spread), Q, strict=True)
-    gradients = tuple(2 * (trace - part.sum(axis=-1) @ Lambda) for Lambda, trace, part in parts)
-    return Gradient(gradients, T, Q, spread)
+    parts = zip(factors, _traces(moments, factors, given), T, strict=True)
+    gradients = (2 * (trace - explained(moments, given, T, reml).sum(axis=-1) @ Lambda) for Lambda, trace, T in parts)
+    return Gradient(tuple(gradients), left_over=tuple(T))
+
+
+LEVELS_AT_ONCE = 4096
+"""So many levels' matrices stay in the processor's cache."""
+
+
+def level_sums(moments: Moments, given: Conditional, reml: bool) -> LevelSums:
+    """Sums over the levels of the only grouping factor, piece by piece."""
+    f, p = moments.factors[0], moments.p
+    q, J = len(f.A), f.A.shape[-1]
+    K_sum, Q_sum = np.zeros((q, q)), np.zeros((q, q))
+    KK, QK, TT = np.zeros((q * q, q * q)), np.zeros((q * q, q * q)), np.zeros((q * (p + 1), q * (p + 1)))
+    for start in range(0, J, LEVELS_AT_ONCE):
+        here = slice(start, start + LEVELS_AT_ONCE)
+        left = given.left[..., here]
+        K = np.einsum("acj,cbj->abj", left, f.A[..., here])
+        T = np.einsum("acj,ckj->akj", left, f.B[..., here])
+        T[:, p] -= np.einsum("akj,k->aj", T[:, :p], given.b)
+        Q = explained(moments, given, T, reml)
+        counted = K if f.counts is None else K * f.counts[here]
+        flat_K, flat_T = K.reshape(q * q, -1), T.reshape(q * (p + 1), -1)
+        K_sum += counted.sum(axis=-1)
+        Q_sum += Q.sum(axis=-1)
+        KK += flat_K @ counted.reshape(q * q, -1).T
+        QK += Q.reshape(q * q, -1) @ flat_K.T
+        TT += flat_T @ flat_T.T
+    fourfold = (q, q, q, q)
+    return LevelSums(K_sum, Q_sum, KK.reshape(fourfold), QK.reshape(fourfold), TT.reshape(q, p + 1, q, p + 1))
 
 
 def explained(moments: Moments, given: Conditional, T: Array, reml: bool) -> Array:
@@ -248,32 +294,24 @@ def explained(moments: Moments, given: Conditional, T: Array, reml: bool) -> Arr
 
 
 def left_over(moments: Moments, given: Conditional) -> list[Array]:
-    """Z_j'V^-1 [X e] with e = y - X b, by factor, shape (q_f, p + 1, J_f)."""
+    """Z_j'V^-1 [X e] of every one of several factors, with e = y - X b, shape (q_f, p + 1, J_f)."""
+    assert moments.rest is not None
     p, first = moments.p, moments.factors[0]
-    rows = first.B
-    found = []
-    if moments.rest is not None:
-        found = rest_left_over(moments, given.modes)
-        rows = rows - by_first(moments.rest.Z1tR @ as_rows(given.modes[1:]), first)
+    found = rest_left_over(moments, given.modes)
+    rows = first.B - by_first(moments.rest.Z1tR @ as_rows(given.modes[1:]), first)
     found.insert(0, np.einsum("acj,ckj->akj", given.left, rows))
     for T in found:  # the column of y becomes that of e
         T[:, p] -= np.einsum("akj,k->aj", T[:, :p], given.b)
     return found
 
 
-def level_spread(f: FactorMoments, given: Conditional) -> Array:
-    """K_j = Z_j'V^-1 Z_j of the first factor, as if it were the only one, shape (q, q, J)."""
-    return np.asarray(np.einsum("acj,cbj->abj", given.left, f.A))
-
-
-def _traces(moments: Moments, factors: tuple[Array, ...], given: Conditional, spread: Array) -> list[Array]:
-    """Sum over levels of K_j Lambda_f, shape (q_f, q_f), by factor."""
-    first = moments.factors[0]
-    total = spread.sum(axis=-1) if first.counts is None else spread @ first.counts
-    if given.schur is None or moments.rest is None:
-        return [total @ factors[0]]
+def _traces(moments: Moments, factors: tuple[Array, ...], given: Conditional) -> list[Array]:
+    """Sum over levels of K_j Lambda_f, shape (q_f, q_f), by factor of several."""
+    assert given.schur is not None
+    assert moments.rest is not None
+    own = np.einsum("acj,cbj->ab", given.left, moments.factors[0].A)
     reach = moments.rest.cells.within(given.schur.covariance)
-    total = total - across_levels(np.einsum("acj,cdj->adj", given.left, reach), given.left)
+    total = own - across_levels(np.einsum("acj,cdj->adj", given.left, reach), given.left)
     return [total @ factors[0], *rest_traces(moments, given.schur)]
 
 

@@ -18,7 +18,7 @@ arrays each, the factor with the most effects first; with R the columns of all t
 
 ===========  ====================================  ===========================
 Z_1'W R      ``Rest.Z1tR``, one entry per cell     (J_1 q_1, N), sparse where few cells occur
-R'W R        ``Rest.RtR``                          (N, N)
+R'W R        ``Rest.RtR``, by ``Rest.blocks``      (C, m, m) for (N, N)
 ===========  ====================================  ===========================
 
 A cell is a combination of levels that occurs. The first factor's own block stays block-diagonal, so nothing of the size
@@ -30,7 +30,7 @@ All columns are centred first (:mod:`workbench.centred`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -38,6 +38,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.blocks import Blocks
 from workbench.cells import Cells
 from workbench.centred import Rows, Shift, Varying, varying_columns
 from workbench.data import read_only
@@ -51,11 +52,20 @@ Array = NDArray[np.float64]
 class FactorMoments:
     """The cross-products that involve one grouping factor.
 
-    `blocks` says which columns are whose, `places` which of the design's blocks these are.
+    The levels are last, so that arithmetic runs along them; `ZtZ`, `ZtX` and `Zty` show the same with the levels first.
 
-    Effects of the centred columns become those of the data's own by ``u @ to_data.T``; `to_data` has shape (q, q).
-
-    `counts` is None but for condensed moments (:mod:`workbench.coordinates`): how many levels each row stands for.
+    Attributes
+    ----------
+    blocks, places : tuple
+        Which columns are whose, and which of the design's blocks these are.
+    to_data : array, shape (q, q)
+        Effects of the centred columns become those of the data's own by ``u @ to_data.T``.
+    A : array, shape (q, q, J)
+        Z_j'W Z_j.
+    B : array, shape (q, p + 1, J)
+        Z_j'W [X y].
+    counts : array, shape (J,), or None
+        Of condensed moments (:mod:`workbench.coordinates`): how many levels each row stands for.
     """
 
     group: str
@@ -65,21 +75,29 @@ class FactorMoments:
     fixed: tuple[int | None, ...]
     places: tuple[int, ...]
     to_data: Array
-    ZtZ: Array
-    ZtX: Array
-    Zty: Array
+    A: Array
+    B: Array
     counts: Array | None = None
 
-    @cached_property
-    def A(self) -> Array:
-        """Z_j'W Z_j with the levels last, shape (q, q, J): so laid out, arithmetic runs along the levels."""
-        return np.ascontiguousarray(np.moveaxis(self.ZtZ, 0, -1))
+    @property
+    def ZtZ(self) -> Array:
+        """Z_j'W Z_j, shape (J, q, q)."""
+        return np.moveaxis(self.A, -1, 0)
 
-    @cached_property
-    def B(self) -> Array:
-        """Z_j'W [X y] with the levels last, shape (q, p + 1, J)."""
-        both = [np.moveaxis(self.ZtX, 0, -1), self.Zty.T[:, None, :]]
-        return np.ascontiguousarray(np.concatenate(both, axis=1))
+    @property
+    def ZtX(self) -> Array:
+        """Z_j'W X, shape (J, q, p)."""
+        return np.moveaxis(self.B[:, :-1], -1, 0)
+
+    @property
+    def Zty(self) -> Array:
+        """Z_j'W y, shape (J, q)."""
+        return self.B[:, -1].T
+
+    def having(self, ZtX: Array | None = None, Zty: Array | None = None) -> FactorMoments:
+        """The same with other products of X or y; shapes (J, q, p), (J, q)."""
+        X, y = self.ZtX if ZtX is None else ZtX, self.Zty if Zty is None else Zty
+        return replace(self, B=np.concatenate([np.moveaxis(X, 0, -1), y.T[:, None]], axis=1))
 
 
 FEW_CELLS = 10_000
@@ -94,11 +112,16 @@ class Rest:
     Z1tR: Any
     RtR: Array
     q: int
+    blocks: Blocks
 
     @cached_property
     def cells(self) -> Cells:
         """Sums over the cells of the first factor with the others."""
-        return Cells(self.Z1tR, self.q)
+        return Cells(self.Z1tR, self.q, self.blocks)
+
+    def within_rest(self, rows: Array) -> Array:
+        """R'W R times rows of the others' effects, shape (N, k)."""
+        return self.blocks.take(self.RtR @ self.blocks.put(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,13 +218,12 @@ def _factor_moments(varying: Varying, rows: Rows) -> FactorMoments:
             done[key] = sizes.astype(float) if values is None else np.bincount(codes, weights=values, minlength=J)
         return done[key]
 
-    ZtZ, ZtX, Zty = np.empty((q, q, J)), np.empty((q, p, J)), np.empty((q, J))
+    A, B = np.empty((q, q, J)), np.empty((q, p + 1, J))
     for a in range(q):
-        Zty[a] = by_level(Z[a], rows.y)
         for b in range(a, q):
-            ZtZ[a, b] = ZtZ[b, a] = by_level(Z[a], Z[b])
-        for k in range(p):
-            ZtX[a, k] = by_level(Z[a], rows.X[k])
+            A[a, b] = A[b, a] = by_level(Z[a], Z[b])
+        for k, column in enumerate((*rows.X, rows.y)):
+            B[a, k] = by_level(Z[a], column)
     return FactorMoments(
         group=blocks[0].group,
         levels=blocks[0].levels,
@@ -210,9 +232,8 @@ def _factor_moments(varying: Varying, rows: Rows) -> FactorMoments:
         fixed=tuple(index for block in blocks for index in block.fixed),
         places=varying.places,
         to_data=read_only(varying.to_data),
-        ZtZ=read_only(np.moveaxis(ZtZ, -1, 0)),
-        ZtX=read_only(np.moveaxis(ZtX, -1, 0)),
-        Zty=read_only(Zty.T),
+        A=read_only(A),
+        B=read_only(B),
     )
 
 
@@ -228,4 +249,5 @@ def _rest(varying: list[Varying], rows: Rows) -> Rest:
         Z1tR = read_only(Z1tR.toarray())
     else:
         Z1tR.sort_indices()
-    return Rest(Z1tR=Z1tR, RtR=read_only((others.T @ others).toarray()), q=len(varying[0].columns))
+    blocks = Blocks.of(Z1tR)
+    return Rest(Z1tR, read_only(blocks.gather(others.T @ others)), len(varying[0].columns), blocks)

@@ -213,10 +213,10 @@ def _from_deviations(data: Moments, sigma2: float) -> Array:
 
 def _exact_zeros(theta: Theta, value: float, objective: _Criterion) -> Theta:
     """Set entries that the search left next to zero to zero, where that costs nothing."""
-    entries = theta.entries
+    entries, near = theta.entries, max(1e-9, objective.rounding())
     for k in np.flatnonzero(theta.on_diagonal & (np.abs(theta.values) < SINGULAR)):
         same_column = np.array([(f, b) == (entries[k][0], entries[k][2]) for f, _, b in entries])
         trial = np.where(same_column & (np.abs(theta.values) < SINGULAR), 0.0, theta.values)
-        if objective.value(trial) <= value + 1e-9:
+        if objective.value(trial) <= value + near:
             theta = theta.at(trial)
     return theta

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.cells import CHUNK
+from workbench.cells import Cells
 from workbench.crossed import Schur
 from workbench.errors import OptionError
 from workbench.fit import Fit
@@ -181,11 +181,9 @@ class JointError:
         first = _sparse(shrunken, m, *self.data.factors[0].Zty.shape)
         others = [_sparse(part, m, *f.Zty.shape) for part, f in zip(parts[1:], self.data.factors[1:], strict=True)]
         v = (hstack(others, format="csr") - first @ csr_array(self.data.rest.Z1tR)).tocsr()
-        step = max(1, CHUNK // v.shape[1])
-        for begin in range(0, m, step):
-            here = v[begin : begin + step].toarray()
-            found[begin : begin + step] += ((here @ self.schur.covariance) * here).sum(axis=1)
-        return found
+        v.sort_indices()
+        through: Array = Cells(v, 1, self.data.rest.blocks).within(self.schur.covariance)[0, 0]
+        return found + through
 
 
 def _sparse(part: tuple[Array, NDArray[np.intp]] | None, m: int, J: int, q: int) -> Any:
@@ -213,7 +211,7 @@ def joint_error(fit: Fit) -> JointError | None:
     factors, fixed = relative_factors(fit, data), data.shift.to_data
     if fit.estimator == "fixed_prior":
         recast = by_group(data)
-        on_rest = replace(data.factor, ZtX=recast.ZtR)
+        on_rest = data.factor.having(ZtX=recast.ZtR)
         data = replace(data, factors=(on_rest,), XtX=recast.RtR, Xty=recast.Rty)
         fixed = np.eye(len(fixed))[:, list(recast.rest)]
     given = conditional(data, factors)

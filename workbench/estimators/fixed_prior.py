@@ -203,7 +203,7 @@ def _root(covariance: Array) -> Array:
 def _on_rest(data: Moments) -> Moments:
     """Moments with the columns R that do not vary in place of X."""
     recast = by_group(data)
-    f = replace(data.factor, ZtX=recast.ZtR)
+    f = data.factor.having(ZtX=recast.ZtR)
     return replace(data, factors=(f,), XtX=recast.RtR, Xty=recast.Rty)
 
 
@@ -211,7 +211,7 @@ def _about_prior_mean(data: Moments, recast: ByGroup, m: Array) -> Moments:
     """Moments of y - Z m on R: what is left to explain by deviations from the prior mean."""
     f = data.factor
     ZtZm = f.ZtZ @ m
-    left = replace(f, ZtX=recast.ZtR, Zty=f.Zty - ZtZm)
+    left = f.having(ZtX=recast.ZtR, Zty=f.Zty - ZtZm)
     return replace(
         data,
         factors=(left,),

@@ -34,7 +34,6 @@ from workbench.likelihood import (
     conditional_covariances,
     criterion,
     degrees_of_freedom,
-    in_data_units,
 )
 from workbench.minimise import Minimum
 from workbench.moments import Moments, moments
@@ -94,7 +93,9 @@ def _maximise(design: Design, level: float, restricted: bool) -> Fit:
     data = moments(design)
     searched = Searched.of(data)
     _refuse_without_residual(design, searched)
-    return _assemble(design, data, optimum(data, restricted, searched), restricted, level)
+    at = optimum(data, restricted, searched)
+    del searched  # as large as the moments
+    return _assemble(design, data, at, restricted, level)
 
 
 def _refuse_without_residual(design: Design, searched: Searched) -> None:
@@ -156,20 +157,26 @@ def _components(design: Design, data: Moments, at: Optimum, sigma2: float) -> tu
 
 def _group_effects(design: Design, data: Moments, at: Optimum, sigma2: float, level: float) -> tuple[GroupEffects, ...]:
     """Conditional modes with the conditional SD, and coefficients with Henderson's SE, by block of the design."""
-    given = in_data_units(data, at.given)
+    given, p = at.given, data.p
     b = data.shift.to_data @ given.b + data.shift.origin
-    covariances = conditional_covariances(data, at.factors, given)
+    root = np.linalg.cholesky(given.b_cov)
     parts: list[GroupEffects | None] = [None] * len(design.blocks)
-    for f, u, pull, P in zip(data.factors, given.u, given.pull, covariances, strict=True):
-        pick = np.zeros((len(f.fixed), data.p))
-        for row, column in enumerate(f.fixed):
+    for f, modes, P in zip(data.factors, given.modes, conditional_covariances(data, at.factors, given), strict=True):
+        J, q = f.Zty.shape
+        by_column = np.moveaxis(P, 0, -1).reshape(q * q, J)
+        u, variance, from_b, value = np.empty((q, J)), np.empty((q, J)), np.empty((q, J)), np.zeros(q)
+        for k, column in enumerate(f.fixed):  # one varying column of the data at a time
+            own = f.to_data[k]
+            mode = np.tensordot(own, modes, 1)
+            u[k] = mode[p] - given.b @ mode[:p]
+            variance[k] = np.outer(own, own).ravel() @ by_column
+            answer = -mode[:p]
             if column is not None:
-                pick[row, column] = 1.0
-        conditional_variance = np.diagonal(f.to_data @ P @ f.to_data.T, axis1=1, axis2=2)
-        answer = pick @ data.shift.to_data - pull
-        from_b = np.einsum("jqp,pr,jqr->jq", answer, given.b_cov, answer)
-        effect = (u, np.sqrt(sigma2 * conditional_variance))
-        coefficient = (u + pick @ b, np.sqrt(sigma2 * (conditional_variance + from_b)))
+                value[k] = b[column]
+                answer += data.shift.to_data[column][:, None]
+            from_b[k] = ((root.T @ answer) ** 2).sum(axis=0)
+        effect = (u.T, np.sqrt(sigma2 * variance).T)
+        coefficient = (u.T + value, np.sqrt(sigma2 * (variance + from_b)).T)
         blocks = tuple(design.blocks[place] for place in f.places)
         kinds = ("BLUP", "conditional SD", "BLUP", "coefficient SE")
         for place, part in zip(f.places, wald_effects(blocks, effect, coefficient, level, kinds), strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import or_
 from typing import NoReturn
 
@@ -50,6 +50,11 @@ def parse(text: str) -> Formula:
     >>> [deparse(part) for part in formula.cbind]
     ['incidence', 'size - incidence']
     """
+    return _parse(text)
+
+
+@lru_cache(maxsize=256)
+def _parse(text: str) -> Formula:
     response, summands = read(text)
     algebra = _Algebra(text, response)
     masks: _Masks = {}

@@ -37,7 +37,7 @@ def in_unit(data: Moments, s: float) -> Moments:
     With these the criterion is log|L|^2 + n log 2 pi + r^2 / s^2: the deviance that sigma = s is held in, less
     2 n log s.
     """
-    factors = tuple(replace(f, Zty=f.Zty / s) for f in data.factors)
+    factors = tuple(f.having(Zty=f.Zty / s) for f in data.factors)
     return replace(data, factors=factors, Xty=data.Xty / s, yty=data.yty / s**2, known_se=True)
 
 
@@ -78,7 +78,7 @@ def hold_coefficient(data: Moments, k: int, value: float) -> Moments:
         return None if column is None or column == k else column - (column > k)
 
     factors = tuple(
-        replace(f, fixed=tuple(map(other, f.fixed)), ZtX=f.ZtX @ P, Zty=f.Zty - t * f.ZtX[:, :, k])
+        replace(f, fixed=tuple(map(other, f.fixed))).having(ZtX=f.ZtX @ P, Zty=f.Zty - t * f.ZtX[:, :, k])
         for f in data.factors
     )
     return replace(
@@ -135,7 +135,7 @@ class Responses:
         mean = 0.0 if constant is None else float(np.average(y, weights=weights))
         y = y - mean
         factors = tuple(
-            replace(f, Zty=(WZ.T @ y).reshape(f.Zty.shape)) for f, WZ in zip(self.data.factors, self.WZ, strict=True)
+            f.having(Zty=(WZ.T @ y).reshape(f.Zty.shape)) for f, WZ in zip(self.data.factors, self.WZ, strict=True)
         )
         origin = np.zeros_like(shift.origin) if constant is None else mean * constant
         return replace(
