@@ -151,3 +151,25 @@ def test_a_column_that_stands_twice_is_refused(tmp_path):
 def test_arrays_beside_the_table_must_have_its_length():
     with pytest.raises(DataError, match=r"weights has shape \(2,\), but the table has 3 rows"):
         read({"y": [1, 2, 3]}, ["y"], {"weights": np.ones(2)})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("y;x;g\n1;2;a\n", "separated by ';', not by ','"),
+        ("y,x,g\n1,2,a\n2,3,b,c\n", "Data row 2 has 4 fields, the header 3"),
+        ("", "t.csv is empty"),
+    ],
+)
+def test_a_text_file_that_is_no_table_says_what_to_mend(tmp_path, text, message):
+    file = tmp_path / "t.csv"
+    file.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read(file, ["y"])
+
+
+def test_a_name_that_occurs_twice_matters_only_where_it_is_needed():
+    frame = pd.DataFrame([[1.0, 2.0, 3.0], [2.0, 1.0, 4.0]], columns=["y", "x", "x"])
+    assert read(frame, ["y"])["y"].values.tolist() == [1.0, 2.0]
+    with pytest.raises(DataError, match="2 columns named 'x'"):
+        read(frame, ["y", "x"])

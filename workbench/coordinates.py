@@ -2,6 +2,11 @@
 
 Both leave the likelihood as it is. Orthonormal columns free the search from the scale and origin of the data; levels
 that share their design are condensed to a few, which saves time and nothing else.
+
+Some combinations of a block's varying columns have a spread that the likelihood does not know: those that are zero,
+and, under REML, those that the fixed effects explain in every level, because REML looks at what these leave. With
+M = (X'X)^-1 they are the null space of sum_j Z_j'Z_j - Z_j'X M X'Z_j (of the first term alone under ML). They come last
+among the new columns, and are no part of theta.
 """
 
 from __future__ import annotations
@@ -32,15 +37,39 @@ class Searched:
         Condensed, of orthonormal columns.
     maps : tuple of array, shape (q_f, q_f)
         Lambda of the data's columns is a map times Lambda of these.
+    undetermined : tuple of Undetermined
     """
 
     moments: Moments
     maps: tuple[Array, ...]
+    undetermined: tuple[Undetermined, ...]
 
     @classmethod
-    def of(cls, moments: Moments) -> Searched:
-        """Condense given moments, and make their columns orthonormal."""
-        return cls(*orthonormalised(condensed(moments)))
+    def of(cls, moments: Moments, restricted: bool) -> Searched:
+        """Condense given moments, make their columns orthonormal, and put those without a spread last."""
+        few = condensed(moments)
+        seen, maps = orthonormalised(few)
+        found = [_unknown(f, seen, restricted) for f in seen.factors]
+        if not any(turned for turned in found):
+            return cls(seen, maps, ())
+        undetermined: list[Undetermined] = []
+        turned_maps, blocks = [], []
+        for k, (f, R, turned) in enumerate(zip(moments.factors, maps, found, strict=True)):
+            turn, own = np.eye(len(R)), list(f.blocks)
+            for b, (vectors, unknown) in turned.items():
+                here = f.blocks[b]
+                turn[here, here] = vectors
+                own[b] = slice(here.start, here.stop - unknown)
+                undetermined.append(Undetermined(k, f.places[b], (R @ turn)[here, own[b].stop : here.stop]))
+            turned_maps.append(R @ turn)
+            blocks.append(tuple(own))
+        seen = mapped(few, tuple(turned_maps))
+        factors = tuple(replace(f, blocks=own) for f, own in zip(seen.factors, blocks, strict=True))
+        return cls(replace(seen, factors=factors), tuple(turned_maps), tuple(undetermined))
+
+    def free(self, spread: float) -> tuple[Array, ...]:
+        """Lambda = `spread` I of every factor, zero where there is no spread to be found."""
+        return tuple(spread * np.diag(determined(f).astype(float)) for f in self.moments.factors)
 
     @cached_property
     def residual(self) -> float:
@@ -55,7 +84,54 @@ class Searched:
         return left if left > PLAIN * self.moments.yty else left - (self._left_at(1e4) - left) / 99
 
     def _left_at(self, spread: float) -> float:
-        return conditional(self.moments, tuple(spread * np.eye(f.Zty.shape[1]) for f in self.moments.factors)).r2
+        return conditional(self.moments, self.free(spread)).r2
+
+
+@dataclass(frozen=True, eq=False)
+class Undetermined:
+    """Combinations of a random block's varying columns whose spread the likelihood does not know.
+
+    Attributes
+    ----------
+    factor, place : int
+        Which factor of the moments, and which block of the design.
+    directions : array, shape (q, k)
+        The columns' weights in each of the k combinations.
+    """
+
+    factor: int
+    place: int
+    directions: Array
+
+
+def determined(f: FactorMoments) -> NDArray[np.bool_]:
+    """Which of a factor's columns belong to theta, shape (q,)."""
+    marks = np.zeros(len(f.A), dtype=bool)
+    for block in f.blocks:
+        marks[block] = True
+    return marks
+
+
+NOTHING_LEFT = 1e-10
+"""A column of which a smaller share is left, in squares, is explained."""
+
+
+def _unknown(f: FactorMoments, moments: Moments, restricted: bool) -> dict[int, tuple[Array, int]]:
+    """For every block with columns of unknown spread: a rotation that puts these last, and how many they are."""
+    known = f.A.sum(axis=-1) if f.counts is None else f.A @ f.counts
+    if restricted and moments.p:
+        scale = np.sqrt(np.diag(moments.XtX))
+        values, vectors = np.linalg.eigh(moments.XtX / np.outer(scale, scale))
+        root = (vectors / np.sqrt(np.maximum(values, 1e-14))).T / scale
+        explained = np.tensordot(root, f.B[:, :-1], axes=([1], [1]))  # (p, q, J)
+        known = known - np.einsum("paj,pbj->ab", explained, explained)
+    found = {}
+    for b, block in enumerate(f.blocks):
+        values, vectors = np.linalg.eigh(known[block, block] / f.sizes.sum())
+        unknown = int((values < NOTHING_LEFT).sum())
+        if unknown:
+            found[b] = (vectors[:, ::-1], unknown)
+    return found
 
 
 def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
@@ -65,6 +141,11 @@ def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
     every factor, shape (q_f, q_f): Lambda of the old columns is R^-1 times that of the new ones.
     """
     maps = orthonormal(moments)
+    return mapped(moments, maps), maps
+
+
+def mapped(moments: Moments, maps: tuple[Array, ...]) -> Moments:
+    """The moments of the varying columns Z_f M_f, for maps M_f of shape (q_f, q_f)."""
     factors = tuple(
         replace(
             f,
@@ -86,7 +167,7 @@ def orthonormalised(moments: Moments) -> tuple[Moments, tuple[Array, ...]]:
         for _ in range(2):  # from the left, then from the right
             RtR = rest.blocks.put(_by_levels(rest.blocks.take(RtR), others, maps[1:])).swapaxes(1, 2)
         rest = Rest(Z1tR, np.ascontiguousarray(RtR), rest.q, rest.blocks)
-    return replace(moments, factors=factors, rest=rest), maps
+    return replace(moments, factors=factors, rest=rest)
 
 
 def orthonormal(moments: Moments) -> tuple[Array, ...]:

@@ -24,6 +24,10 @@ from workbench.moments import FactorMoments, Moments
 Array = NDArray[np.float64]
 
 
+SMALL = 64
+"""Up to this size LAPACK's inverse of a Cholesky factor spends its time waking other threads."""
+
+
 @dataclass(frozen=True, eq=False)
 class Schur:
     """The factors after the first, once it is eliminated; (C, m, m) stands for (N, N), see :mod:`workbench.blocks`.
@@ -53,7 +57,7 @@ class Schur:
     @cached_property
     def inverse(self) -> Array:
         """S^-1, shape (C, m, m)."""
-        if not self.blocks.whole:
+        if not self.blocks.whole or self.blocks.size <= SMALL:
             return self._root.swapaxes(1, 2) @ self._root
         from scipy.linalg.lapack import dpotri
 
@@ -65,8 +69,8 @@ class Schur:
 
     @cached_property
     def _root(self) -> Array:
-        """The inverse of the Cholesky factor, shape (C, m, m); of many small blocks."""
-        return np.linalg.inv(self.cholesky)
+        """The inverse of the Cholesky factor, shape (C, m, m); of small blocks."""
+        return np.linalg.inv(np.tril(self.cholesky))
 
     @cached_property
     def covariance(self) -> Array:

@@ -128,7 +128,8 @@ class Fit:
                 for b in range(a + 1, q)
             ]
         rows.append(("Residual", None, None, self.sigma**2, self.sigma))
-        return pd.DataFrame(rows, columns=["group", "term1", "term2", "vcov", "sdcor"])
+        table = pd.DataFrame(rows, columns=["group", "term1", "term2", "vcov", "sdcor"])
+        return table.astype({"term1": "str", "term2": "str"})
 
     @property
     def effects(self) -> pd.DataFrame:

@@ -47,6 +47,8 @@ class Minimum:
         Times the unit of each coordinate, max(1, abs(x)).
     curvature : array, shape (m,)
         Eigenvalues of the Hessian in these units, ascending.
+    directions : array, shape (m, m)
+        Its eigenvectors, as columns.
     evaluations : int
     certified : bool
         The gradient vanishes to rounding and no curvature is negative.
@@ -56,6 +58,7 @@ class Minimum:
     value: float
     gradient: Array
     curvature: Array
+    directions: Array
     evaluations: int
     certified: bool
 
@@ -125,7 +128,7 @@ def minimise(
             x = x + scaled_step * unit  # the value and the gradient hardly change
             break
         if exact and known is not None and values[0] > 0 and last < SHORT and known(x + scaled_step * unit):
-            return Minimum(x, value, gradient * unit, values, count, False)
+            return Minimum(x, value, gradient * unit, values, vectors, count, False)
         moved, new_value, new_gradient = _line_search(
             counted, x, value, gradient, scaled_step * unit, escaping, max(rounding(), 1e-12 * max(1.0, abs(value)))
         )
@@ -141,11 +144,11 @@ def minimise(
     unit = _unit(x)
     if hessian is None or last > (LAST_STEP if exact else NEAR):
         hessian = (second(x) if exact and second is not None else _hessian(counted, x)) * np.outer(unit, unit)
-    curvature = np.linalg.eigvalsh(hessian)
+    curvature, directions = np.linalg.eigh(hessian)
     floor = -1e-5 * max(1.0, float(curvature[-1]))
     largest = float(np.abs(gradient * unit).max())
     flat = largest <= (1e-4 if stalled else 1e-6) * max(1.0, abs(value)) ** 0.5
-    return Minimum(x, value, gradient * unit, curvature, count, bool(flat and curvature[0] >= floor))
+    return Minimum(x, value, gradient * unit, curvature, directions, count, bool(flat and curvature[0] >= floor))
 
 
 def _unit(x: Array) -> Array:

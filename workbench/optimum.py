@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.coordinates import Searched
+from workbench.coordinates import Searched, Undetermined, determined
 from workbench.curvature import average_information, hessian
 from workbench.likelihood import Conditional, Gradient, conditional, criterion, criterion_gradient
 from workbench.minimise import Minimum, minimise
@@ -48,12 +48,18 @@ class Optimum:
         Lambda of every grouping factor, of the moments' columns.
     given : Conditional
         What follows at these factors.
+    maps : tuple of array, shape (q_f, q_f)
+        Of the moments' columns to the orthonormal ones.
+    undetermined : tuple of Undetermined
+        Spreads of which the likelihood says nothing; they are zero in `factors`.
     """
 
     theta: Theta
     minimum: Minimum
     factors: tuple[Array, ...]
     given: Conditional
+    maps: tuple[Array, ...]
+    undetermined: tuple[Undetermined, ...]
 
 
 def optimum(data: Moments, restricted: bool, searched: Searched | None = None) -> Optimum:
@@ -76,10 +82,10 @@ def optimum(data: Moments, restricted: bool, searched: Searched | None = None) -
     >>> round(float(best.factors[0][0, 0]) ** 2, 6)   # tau^2 / sigma^2 = 6.083333 / 0.5
     12.166667
     """
-    searched = searched or Searched.of(data)
+    searched = searched or Searched.of(data, restricted)
     theta, best = _search(searched, restricted)
     factors = tuple(R @ Lambda for R, Lambda in zip(searched.maps, theta.factors, strict=True))
-    return Optimum(theta, best, factors, conditional(data, factors))
+    return Optimum(theta, best, factors, conditional(data, factors), searched.maps, searched.undetermined)
 
 
 class _Criterion:
@@ -138,6 +144,9 @@ def _search(searched: Searched, restricted: bool) -> tuple[Theta, Minimum]:
     """The best certified minimum over several starts, in its canonical form, for orthonormal columns."""
     objective = _Criterion(searched.moments, restricted)
     shape = objective.shape
+    if not len(shape.values):
+        none = np.empty(0)
+        return shape, Minimum(none, objective.value(none), none, none, np.empty((0, 0)), 1, True)
     found: list[Minimum] = []
     for start in _starts(objective, searched):
         objective.minimise(start, found)
@@ -197,18 +206,19 @@ def _from_deviations(data: Moments, sigma2: float) -> Array:
     Only of levels whose rows tell all their effects: what noise adds to the others knows no bound.
     """
     f = data.factors[0]
-    unshrunk = conditional(data, (HARDLY_SHRUNK * np.eye(f.Zty.shape[1]),))
+    free = determined(f)
+    unshrunk = conditional(data, (HARDLY_SHRUNK * np.diag(free.astype(float)),))
     (own,) = unshrunk.u
     counts = np.ones(len(own)) if f.counts is None else f.counts
-    told = np.einsum("aaj->j", unshrunk.P) < VAGUE
+    told = np.einsum("aaj->aj", unshrunk.P)[free].sum(axis=0) < VAGUE
     own, counts = own[told], counts[told]
     J = max(counts.sum(), 1.0)
     found = own.T @ own / max(J - 1, 1) / sigma2 - unshrunk.P[:, :, told] @ counts / J
-    relative = np.zeros_like(found)
+    Lambda = np.zeros_like(found)
     for block in f.blocks:
         values, vectors = np.linalg.eigh(found[block, block])
-        relative[block, block] = (vectors * np.clip(values, 1e-2, 1e12)) @ vectors.T
-    return np.linalg.cholesky(relative)
+        Lambda[block, block] = np.linalg.cholesky((vectors * np.clip(values, 1e-2, 1e12)) @ vectors.T)
+    return np.asarray(Lambda)
 
 
 def _exact_zeros(theta: Theta, value: float, objective: _Criterion) -> Theta:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from workbench.errors import DataError, nearest
 
@@ -29,6 +29,7 @@ def collect(data: Any, columns: Sequence[str]) -> Any:
         import pandas as pd
 
         data = pd.DataFrame(dict(data))
+    data = _without_twins(data, columns)
     try:
         table = nw.from_native(data)
     except TypeError:
@@ -44,6 +45,18 @@ def collect(data: Any, columns: Sequence[str]) -> Any:
             raise DataError(f"{where} has {known.count(name)} columns named {name!r}. Rename them.")
     selected = table.select(*dict.fromkeys(columns)) if columns else table
     return selected.collect() if isinstance(selected, nw.LazyFrame) else selected
+
+
+def _without_twins(data: Any, columns: Sequence[str]) -> Any:
+    """A pandas frame without the columns whose name occurs twice; a DataError where one of them is needed."""
+    if not type(data).__module__.startswith("pandas") or not hasattr(data, "columns") or data.columns.is_unique:
+        return data
+    twice = data.columns[data.columns.duplicated()].unique()
+    for name in columns:
+        if name in twice:
+            count = int((data.columns == name).sum())
+            raise DataError(f"The table has {count} columns named {name!r}. Rename them.")
+    return data.loc[:, ~data.columns.isin(twice)]
 
 
 def _read_file(path: Path) -> Any:
@@ -68,6 +81,8 @@ def _read_file(path: Path) -> Any:
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = " Save it as UTF-8." if "utf-8" in first.lower() or "utf8" in first.lower() else ""
+        if not hint and kind in (".csv", ".tsv", ".txt"):
+            hint = _ragged(path, "," if kind == ".csv" else "\t")
         raise DataError(f"{path} cannot be read as {kind[1:].upper()}: {first}.{hint}") from None
     raise DataError(
         f"{path} ends in {kind or 'nothing'!r}, which is not known. "
@@ -88,16 +103,42 @@ def _read_text(path: Path, separator: str) -> Any:
     )
 
 
+def _ragged(path: Path, separator: str) -> str:
+    """Say which row has not as many fields as the header; nothing where all have."""
+    import csv
+
+    with _open_text(path) as file:
+        lines = csv.reader(file, delimiter=separator)
+        header = next(lines, [])
+        for number, fields in enumerate(lines, start=1):
+            if fields and len(fields) != len(header):
+                return f" Data row {number:,} has {len(fields)} fields, the header {len(header)}. Mend that row."
+    return ""
+
+
+def _open_text(path: Path) -> IO[str]:
+    import gzip
+
+    opener = gzip.open if path.suffix == ".gz" else open
+    return cast(IO[str], opener(path, "rt", encoding="utf-8-sig", errors="replace", newline=""))
+
+
 def _quoted_columns(path: Path, separator: str, rows: int = 200) -> list[str]:
     """Columns whose values stand in quotes in the first rows; none where the whole file is quoted."""
     import csv
-    import gzip
     from itertools import islice
 
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline="") as file:
+    with _open_text(path) as file:
         lines = list(islice(file, rows + 1))
     header = next(csv.reader(lines[:1], delimiter=separator), [])
+    if not any(line.strip() for line in lines):
+        raise DataError(f"{path.name} is empty. Save the table again.")
+    others = [other for other in (",", ";", "\t") if other != separator and other in lines[0]]
+    if len(header) == 1 and others:
+        raise DataError(
+            f"{path.name} has a single column, {header[0]!r}: its values seem to be separated by {others[0]!r}, not by "
+            f"{separator!r}. Save it with commas as .csv (R: write.csv, not write.csv2) or with tabs as .tsv."
+        )
     if twice := [name for k, name in enumerate(header) if name and name in header[:k]]:
         raise DataError(f"{path.name} has {header.count(twice[0])} columns named {twice[0]!r}. Rename them.")
     field = re.compile(f'(?:^|{re.escape(separator)})("(?:[^"]|"")*"|[^{re.escape(separator)}\r\n]*)')

@@ -24,17 +24,20 @@ class Theta:
     Attributes
     ----------
     blocks : tuple (by factor) of tuple of slice
-        The columns of each random block among its factor's.
+        The columns of each random block among its factor's; columns outside all of them have no spread.
+    sizes : tuple of int
+        Columns of every factor.
     values : array, shape (m,)
     """
 
     blocks: tuple[tuple[slice, ...], ...]
+    sizes: tuple[int, ...]
     values: Array
 
     @classmethod
     def of(cls, moments: Moments, factors: tuple[Array, ...]) -> Theta:
         """Read theta off the lower triangles of given factors."""
-        empty = cls(tuple(f.blocks for f in moments.factors), np.empty(0))
+        empty = cls(tuple(f.blocks for f in moments.factors), tuple(map(len, factors)), np.empty(0))
         return replace(empty, values=empty.gather(factors))
 
     @property
@@ -45,19 +48,19 @@ class Theta:
     @property
     def on_diagonal(self) -> NDArray[np.bool_]:
         """Which entries stand on a diagonal, shape (m,)."""
-        return np.array([a == b for _, a, b in self.entries])
+        return np.array([a == b for _, a, b in self.entries], dtype=bool)
 
     @property
     def factors(self) -> tuple[Array, ...]:
         """Lambda of every grouping factor, shape (q_f, q_f)."""
-        matrices = tuple(np.zeros((blocks[-1].stop, blocks[-1].stop)) for blocks in self.blocks)
+        matrices = tuple(np.zeros((q, q)) for q in self.sizes)
         for (f, a, b), value in zip(self.entries, self.values, strict=True):
             matrices[f][a, b] = value
         return matrices
 
     def gather(self, matrices: tuple[Array, ...]) -> Array:
         """The entries of given matrices at theta's places, shape (m,)."""
-        return np.array([matrices[f][a, b] for f, a, b in self.entries])
+        return np.array([matrices[f][a, b] for f, a, b in self.entries], dtype=float)
 
     def at(self, values: Array) -> Theta:
         """The same places with other values."""

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from workbench.coordinates import Searched
 from workbench.design import Design
+from workbench.doubts import doubts, singular_factors
 from workbench.errors import DesignError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
 from workbench.estimators import NOTHING, Settings
@@ -35,9 +36,8 @@ from workbench.likelihood import (
     criterion,
     degrees_of_freedom,
 )
-from workbench.minimise import Minimum
 from workbench.moments import Moments, moments
-from workbench.optimum import SINGULAR, Optimum, optimum
+from workbench.optimum import Optimum, optimum
 
 Array = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ def ml(
 
 def _maximise(design: Design, level: float, restricted: bool) -> Fit:
     data = moments(design)
-    searched = Searched.of(data)
+    searched = Searched.of(data, restricted)
     _refuse_without_residual(design, searched)
     at = optimum(data, restricted, searched)
     del searched  # as large as the moments
@@ -106,9 +106,9 @@ def _refuse_without_residual(design: Design, searched: Searched) -> None:
     left = searched.residual
     if not left > NO_RESIDUAL[len(data.factors) > 1] * data.yty:
         raise DesignError(
-            f"The fixed and varying terms explain {design.response} exactly (residual sum of squares "
-            f"{max(left, 0.0):.2g} of {data.yty:.2g}), so there is no residual variance to estimate. Let fewer "
-            "terms vary."
+            f"The fixed and varying terms explain {design.response} exactly, as far as floating-point numbers can tell "
+            f"(residual sum of squares {max(left, 0.0):.2g} of {data.yty:.2g}): there is no residual variance to "
+            "estimate. Let fewer terms vary, or look for a copy of the response among the columns."
         )
 
 
@@ -124,7 +124,7 @@ def _assemble(design: Design, data: Moments, at: Optimum, restricted: bool, leve
     value = criterion(data, given, restricted)
     components = _components(design, data, at, sigma2)
     effects = _group_effects(design, data, at, sigma2, level)
-    singular = _singular_factors(data, at)
+    singular = singular_factors(data, at)
     kind = "REML estimate" if restricted else "ML estimate"
     return Fit(
         estimator="reml" if restricted else "ml",
@@ -136,10 +136,10 @@ def _assemble(design: Design, data: Moments, at: Optimum, restricted: bool, leve
         sigma=float(np.sqrt(sigma2)),
         criterion=Criterion(value, "REML" if restricted else "deviance"),
         log_likelihood=-value / 2,
-        df=data.p + len(at.theta.values) + (not data.known_se),
+        df=data.p + sum(q * (q + 1) // 2 for q in (len(block.terms) for block in design.blocks)) + (not data.known_se),
         converged=at.minimum.certified,
         singular=bool(singular),
-        warnings=(*design.notes, *_complaints(at.minimum, singular, components)),
+        warnings=(*design.notes, *doubts(design, data, at, restricted, components)),
         diagnostics=MappingProxyType(_certificate(at, singular)),
     )
 
@@ -184,12 +184,6 @@ def _group_effects(design: Design, data: Moments, at: Optimum, sigma2: float, le
     return tuple(part for part in parts if part is not None)
 
 
-def _singular_factors(data: Moments, at: Optimum) -> list[str]:
-    """The grouping factors whose covariance lies on its boundary."""
-    low = at.theta.on_diagonal & (at.theta.values < SINGULAR)
-    return list(dict.fromkeys(data.factors[at.theta.entries[k][0]].group for k in np.flatnonzero(low)))
-
-
 def _certificate(at: Optimum, boundary: list[str]) -> dict[str, Any]:
     """What certifies the end point, in the search's coordinates (theta of orthonormal columns, each in its own unit).
 
@@ -198,35 +192,9 @@ def _certificate(at: Optimum, boundary: list[str]) -> dict[str, Any]:
     gradient = at.minimum.gradient
     held = at.theta.on_diagonal & (at.theta.values == 0) & (gradient >= 0)
     return {
-        "gradient": float(np.abs(gradient).max()),
+        "gradient": float(np.abs(gradient).max(initial=0.0)),
         "projected_gradient": float(np.linalg.norm(np.where(held, 0.0, gradient))),
-        "curvature": float(at.minimum.curvature[0]),
+        "curvature": float(at.minimum.curvature.min(initial=np.inf)),
         "boundary": tuple(boundary),
         "evaluations": at.minimum.evaluations,
     }
-
-
-def _complaints(minimum: Minimum, singular: list[str], components: tuple[Component, ...]) -> list[str]:
-    """What keeps the numbers from being trusted, in words."""
-    found = [_why_singular(group, [c for c in components if c.group == group]) for group in singular]
-    if not minimum.certified:
-        found.append(
-            "The search did not end at a certified minimum: largest gradient "
-            f"{np.abs(minimum.gradient).max():.2g}, smallest curvature {minimum.curvature[0]:.2g}. "
-            "Do not trust these numbers."
-        )
-    return found
-
-
-def _why_singular(group: str, components: list[Component]) -> str:
-    """Say in words which spread or correlation lies on the boundary."""
-    if not any(component.sd.any() for component in components):
-        return (
-            f"Singular: the spread between the levels of {group} is estimated as zero: their means differ no more "
-            "than the residual spread alone explains. Zero is the edge of what is possible, not evidence of no spread."
-        )
-    return (
-        f"Singular: the covariance of {group} is on its boundary (a standard deviation of zero, or a correlation of "
-        "-1 or 1): the data do not carry as many spreads as the formula asks for. Consider fewer varying terms, "
-        "or a prior."
-    )

@@ -71,7 +71,7 @@ def print_fit(fit: Fit, console: Console | None = None) -> None:
     _title(out, f"{title_of(fit.estimator)}: {design.formula}")
     _say(out, " ".join(data_sentences(design)), "dim")
     if fit.criterion is not None:
-        _say(out, f"{fit.criterion.name} {_plain(significant(fit.criterion.value, 8))}")
+        _say(out, _criteria(fit))
     population_errors = fit.population
     rows = []
     for k, term in enumerate(design.fixed_terms[:LEVELS]):
@@ -360,6 +360,24 @@ def _components(fit: Fit) -> list[list[str]]:
             for b in range(a + 1, len(part.terms))
         ]
     return [*rows, ["residual", "", _plain(significant(fit.sigma))]]
+
+
+def _criteria(fit: Fit) -> str:
+    """The criterion, what follows from it, and what certifies it."""
+    assert fit.criterion is not None
+    named = {
+        fit.criterion.name: fit.criterion.value,
+        "log likelihood": fit.log_likelihood,
+        "AIC": fit.aic,
+        "BIC": fit.bic,
+    }
+    line = ", ".join(f"{name} {_plain(significant(value, 8))}" for name, value in named.items() if value is not None)
+    line += f", {fit.df} parameters" if fit.df is not None else ""
+    if "gradient" not in fit.diagnostics:
+        return line
+    gradient, curvature = fit.diagnostics["projected_gradient"], fit.diagnostics["curvature"]
+    least = f", least curvature {curvature:.2g}" if curvature < float("inf") else ""
+    return f"{line}\nAt the optimum: gradient {gradient:.1g}{least}, after {fit.diagnostics['evaluations']} evaluations"
 
 
 def _print_effects(out: Console, part: GroupEffects) -> None:
