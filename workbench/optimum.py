@@ -172,8 +172,8 @@ def _starts(objective: _Criterion, searched: Searched) -> list[Array]:
 
     Of one scalar: the valleys of a coarse grid. Of several factors: what the levels' own deviations suggest of each
     alone, as if the others were not there, over what no factor explains; where there are slopes but few effects, a
-    small and a large Lambda too. Of one factor with more entries: what the groups' own deviations suggest, and a small
-    Lambda.
+    small and a large Lambda too. Of one factor with more entries: what the groups' own deviations suggest, a small
+    Lambda, and of three varying columns or more a large one.
     """
     data, shape = objective.data, objective.shape
     if len(shape.values) == 1:
@@ -189,7 +189,8 @@ def _starts(objective: _Criterion, searched: Searched) -> list[Array]:
     if len(alone) > 1:
         plain = len(shape.values) == len(alone) or sum(f.Zty.size for f in data.factors) > FEW_EFFECTS
         return [suggested] if plain else [suggested, *(np.where(shape.on_diagonal, s, 0.0) for s in (0.2, 3.0))]
-    return [suggested, np.where(shape.on_diagonal, 0.2, 0.0)]
+    sizes = (0.2, 10.0) if len(shape.values) > 3 else (0.2,)
+    return [suggested, *(np.where(shape.on_diagonal, size, 0.0) for size in sizes)]
 
 
 def _unexplained(searched: Searched) -> float:
