@@ -104,6 +104,8 @@ def _flat(design: Design, data: Moments, at: Optimum) -> list[str]:
     Lambdas = at.theta.at(at.minimum.x).factors  # where the search ended, before signs were made canonical
     unit = np.maximum(1.0, np.abs(at.minimum.x))
     for curvature, direction in zip(at.minimum.curvature, at.minimum.directions.T, strict=True):
+        if abs(curvature) > 100 * UNDETERMINED:  # more than any change could need
+            continue
         moves = at.theta.at(direction * unit).factors
         for f, (Lambda, move, R) in enumerate(zip(Lambdas, moves, at.maps, strict=True)):
             change = move @ Lambda.T + Lambda @ move.T
