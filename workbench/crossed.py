@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,10 +80,22 @@ class Schur:
 
     def both(self, matrix: Array, transpose: bool = False) -> Array:
         """Lambda_r M Lambda_r', or Lambda_r' M Lambda_r, of a symmetric M in blocks (C, m, m)."""
+        if self.scales is not None:
+            scaled = matrix * self.scales
+            scaled *= self.scales.swapaxes(1, 2)
+            return np.asarray(scaled)
         for _ in range(2):
             half = self.blocks.put(self.times(self.blocks.take(matrix), transpose))
             matrix = np.ascontiguousarray(half.swapaxes(1, 2))
         return matrix
+
+    @cached_property
+    def scales(self) -> Array | None:
+        """Lambda_r as a factor for every effect, shape (C, m, 1); None where a factor varies by several columns."""
+        if any(Lambda.size > 1 for Lambda in self.factors):
+            return None
+        levels = [f.Zty.shape[0] for f in self.others]
+        return self.blocks.put(np.repeat([float(Lambda[0, 0]) for Lambda in self.factors], levels)[:, None])
 
     def times(self, rows: Array, transpose: bool = False) -> Array:
         """Lambda_r rows, or Lambda_r' rows, for rows of shape (N, k)."""
@@ -187,6 +200,10 @@ def rest_left_over(moments: Moments, modes: tuple[Array, ...]) -> list[Array]:
 def rest_traces(moments: Moments, schur: Schur) -> list[Array]:
     """Sum over levels of Z_j'V^-1 Z_j Lambda_f, shape (q_f, q_f), of the factors after the first."""
     blocks = schur.blocks
+    if schur.scales is not None:
+        by_effect = blocks.take((schur.C * schur.inverse) @ schur.scales)[:, 0]
+        ends = np.cumsum([0, *(f.Zty.shape[0] for f in moments.factors[1:])])
+        return [np.reshape(by_effect[a:b].sum(), (1, 1)) for a, b in pairwise(ends.tolist())]
     CL = blocks.take(blocks.put(schur.times(blocks.take(schur.C), True)).swapaxes(1, 2))  # C is symmetric
     inverse = blocks.take(schur.inverse)
     traces, start = [], 0
