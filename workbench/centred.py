@@ -152,6 +152,11 @@ class Varying:
     columns: tuple[Array | None, ...]
     to_data: Array
 
+    @property
+    def effects(self) -> int:
+        """Levels times varying columns."""
+        return len(self.blocks[0].levels) * len(self.columns)
+
     def sparse(self, rows: Rows) -> Any:
         """One column per level and varying column: (n, J q), with q entries a row, times the root of the weights."""
         from scipy.sparse import csr_array

@@ -116,9 +116,9 @@ class Schur:
         """Lambda_r S^-1 Lambda_r' rows, shape (N, k)."""
         sides = self.blocks.put(self.times(rows, True))
         if self.blocks.whole:
-            from scipy.linalg import cho_solve
+            from scipy.linalg.lapack import dpotrs
 
-            solved = cho_solve((self.cholesky[0], True), sides[0], check_finite=False)[None]
+            solved = dpotrs(self.cholesky[0], sides[0], lower=1)[0][None]
         else:
             solved = self._root.swapaxes(1, 2) @ (self._root @ sides)
         return self.times(self.blocks.take(solved))
@@ -168,7 +168,7 @@ def _cholesky(schur: Schur) -> Array:
     No eigenvalue of S is below 1. Where the factors share directions and Lambda is huge, rounding of C can make it look
     so; such eigenvalues are lifted back to 1.
     """
-    from scipy.linalg import cholesky
+    from scipy.linalg.lapack import dpotrf
 
     def made() -> Array:
         S = schur.both(schur.C, True)
@@ -180,7 +180,10 @@ def _cholesky(schur: Schur) -> Array:
         if not schur.blocks.whole:
             return np.linalg.cholesky(made())
         # S is symmetric; its transpose is in LAPACK's order
-        return np.asarray(cholesky(made()[0].T, lower=True, overwrite_a=True, check_finite=False))[None]
+        L, failed = dpotrf(made()[0].T, lower=1, overwrite_a=1)
+        if not failed:
+            return np.asarray(L)[None]
+        raise np.linalg.LinAlgError
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(made())
         roots = vectors * np.sqrt(np.maximum(values, 1.0))[:, None]
@@ -222,11 +225,11 @@ def by_factor(moments: Moments, rows: Array) -> list[Array]:
     for f in moments.factors[1:]:
         J, q = f.Zty.shape
         part = rows[start : start + J * q].reshape(J, q, -1)
-        parts.append(np.ascontiguousarray(np.moveaxis(part, 0, -1)))
+        parts.append(np.ascontiguousarray(part.transpose(1, 2, 0)))
         start += J * q
     return parts
 
 
 def as_rows(parts: tuple[Array, ...] | list[Array]) -> Array:
     """Stack arrays (q_f, k, J_f) as rows, shape (sum of J_f q_f, k)."""
-    return np.concatenate([np.moveaxis(part, -1, 0).reshape(-1, part.shape[1]) for part in parts])
+    return np.concatenate([part.transpose(2, 0, 1).reshape(-1, part.shape[1]) for part in parts])

@@ -331,7 +331,7 @@ def across_levels(a: Array, b: Array) -> Array:
 def by_first(rows: Array, first: FactorMoments) -> Array:
     """Rows of the first factor, shape (J_1 q_1, k), with the levels last, (q_1, k, J_1)."""
     J, q = first.Zty.shape
-    return np.ascontiguousarray(np.moveaxis(rows.reshape(J, q, -1), 0, -1))
+    return np.ascontiguousarray(rows.reshape(J, q, -1).transpose(1, 2, 0))
 
 
 def _bordered(moments: Moments) -> Array:

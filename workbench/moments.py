@@ -82,12 +82,12 @@ class FactorMoments:
     @property
     def ZtZ(self) -> Array:
         """Z_j'W Z_j, shape (J, q, q)."""
-        return np.moveaxis(self.A, -1, 0)
+        return self.A.transpose(2, 0, 1)
 
     @property
     def ZtX(self) -> Array:
         """Z_j'W X, shape (J, q, p)."""
-        return np.moveaxis(self.B[:, :-1], -1, 0)
+        return self.B[:, :-1].transpose(2, 0, 1)
 
     @property
     def Zty(self) -> Array:
@@ -239,15 +239,32 @@ def _factor_moments(varying: Varying, rows: Rows) -> FactorMoments:
 
 def _rest(varying: list[Varying], rows: Rows) -> Rest:
     """Cross-products between the first factor and the others, and among the others, cell by cell."""
+    size = varying[0].effects * sum(v.effects for v in varying[1:])
+    if size <= FEW_CELLS:
+        others = range(1, len(varying))
+        Z1tR = np.hstack([_dense(varying[0], varying[k], rows) for k in others])
+        RtR = np.vstack([np.hstack([_dense(varying[a], varying[b], rows) for b in others]) for a in others])
+        return Rest(read_only(Z1tR), read_only(RtR[None]), len(varying[0].columns), Blocks.single(len(RtR)))
     from scipy.sparse import hstack
 
     first = varying[0].sparse(rows)
     others = hstack([v.sparse(rows) for v in varying[1:]], format="csr")
     Z1tR = (first.T @ others).tocsr()
-    size = Z1tR.shape[0] * Z1tR.shape[1]
-    if size <= FEW_CELLS or Z1tR.nnz > MOST_CELLS * size:
+    if Z1tR.nnz > MOST_CELLS * size:
         Z1tR = read_only(Z1tR.toarray())
     else:
         Z1tR.sort_indices()
     blocks = Blocks.of(Z1tR)
     return Rest(Z1tR, read_only(blocks.gather(others.T @ others)), len(varying[0].columns), blocks)
+
+
+def _dense(left: Varying, right: Varying, rows: Rows) -> Array:
+    """Z'W Z of two factors, every pair of their levels, shape (J q of the one, J q of the other)."""
+    J, K, q, r = left.effects // len(left.columns), right.effects, len(left.columns), len(right.columns)
+    made = np.empty((J, q, K // r, r))
+    cell = left.blocks[0].codes * (K // r) + right.blocks[0].codes
+    for a, mine in enumerate(left.columns):
+        for b, yours in enumerate(right.columns):
+            sums = np.bincount(cell, weights=rows.product(mine, yours), minlength=J * (K // r))
+            made[:, a, :, b] = sums.reshape(J, -1)
+    return made.reshape(J * q, K)
