@@ -3,7 +3,8 @@
 ``data/lmer`` holds what lme4 1.1-31 gave on R 4.2.2, polished by Newton steps on its own deviance
 function; ``data/bayesglm`` what arm 1.13-1 gave. Data: the sleep study of Belenky et al. (2003), Dyestuff and
 Dyestuff2 (Davies & Goldsmith 1972; Box & Tiao 1973), Penicillin and Pastes (Davies & Goldsmith 1972), InstEval (ratings
-of lecturers at ETH Zurich, as distributed with lme4), and the simulated twelve groups.
+of lecturers at ETH Zurich, as distributed with lme4), cbpp (contagious bovine pleuropneumonia; Lesnoff et al. 2004, as
+distributed with lme4), dobson (counts of a randomised trial; Dobson 1990), and the simulated twelve groups.
 """
 
 import json
@@ -37,6 +38,7 @@ LARGE = {
     "InstEval--crossed": ("datasets/InstEval.csv.gz", "y ~ 1 + (1 | s) + (1 | d)"),
     "InstEval--service_dept": ("datasets/InstEval.csv.gz", "y ~ service + (1 | s) + (1 | d) + (1 | dept)"),
 }
+BAYESGLM = sorted(path.stem for path in (DATA / "bayesglm").glob("*.json"))
 
 
 @cache

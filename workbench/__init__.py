@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from workbench import estimators
     from workbench.api import compare, fit, run
+    from workbench.bayesglm import BayesGlm, bayesglm
     from workbench.comparison import Comparison
     from workbench.errors import WorkbenchError
     from workbench.fit import Fit
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from workbench.study import load_study
 
 _HOMES = {
+    "BayesGlm": "bayesglm",
     "Bootstrap": "inference",
     "Comparison": "comparison",
     "Fit": "fit",
     "Prior": "priors",
     "Profile": "inference",
     "WorkbenchError": "errors",
+    "bayesglm": "bayesglm",
     "bootstrap": "inference",
     "compare": "api",
     "fit": "api",
@@ -48,12 +51,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "BayesGlm",
     "Bootstrap",
     "Comparison",
     "Fit",
     "Prior",
     "Profile",
     "WorkbenchError",
+    "bayesglm",
     "bootstrap",
     "compare",
     "estimators",

@@ -1,0 +1,184 @@
+"""Families and links for iteratively reweighted least squares, statsmodels' under one roof.
+
+=====================  ============================================  ==================================
+family                 links, the default first                      variance; dispersion
+=====================  ============================================  ==================================
+``gaussian``           identity, log, inverse                        1; estimated
+``binomial``           logit, probit, cloglog, cauchit, log          mu (1 - mu); 1
+``poisson``            log, identity, sqrt                           mu; 1
+``gamma``              inverse, log, identity                        mu^2; estimated
+``inverse_gaussian``   inverse_squared, inverse, identity, log       mu^3; estimated
+``quasibinomial``      as binomial                                   mu (1 - mu); estimated
+``quasipoisson``       as poisson                                    mu; estimated
+=====================  ============================================  ==================================
+
+Source: McCullagh & Nelder (1989), Generalized Linear Models, 2nd edition, chapter 2.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.errors import DesignError, OptionError, nearest
+
+Array = NDArray[np.float64]
+
+_OF_PROBABILITIES = ("logit", "probit", "cloglog", "cauchit", "log")
+_OF_COUNTS = ("log", "identity", "sqrt")
+LINKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "gaussian": ("identity", "log", "inverse"),
+        "binomial": _OF_PROBABILITIES,
+        "poisson": _OF_COUNTS,
+        "gamma": ("inverse", "log", "identity"),
+        "inverse_gaussian": ("inverse_squared", "inverse", "identity", "log"),
+        "quasibinomial": _OF_PROBABILITIES,
+        "quasipoisson": _OF_COUNTS,
+    }
+)
+"""The families and their links, the default link first."""
+
+_FAMILY_NAMES = {
+    "gaussian": "Gaussian", "binomial": "Binomial", "poisson": "Poisson", "gamma": "Gamma",
+    "inverse_gaussian": "InverseGaussian", "quasibinomial": "Binomial", "quasipoisson": "Poisson",
+}  # fmt: skip
+_LINK_NAMES = {
+    "identity": "Identity", "log": "Log", "logit": "Logit", "probit": "Probit", "cloglog": "CLogLog",
+    "cauchit": "Cauchy", "sqrt": "Sqrt", "inverse": "InversePower", "inverse_squared": "InverseSquared",
+}  # fmt: skip
+_TINY = float(np.finfo(float).eps)
+"""Probabilities stay this far from 0 and 1, means of log links from 0, and slopes of such links from 0, as in R."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What reweighted least squares must know of a family and its link; make one with :func:`family_of`.
+
+    Attributes
+    ----------
+    name, link_name : str
+        As in `LINKS`.
+    """
+
+    name: str
+    link_name: str
+
+    @property
+    def estimates_dispersion(self) -> bool:
+        """Whether the dispersion is a parameter; it is 1 for counts and proportions."""
+        return self.name not in ("binomial", "poisson")
+
+    @property
+    def of_probabilities(self) -> bool:
+        """Whether means lie between 0 and 1."""
+        return self.name in ("binomial", "quasibinomial")
+
+    @property
+    def constant_weights(self) -> bool:
+        """Whether working weights and responses are the same in every iteration."""
+        return (self.name, self.link_name) == ("gaussian", "identity")
+
+    @cached_property
+    def _of_statsmodels(self) -> tuple[Any, Any]:
+        from statsmodels.genmod import families
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # links that reach beyond the domain are checked here, step by step
+            return getattr(families, _FAMILY_NAMES[self.name])(), getattr(families.links, _LINK_NAMES[self.link_name])()
+
+    @cached_property
+    def _reach(self) -> tuple[float, float]:
+        """Between which linear predictors means differ from their limits by more than rounding."""
+        if self.link_name == "log":
+            return float(np.log(_TINY)), np.inf
+        if not self.of_probabilities:
+            return -np.inf, np.inf
+        ends = self._of_statsmodels[1](np.array([_TINY, 1 - _TINY]))
+        return float(ends[0]), float(ends[1])
+
+    def link(self, mean: Array) -> Array:
+        """The linear predictor of a mean, elementwise."""
+        return np.asarray(self._of_statsmodels[1](mean), dtype=float)
+
+    def inverse(self, predictor: Array) -> Array:
+        """The mean of a linear predictor, elementwise; the limits are never reached."""
+        return np.asarray(self._of_statsmodels[1].inverse(np.clip(predictor, *self._reach)), dtype=float)
+
+    def slope(self, predictor: Array) -> Array:
+        """The derivative of the mean by the linear predictor, elementwise."""
+        slope = np.asarray(self._of_statsmodels[1].inverse_deriv(np.clip(predictor, *self._reach)), dtype=float)
+        return np.maximum(slope, _TINY) if np.isfinite(self._reach[0]) else slope
+
+    def variance(self, mean: Array) -> Array:
+        """The variance function of a mean, elementwise; a response varies by dispersion / weight times it."""
+        if self.of_probabilities:
+            return mean * (1 - mean)
+        return np.asarray(self._of_statsmodels[0].variance(mean), dtype=float)
+
+    def deviance(self, y: Array, mean: Array, weights: Array) -> float:
+        """Twice the log likelihood that is lost against a perfect fit, times the dispersion."""
+        return float(self._of_statsmodels[0].deviance(y, mean, freq_weights=weights))
+
+    def start(self, y: Array, weights: Array) -> Array:
+        """Means to start from: the response, moved inside the domain; its mean where the link has no value for it."""
+        if self.of_probabilities:
+            return np.asarray((weights * y + 0.5) / (weights + 1))
+        start = y + 0.1 if _FAMILY_NAMES[self.name] == "Poisson" else y.copy()
+        level = start.mean()
+        with np.errstate(all="ignore"):
+            linked, possible = (np.isclose(self.inverse(self.link(m)), m) for m in (start, np.array(level)))
+        if not (linked.all() or possible):
+            raise DesignError(
+                f"The {self.link_name} link has no value for the mean of the response ({level:g}). Use another link."
+            )
+        return np.asarray(np.where(linked, start, level))
+
+    def inside(self, predictor: Array, mean: Array) -> bool:
+        """Whether all means, and the linear predictors they come from, are in the domain."""
+        if not (np.isfinite(predictor).all() and np.isfinite(mean).all()):
+            return False
+        if self.link_name in ("sqrt", "inverse_squared") and not (predictor > 0).all():
+            return False
+        if self.name == "gaussian":
+            return True
+        return bool((mean > 0).all() and (not self.of_probabilities or (mean < 1).all()))
+
+    def check_response(self, label: str, y: Array) -> None:
+        """Refuse a response that the family cannot have, with the first such value."""
+        bounds = {"Binomial": (y < 0) | (y > 1), "Poisson": y < 0, "Gamma": y <= 0, "InverseGaussian": y <= 0}
+        allowed = {"Binomial": "between 0 and 1", "Poisson": "0 or more"}
+        kind = _FAMILY_NAMES[self.name]
+        bad = np.flatnonzero(bounds.get(kind, np.zeros(len(y), dtype=bool)))
+        if len(bad):
+            raise DesignError(
+                f"A {self.name} response must be {allowed.get(kind, 'positive')}, but {label} is {y[bad[0]]:g} in "
+                f"{len(bad):,} of {len(y):,} rows (the first value). Mend it, or choose another family."
+            )
+
+
+def family_of(name: str, link: str | None = None) -> Family:
+    """A family with one of its links (the default one where none is named), or OptionError.
+
+    Examples
+    --------
+    >>> family_of("binomial").inverse(np.array([0.0])).tolist()
+    [0.5]
+    >>> family_of("poison")
+    Traceback (most recent call last):
+    workbench.errors.OptionError: There is no family 'poison'. Did you mean 'poisson'?
+    """
+    known = name.lower() if isinstance(name, str) else name
+    if known not in LINKS:
+        raise OptionError(f"There is no family {name!r}. {nearest(str(name), LINKS)}")
+    links = LINKS[known]
+    if link is not None and link not in links:
+        raise OptionError(f"The {known} family has no link {link!r} here. {nearest(str(link), links)}")
+    return Family(known, link or links[0])

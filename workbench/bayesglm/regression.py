@@ -1,0 +1,159 @@
+"""Formula x table -> the arrays of a regression without random terms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.bayesglm.families import Family
+from workbench.data import Factor, GroupedData, Numeric, RowAccount, read, read_only
+from workbench.errors import DataError, DesignError, FormulaError, OptionError
+from workbench.formula import Formula, Name, parse
+from workbench.model_matrix import Columns, evaluate, learn, model_columns
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Regression:
+    """Arrays of a regression; read-only.
+
+    Attributes
+    ----------
+    formula : Formula
+    y : array, shape (n,)
+        For binomial counts and labels the proportion of successes.
+    X : array, shape (n, p)
+    names : tuple of p str
+        As R names the columns.
+    intercept : int or None
+        The place of the column of ones.
+    weights, offset : array, shape (n,)
+        Prior weights, times the number of trials of binomial counts.
+    rows : RowAccount
+    """
+
+    formula: Formula
+    y: Array
+    X: Array
+    names: tuple[str, ...]
+    intercept: int | None
+    weights: Array
+    offset: Array
+    rows: RowAccount
+
+
+def read_regression(
+    formula: str | Formula,
+    data: Any,
+    family: Family,
+    weights: str | ArrayLike | None = None,
+    offset: str | ArrayLike | None = None,
+    drop_baseline: bool = True,
+) -> Regression:
+    """Read the arrays of a regression; parameters and errors as :func:`workbench.bayesglm.bayesglm`.
+
+    Examples
+    --------
+    >>> from workbench.bayesglm.families import family_of
+    >>> table = {"dead": [2, 3], "alive": [2, 9], "dose": ["low", "none"]}
+    >>> found = read_regression("cbind(dead, alive) ~ dose", table, family_of("binomial"))
+    >>> found.y.tolist(), found.weights.tolist(), found.names
+    ([0.5, 0.25], [4.0, 12.0], ('(Intercept)', 'dosenone'))
+    """
+    if not isinstance(formula, str | Formula):
+        raise FormulaError(f'The formula is {formula!r}, but must be text such as "y ~ x".')
+    parsed = parse(formula) if isinstance(formula, str) else formula
+    if parsed.random:
+        raise DesignError(
+            f"bayesglm takes no random terms, but the formula has ({parsed.random[0].text}). Write the group as a "
+            "factor (y ~ x + group) and give its coefficients a prior, or use fit()."
+        )
+    beside = {"weights": weights, "offset": offset}
+    where = {key: value if isinstance(value, str) else f"{key} (an array)" for key, value in beside.items()}
+    arrays = {where[k]: _array(k, v) for k, v in beside.items() if v is not None and not isinstance(v, str)}
+    table = read(data, [*parsed.variables, *(v for v in beside.values() if isinstance(v, str))], arrays)
+    columns = {key: _numbers(table, where[key]) for key, value in beside.items() if value is not None}
+    y, trials = _response(parsed, table, family)
+    offsets = [evaluate(e, table) for e in parsed.offsets] + [columns[k] for k in columns if k == "offset"]
+    found = _columns(parsed, table, drop_baseline)
+    if not found.names:
+        raise DesignError(f"The formula {parsed} has no coefficients. Add an intercept (1) or a predictor.")
+    return Regression(
+        formula=parsed,
+        y=read_only(y),
+        X=read_only(found.values),
+        names=found.names,
+        intercept=0 if parsed.intercept else None,
+        weights=read_only(_weights(columns, table) * trials),
+        offset=read_only(np.sum(offsets, axis=0) if offsets else np.zeros(len(table))),
+        rows=table.rows,
+    )
+
+
+def _columns(formula: Formula, table: GroupedData, drop_baseline: bool) -> Columns:
+    """The columns of the fixed terms; without dropping baselines, each term as if it stood alone without intercept."""
+    if drop_baseline:
+        return model_columns(formula.terms, formula.intercept, table)
+    learnt = learn((factor for term in formula.terms for factor in term.factors), table)
+    parts = [model_columns((), True, table, learnt)] if formula.intercept else []
+    parts += [model_columns((term,), False, table, learnt) for term in formula.terms]
+    if not parts:
+        return model_columns((), False, table, learnt)
+    return Columns(np.hstack([part.values for part in parts]), tuple(name for part in parts for name in part.names))
+
+
+def _response(formula: Formula, table: GroupedData, family: Family) -> tuple[Array, Array]:
+    """Response and number of trials per row, each of shape (n,)."""
+    label, counts = formula.response_label, formula.cbind
+    if counts is not None:
+        if not family.of_probabilities:
+            raise DesignError(f"{label} counts successes and failures: use family='binomial', not {family.name!r}.")
+        successes, failures = (evaluate(part, table) for part in counts)
+        for kind, values in (("successes", successes), ("failures", failures)):
+            if (values < 0).any():
+                raise DesignError(f"{label} has negative {kind} (the least is {values.min():g}). Mend these counts.")
+        trials = successes + failures
+        return np.divide(successes, trials, out=np.zeros(len(table)), where=trials > 0), trials
+    one = np.ones(len(table))
+    if isinstance(formula.response, Name) and isinstance(column := table[formula.response.name], Factor):
+        if not family.of_probabilities:
+            raise DesignError(
+                f"The response {label} holds labels (such as {column.levels[0]!r}), but a {family.name} response must "
+                "be numbers. Convert it, or use family='binomial' for two outcomes."
+            )
+        failure = "FALSE" if set(column.levels) <= {"FALSE", "TRUE"} else column.levels[0]  # as in R
+        return np.array([level != failure for level in column.levels], dtype=float)[column.codes], one
+    y = np.array(evaluate(formula.response, table))
+    family.check_response(label, y)
+    return y, one
+
+
+def _array(name: str, values: ArrayLike) -> Array:
+    try:
+        return np.array(values, dtype=float)
+    except (TypeError, ValueError):
+        raise OptionError(f"{name} must be a column's name or an array of numbers, one per row.") from None
+
+
+def _numbers(table: GroupedData, name: str) -> Array:
+    column = table[name]
+    if not isinstance(column, Numeric):
+        raise DesignError(f"{name} must be numbers, but holds labels such as {column.levels[0]!r}.")
+    return column.numbers
+
+
+def _weights(columns: Mapping[str, Array], table: GroupedData) -> Array:
+    if "weights" not in columns:
+        return np.ones(len(table))
+    values = columns["weights"]
+    if (values < 0).any():
+        row = int(np.argmax(values < 0))
+        raise DesignError(f"weights must be 0 or more, but is {values[row]:g} in data row {table.kept[row] + 1}.")
+    if not values.any():
+        raise DataError("Every weight is zero, so no row is left. Give positive weights.")
+    return np.array(values)
