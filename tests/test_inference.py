@@ -128,7 +128,7 @@ class Dense:
         e = r - rows @ np.linalg.lstsq(rows, r, rcond=None)[0] if X.shape[1] else r
         return 2 * np.log(np.diag(L)).sum() + e @ e + len(y) * np.log(2 * np.pi)
 
-    def least(self, name, value, start):
+    def least(self, name, value, start, rounds=3):
         """Minimum with `name` held; `start` maps every sd, cor and sigma to where to begin."""
         free = [key for key in start if key != name]
 
@@ -150,7 +150,7 @@ class Dense:
         x = np.array([np.arctanh(start[key]) if key.startswith("cor") else start[key] for key in free])
         if not free:
             return objective(x)
-        for _ in range(3):
+        for _ in range(rounds):
             found = minimize(objective, x, method="BFGS", options={"gtol": 1e-6})
             x = found.x
         return found.fun
@@ -183,6 +183,94 @@ def test_at_every_end_point_the_deviance_has_risen_by_the_quantile(blocks, known
             assert dense.least(part.name, end, start) - least == pytest.approx(QUANTILE, abs=1e-6)
             checked += 1
     assert checked >= len(found.parts)
+
+
+def few_groups(seed):
+    """y ~ x + (x | g) in few groups of uneven sizes: the deviance often has several minima over the others."""
+    rng = np.random.default_rng(seed)
+    J, n = int(rng.integers(4, 9)), int(rng.integers(25, 50))
+    g, x = rng.integers(0, J, n), rng.normal(size=n)
+    y = rng.normal(size=J)[g] * rng.choice([0.3, 1]) + rng.normal(size=J)[g] * x * rng.choice([0.2, 0.7])
+    return {"y": y + rng.normal(size=n), "x": x, "g": [str(level) for level in g]}
+
+
+SPREADS, CORRELATION = ("sd(g, (Intercept))", "sd(g, x)"), "cor(g, (Intercept), x)"
+
+
+def lowest(dense, name, value):
+    """The least of Dense.least over many starts, with either spread at zero beside a held correlation among them."""
+    pairs = [dict(zip(SPREADS, pair, strict=True)) | {"sigma": 1.0} for pair in AFAR]
+    held = [(name, value, pair | {CORRELATION: r}) for pair in pairs[:4] for r in (0.0, 0.95, -0.95)]
+    if name == CORRELATION:
+        held = [(name, value, pair | {name: value}) for pair in pairs]
+        held += [(spread, 0.0, pair | {name: 0.0}) for spread in SPREADS for pair in pairs]
+    return dense.least(*min(held, key=lambda one: dense.least(*one, rounds=1)))
+
+
+AFAR = [(0.6, 0.6), (3.0, 3.0), (0.05, 0.6), (0.6, 0.05), (0.05, 0.05)]
+
+
+def test_a_correlation_is_open_where_a_spread_beside_it_may_be_zero():
+    # with sd(g, x) = 0 any correlation is possible, and the deviance is 3.74 above its minimum: less than 3.84
+    fit = wb.fit("y ~ x + (x | g)", few_groups(10), "ml")
+    part, spread = wb.profile(fit, parameters=[CORRELATION, SPREADS[1]]).parts
+    assert (part.conf_low, part.conf_high) == (-1.0, 1.0)
+    for words in ("open to that side", "With one of its two standard deviations at zero the deviance is only 3.74"):
+        assert words in part.note
+    dense, least = Dense(fit.design), part.deviance.min()
+    for value, deviance in zip(part.value[[0, 1, 2, -4, -1]], part.deviance[[0, 1, 2, -4, -1]], strict=True):
+        assert deviance == pytest.approx(lowest(dense, CORRELATION, np.clip(value, -1 + 1e-9, 1 - 1e-9)), abs=1e-6)
+    assert part.deviance[[0, -1]] - least == pytest.approx((3.7017, 3.7415), abs=1e-4)  # the dense oracle's
+    assert spread.conf_low == 0.0
+    assert part.deviance.max() == pytest.approx(spread.deviance[0], abs=1e-8)  # by another basis and search
+
+
+def test_a_cap_above_the_quantile_flattens_the_curve_and_leaves_the_interval():
+    fit = wb.fit("y ~ x + (x | g)", few_groups(8), "ml")
+    part, spread = wb.profile(fit, parameters=[CORRELATION, SPREADS[1]]).parts
+    dense, least, cap = Dense(fit.design), part.deviance.min(), spread.deviance[0]
+    for end in (part.conf_low, part.conf_high):
+        assert lowest(dense, CORRELATION, end) - least == pytest.approx(QUANTILE, abs=1e-6)
+    assert spread.value[0] == 0.0
+    flat = part.value > 0.86  # from where the curve meets the cap
+    np.testing.assert_allclose(part.deviance[flat], cap, atol=1e-8)
+    before = np.flatnonzero(~flat)[-2:]
+    assert (cap - part.deviance[before] < 2 * np.sqrt(cap - least) * curve.KINK).all()  # the kink stands in the curve
+    assert part.note == ""
+
+
+def test_no_correlation_of_three_effects_lies_above_the_cap():
+    rng = np.random.default_rng(0)
+    J, n = 8, 64
+    g, (x, z) = np.arange(n) % J, rng.normal(size=(2, n))
+    u = rng.normal(size=(3, J)) * np.array([[1], [0.5], [0.4]])
+    y = u[0, g] + u[1, g] * x + u[2, g] * z + rng.normal(size=n)
+    fit = wb.fit("y ~ x + z + (x + z | g)", {"y": y, "x": x, "z": z, "g": g}, "ml")
+    spread, part = wb.profile(fit, parameters=["sd(g, z)", "cor(g, x, z)"]).parts
+    assert spread.value[0] == 0.0
+    assert part.deviance.max() == pytest.approx(spread.deviance[0], abs=1e-8)
+    assert (part.conf_low, part.conf_high) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("seed", "name"),
+    [
+        (76, "sd(g, x)"),
+        (44, "sd(g, (Intercept))"),
+        (65, "sigma"),
+        pytest.param(30, "(Intercept)", marks=pytest.mark.slow),
+        pytest.param(79, "x", marks=pytest.mark.slow),
+    ],
+)
+def test_a_profile_changes_to_another_minimum_where_that_is_lower(seed, name):
+    # in each of these a search that starts at the last point stays too high by 0.005 to 0.4
+    fit = wb.fit("y ~ x + (x | g)", few_groups(seed), "ml")
+    (part,) = wb.profile(fit, parameters=name).parts
+    dense = Dense(fit.design)
+    near = np.abs(np.abs(part.zeta) - np.sqrt(QUANTILE)) < 0.4  # about both ends of the interval
+    near[[0, -1]] = True
+    for value, deviance in zip(part.value[near], part.deviance[near], strict=True):
+        assert deviance <= lowest(dense, name, value) + 1e-6
 
 
 def test_a_held_coefficient_is_a_response_without_its_column():
@@ -526,9 +614,17 @@ def test_a_correlation_at_its_boundary_and_one_beside_no_spread():
     y = rng.normal(size=30) + rng.normal(size=6)[g] * (1 + 0.5 * x)  # slopes are proportional to intercepts
     row = wb.profile(wb.fit("y ~ x + (x | g)", {"y": y, "x": x, "g": g})).intervals.iloc[-1]
     assert row.estimate == pytest.approx(1.0, abs=1e-9)
-    assert row.conf_high == 1.0
-    assert -1 < row.conf_low < 0
+    assert (row.conf_low, row.conf_high) == (-1.0, 1.0)  # as one of the two spreads may be zero
     assert "one-sided" in row.note
+    assert "before -1: the interval is open to that side" in row.note
+    rng = np.random.default_rng(3)
+    g, x = np.repeat(np.arange(10), 5), np.tile(np.arange(5.0), 10)
+    y = rng.normal(size=50) + rng.normal(size=10)[g] * (1 + 0.5 * x)
+    row = wb.profile(wb.fit("y ~ x + (x | g)", {"y": y, "x": x, "g": g})).intervals.iloc[-1]
+    assert row.estimate == pytest.approx(1.0, abs=1e-9)
+    assert row.conf_high == 1.0
+    assert 0 < row.conf_low < 1
+    assert row.note == "The estimate is on the boundary, 1: the interval is one-sided."
     design = random_design(2, "(x | g)")  # both spreads are estimated as zero
     row = wb.profile(ml(design), parameters="cor(g, (Intercept), x)").intervals.iloc[0]
     assert np.isnan([row.estimate, row.conf_low, row.conf_high]).all()
@@ -606,3 +702,16 @@ def test_profile_intervals_of_the_mean_cover_as_often_as_they_should():
         )
         covered += low < 0 < high
     assert covered / runs == pytest.approx(chance, abs=4 * np.sqrt(chance * (1 - chance) / runs))
+
+
+@pytest.mark.slow
+def test_no_profile_lies_above_the_least_dense_deviance():
+    for seed in range(30):
+        fit = wb.fit("y ~ x + (x | g)", few_groups(seed), "ml")
+        dense = Dense(fit.design)
+        for part in wb.profile(fit).parts:
+            for k in (0, len(part.value) // 4, -1) if len(part.value) else ():
+                value = part.value[k]
+                if part.kind == "cor":
+                    value = np.clip(value, -1 + 1e-9, 1 - 1e-9)
+                assert part.deviance[k] <= lowest(dense, part.name, value) + 1e-5, (seed, part.name, value)

@@ -5,12 +5,18 @@ doi:10.1002/9780470316757), as in lme4's ``profile``. Where the deviance is quad
 are measured in zeta, through d zeta / d w = F'(w) / (2 zeta), which costs next to nothing: at the minimum over the
 others, F' is a partial derivative. The end point of an interval solves zeta(w) = +- z by Newton's method within a
 bracket, so that it does not depend on the steps.
+
+Each search starts where the last one ended, which follows one minimum over the others even where another has become
+lower. So every side is gone over again: at its outer end from several starts, and from there inwards, each search from
+where the one further out ended. What comes out lower replaces what was found on the way out. The profile is then
+continuous, with a kink where one minimum takes over from another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +32,12 @@ LONGEST = 1.0
 POINTS = 80
 CLOSE = 1e-9
 """An end point is found when zeta is so close to its quantile."""
+LOWER = 1e-9
+"""A deviance lower by more than this, relative to the deviance (at least 1), is that of another minimum."""
+ROUNDS = 5
+"""So often a side is gone over again and then followed further."""
+KINK = 1e-3
+"""The point at which the curve meets a cap is found so nearly, in zeta."""
 NEARBY = 0.003
 """Curvature at the minimum is taken from two points that lie about this far off in zeta."""
 
@@ -83,7 +95,7 @@ def trace(held: Held, deviance: float, z: float, far: float, done: Callable[[str
         Called with the parameter's name after each side.
     """
     low, high = held.limits
-    minimum = Point(held.best, deviance, 0.0, held.start, certified=True)
+    minimum = Point(held.best, deviance, 0.0, held.start, certified=True, interior=deviance)
     inside = low < minimum.place < high
     curvature = _curvature(held, minimum)
     sides = []
@@ -110,17 +122,16 @@ def _follow(
 ) -> _Side:
     """Go one way until zeta is far enough or the limit is reached, then find where it is z."""
     z, far = targets
-    points, zeta = [minimum], [0.0]
+    points = [minimum]
     rate = np.sqrt(curvature) if curvature > 1e-8 * _unit(held) ** -2 else 5 / _unit(held)
-    while zeta[-1] < far and points[-1].place != limit and len(points) < POINTS:
-        here = points[-1]
-        length = STEP / rate
-        if len(points) > 1:
-            length = min(length, 4 * abs(here.place - points[-2].place))
-        point, root = _step(held, minimum, here, zeta[-1], direction * length, limit)
-        rate = max(abs(point.slope) / (2 * root), 1e-12) if root else rate
-        points.append(point)
-        zeta.append(root)
+    for _ in range(ROUNDS):
+        points = _outwards(held, points, direction, limit, far, rate)
+        lower = _inwards(held, points)
+        if lower is None:
+            break
+        points = lower
+    points = _with_kinks(held, points)
+    zeta = [_root(point, minimum) for point in points]
     k = next((k for k, root in enumerate(zeta) if root >= z), None)
     if k is None:
         return _Side(points[1:], zeta[1:], limit, reached=False)
@@ -128,6 +139,52 @@ def _follow(
     points.insert(k, end)
     zeta.insert(k, z)
     return _Side(points[1:], zeta[1:], end.place, reached=True)
+
+
+def _outwards(held: Held, points: list[Point], direction: int, limit: float, far: float, rate: float) -> list[Point]:
+    """Go on from the last of the points, the first of which is the minimum; `rate` is d zeta / d w there, at first."""
+    minimum, points = points[0], points.copy()
+    root = _root(points[-1], minimum)
+    while root < far and points[-1].place != limit and len(points) < POINTS:
+        here = points[-1]
+        rate = max(abs(here.slope) / (2 * root), 1e-12) if root else rate
+        length = STEP / rate
+        if len(points) > 1:
+            length = min(length, 4 * abs(here.place - points[-2].place))
+        point, root = _step(held, minimum, here, root, direction * length, limit)
+        points.append(point)
+    return points
+
+
+def _inwards(held: Held, points: list[Point]) -> list[Point] | None:
+    """The points with other minima in place of those that are higher; None where there are none.
+
+    The minimum, which comes first, stays.
+    """
+    improved, found = points.copy(), False
+    for k in range(len(points) - 1, 0, -1):
+        old = points[k]
+        starts = held.starts if k == len(points) - 1 else (improved[k + 1].others,)
+        new = held.at(old.place, *starts)
+        if new.interior < old.interior - LOWER * max(1.0, abs(old.interior)):
+            improved[k], found = new, True
+    return improved if found else None
+
+
+def _with_kinks(held: Held, points: list[Point]) -> list[Point]:
+    """The points, and those where the curve meets the cap of a correlation's profile or leaves it."""
+    found = points[:1]
+    for inner, outer in pairwise(points):
+        below, capped = sorted((inner, outer), key=lambda point: point.interior > point.deviance)
+        top = _root(capped, points[0])
+        if (
+            capped.interior > capped.deviance
+            and below.interior == below.deviance
+            and top - _root(below, points[0]) > KINK
+        ):
+            found.append(_end(held, points[0], top - KINK / 2, below, capped, KINK / 4))
+        found.append(outer)
+    return found
 
 
 def _step(held: Held, minimum: Point, here: Point, zeta: float, step: float, limit: float) -> tuple[Point, float]:
@@ -143,12 +200,12 @@ def _step(held: Held, minimum: Point, here: Point, zeta: float, step: float, lim
     return point, root
 
 
-def _end(held: Held, minimum: Point, z: float, inner: Point, outer: Point) -> Point:
+def _end(held: Held, minimum: Point, z: float, inner: Point, outer: Point, close: float = CLOSE) -> Point:
     """Solve zeta = z between two points by Newton's method, by bisection where that would leave them."""
     point = outer
     for _ in range(60):
         root = _root(point, minimum)
-        if abs(root - z) <= CLOSE:
+        if abs(root - z) <= close:
             break
         inner, outer = (point, outer) if root < z else (inner, point)
         rate = point.slope / (2 * root) if root else 0.0
@@ -158,7 +215,7 @@ def _end(held: Held, minimum: Point, z: float, inner: Point, outer: Point) -> Po
             place = (low + high) / 2
         if place in (low, high):
             break
-        point = held.at(place, inner.others)
+        point = held.at(place, inner.others, outer.others)
     return point
 
 

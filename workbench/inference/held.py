@@ -20,11 +20,19 @@ cor. of i and k      v_1 = u_i / |a|, v_2 = u_k / |c|: G_11 = s, (G_21, G_22) = 
 where u_i = a'(orthonormal effects), and u_k likewise by c. Every other entry of the lower triangles G_f is free.
 F is smooth in all of these coordinates, up to and on the boundaries SD = 0 and psi = +- pi/2, where it is even. sigma
 is held by its logarithm. A coefficient that is held moves to the response (:mod:`workbench.inference.responses`).
+
+The minimum over the others need not be the only one, so that a search may be given several starts. That of a
+correlation may also lie where s or t is zero, which no logarithm reaches. Any correlation is possible there, so that
+
+    profile(correlation) = min(least F with s and t above zero, least F with s = 0, least F with t = 0)
+
+and the last two, which do not depend on the correlation, are a cap on its profile (`Held.cap`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +50,9 @@ Array = NDArray[np.float64]
 
 LEAST = np.log(0.02)
 """A search for the two SDs beside a held correlation starts no lower than this (log, relative to sigma)."""
+SMALL, PLAIN, WIDE = 0.05, 1.0, 3.0
+"""SDs of orthonormal effects over sigma that a search from afar starts at."""
+STARTS = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +68,8 @@ class Point:
     others : array
         Where it is, for the next search to start from.
     certified : bool
+    interior : float
+        The least deviance at `others`; more than `deviance` where the cap of a correlation's profile is lower.
     """
 
     place: float
@@ -64,6 +77,7 @@ class Point:
     slope: float
     others: Array
     certified: bool
+    interior: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +103,8 @@ class Held:
         |a| times sigma: an SD over its G_11.
     given : Conditional
         What follows at the ML optimum.
+    edges : tuple of Held
+        The two SDs beside a correlation.
     """
 
     parameter: Parameter
@@ -99,6 +115,7 @@ class Held:
     pinned: tuple[int, ...]
     reach: float
     given: Conditional
+    edges: tuple[Held, ...] = ()
 
     @classmethod
     def of(cls, parameter: Parameter, data: Moments, best: Optimum) -> Held:
@@ -117,7 +134,9 @@ class Held:
         theta = Theta.of(data, tuple(roots))
         where = {"sd": [(0, 0)], "cor": [(0, 0), (1, 0), (1, 1)]}.get(parameter.kind, [])
         pinned = tuple(theta.entries.index((f, start + a, start + b)) for a, b in where)
-        return cls(parameter, data, sigma, tuple(bases), theta, pinned, reach, best.given)
+        edges = [Parameter("", "sd", parameter.block, (k,)) for k in parameter.columns if parameter.kind == "cor"]
+        beside = tuple(cls.of(edge, data, best) for edge in edges)
+        return cls(parameter, data, sigma, tuple(bases), theta, pinned, reach, best.given, beside)
 
     # --- the held coordinate --------------------------------------------------------------------------
 
@@ -167,6 +186,39 @@ class Held:
         return np.concatenate(parts)
 
     @property
+    def starts(self) -> tuple[Array, ...]:
+        """Where to begin a search that must not miss a minimum far from the last one.
+
+        At the ML optimum, with all SDs plain and with all small; of one grouping factor, also with one of them plain at
+        a time, and with two that are perfectly correlated, one way or the other, plain and wide; no more than `STARTS`.
+        (Each search of several factors takes much longer.)
+        """
+        count, entries = len(self._free), [self.theta.entries[k] for k in self._free]
+        spreads = [k for k, (_, a, b) in enumerate(entries) if a == b]
+        logs = [count, count + 1] if self.parameter.kind == "cor" else []
+        patterns = [dict.fromkeys(spreads + logs, PLAIN), {}]
+        if len(self.data.factors) == 1:
+            patterns += [{k: PLAIN} for k in spreads + logs if len(spreads + logs) > 1]
+            for size in (PLAIN, WIDE):
+                for k, (f, a, b) in enumerate(entries):
+                    beside = {entries.index((f, b, b)): size} if (f, b, b) in entries else {}
+                    patterns += [beside | {k: sign * size} for sign in (1, -1) if a != b]
+        found = [self.start]
+        for pattern in patterns[: STARTS - 1]:
+            start = np.zeros_like(self.start)
+            start[spreads + logs] = SMALL
+            start[list(pattern)] = list(pattern.values())
+            start[logs] = np.log(start[logs])
+            found.append(start)
+        return tuple(found)
+
+    @cached_property
+    def cap(self) -> Point | None:
+        """Of a correlation, the least deviance with one of its two SDs at zero."""
+        points = [edge.at(0.0, *edge.starts) for edge in self.edges]
+        return min(points, key=lambda point: point.deviance, default=None)
+
+    @property
     def _free(self) -> NDArray[np.intp]:
         return np.array([k for k in range(len(self.theta.values)) if k not in self.pinned], dtype=np.intp)
 
@@ -176,21 +228,23 @@ class Held:
 
     # --- the deviance ---------------------------------------------------------------------------------
 
-    def at(self, place: float, start: Array) -> Point:
-        """Minimise over everything else, from `start`."""
-        data = self._moments(place)
-        others, certified = start, True
-        if len(start):
+    def at(self, place: float, *starts: Array) -> Point:
+        """Minimise over everything else, from one or more starts."""
+        data, found = self._moments(place), []
+        for start in starts if len(starts[0]) else ():
             if self.parameter.kind == "cor":
                 start = start.copy()
                 logs = slice(len(self._free), len(self._free) + 2)
                 start[logs] = np.maximum(start[logs], LEAST)
-            found = minimise(lambda x: self._deviance(data, place, x)[:2], start)
-            others, certified = found.x, found.certified
+            found.append(minimise(lambda x: self._deviance(data, place, x)[:2], start))
+        best = min(found, key=lambda minimum: minimum.value, default=None)
+        others, certified = (starts[0], True) if best is None else (best.x, best.certified)
         value, _, slope = self._deviance(data, place, others)
         if self.parameter.kind == "fixed":
             slope = self._coefficient_slope(place, others)
-        return Point(place, value, slope, others, certified)
+        if self.cap is not None and self.cap.deviance < value:
+            return Point(place, self.cap.deviance, 0.0, others, self.cap.certified, value)
+        return Point(place, value, slope, others, certified, value)
 
     def _moments(self, place: float) -> Moments:
         if self.parameter.kind != "fixed":

@@ -212,7 +212,7 @@ def _curve(parameter: Parameter, data: Moments, best: Optimum, z: float, done: A
         conf_low=low,
         conf_high=high,
         wald=(estimate - z * std_error, estimate + z * std_error),
-        note=" ".join(_notes(held, traced, best)),
+        note=" ".join(_notes(held, traced, best, z)),
         value=np.array([held.value_of(point.place) for point in traced.points]),
         zeta=traced.zeta,
         deviance=np.array([point.deviance for point in traced.points]),
@@ -229,7 +229,7 @@ def _std_error(held: Held, traced: Traced) -> float:
     return float(stretch * traced.curvature**-0.5)
 
 
-def _notes(held: Held, traced: Traced, best: Optimum) -> list[str]:
+def _notes(held: Held, traced: Traced, best: Optimum, z: float) -> list[str]:
     """What the reader of an interval must know, in sentences."""
     found = []
     for reached, end in zip(traced.reached, traced.ends, strict=True):
@@ -240,6 +240,12 @@ def _notes(held: Held, traced: Traced, best: Optimum) -> list[str]:
             found.append(f"The profile does not reach the quantile before {limit}: the interval is open to that side.")
         elif not reached:
             found.append("The profile flattens out before it reaches the quantile: the interval has no limit there.")
+    rise = np.inf if held.cap is None else held.cap.deviance - criterion(held.data, best.given, reml=False)
+    if rise < z**2:
+        found.append(
+            f"With one of its two standard deviations at zero the deviance is only {max(rise, 0.0):.3g} above its "
+            "minimum, and any correlation is possible beside that."
+        )
     if traced.lower > NOT_LOWER:
         found.append(
             f"A deviance {traced.lower:.2g} lower than the ML optimum was found on the way: do not trust this interval."
