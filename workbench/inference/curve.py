@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.inference.held import Held, Point
+from workbench.inference.held import SAME, Held, Point
 
 Array = NDArray[np.float64]
 
@@ -32,8 +32,6 @@ LONGEST = 1.0
 POINTS = 80
 CLOSE = 1e-9
 """An end point is found when zeta is so close to its quantile."""
-LOWER = 1e-9
-"""A deviance lower by more than this, relative to the deviance (at least 1), is that of another minimum."""
 ROUNDS = 5
 """So often a side is gone over again and then followed further."""
 KINK = 1e-3
@@ -166,7 +164,7 @@ def _inwards(held: Held, points: list[Point]) -> list[Point] | None:
         old = points[k]
         starts = held.starts if k == len(points) - 1 else (improved[k + 1].others,)
         new = held.at(old.place, *starts)
-        if new.interior < old.interior - LOWER * max(1.0, abs(old.interior)):
+        if new.interior < old.interior - SAME * max(1.0, abs(old.interior)):
             improved[k], found = new, True
     return improved if found else None
 
@@ -176,12 +174,8 @@ def _with_kinks(held: Held, points: list[Point]) -> list[Point]:
     found = points[:1]
     for inner, outer in pairwise(points):
         below, capped = sorted((inner, outer), key=lambda point: point.interior > point.deviance)
-        top = _root(capped, points[0])
-        if (
-            capped.interior > capped.deviance
-            and below.interior == below.deviance
-            and top - _root(below, points[0]) > KINK
-        ):
+        top, crossed = _root(capped, points[0]), below.interior == below.deviance < capped.deviance < capped.interior
+        if crossed and top - _root(below, points[0]) > KINK:
             found.append(_end(held, points[0], top - KINK / 2, below, capped, KINK / 4))
         found.append(outer)
     return found

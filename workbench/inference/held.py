@@ -53,6 +53,8 @@ LEAST = np.log(0.02)
 SMALL, PLAIN, WIDE = 0.05, 1.0, 3.0
 """SDs of orthonormal effects over sigma that a search from afar starts at."""
 STARTS = 12
+SAME = 1e-9
+"""Deviances that differ by less, relative to the deviance (at least 1), are those of one minimum."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +239,7 @@ class Held:
                 logs = slice(len(self._free), len(self._free) + 2)
                 start[logs] = np.maximum(start[logs], LEAST)
             found.append(minimise(lambda x: self._deviance(data, place, x)[:2], start))
-        best = min(found, key=lambda minimum: minimum.value, default=None)
+        best = min(found, key=lambda m: m.value - SAME * max(1.0, abs(m.value)) * m.certified, default=None)
         others, certified = (starts[0], True) if best is None else (best.x, best.certified)
         value, _, slope = self._deviance(data, place, others)
         if self.parameter.kind == "fixed":

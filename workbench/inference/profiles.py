@@ -161,8 +161,9 @@ def profile(
     -------
     Profile
         A limit is 0 for an SD, or -1 or 1 for a correlation, where the deviance does not rise by the quantile before
-        that boundary; `note` says so. A correlation beside a standard deviation of zero has no interval. End points are
-        exact to about 1e-8 of the interval's half-width.
+        that boundary; `note` says so. A correlation is open to both sides where one of its two SDs may be zero, as any
+        value is possible beside that; where one is estimated as zero, it has no interval. End points are exact to about
+        1e-8 of the interval's half-width.
 
     Raises
     ------
