@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench as wb
-from workbench.bayesglm.em import CoefficientPriors, posterior_mode
 from workbench.bayesglm.families import LINKS, family_of
+from workbench.bayesglm.plain import CoefficientPriors, posterior_mode
 from workbench.errors import WorkbenchError
 from workbench.estimators.fixed_prior import Options, fixed_prior
 from workbench.estimators.reml import reml

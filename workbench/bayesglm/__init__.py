@@ -1,7 +1,8 @@
 """Regression with independent Student-t priors: what R's ``arm::bayesglm`` does, figure for figure.
 
-``families`` (links, variances) and ``em`` (the algorithm, on arrays) know of no formula; ``scales`` makes priors of
-arguments and columns, ``regression`` arrays of a formula and a table; ``answer`` is what comes back.
+``em`` is the algorithm, ``families`` its links and variances; ``plain`` are its columns as a matrix, ``grouped`` those
+of grouping factors. ``scales`` makes priors of arguments and columns, ``regression`` arrays of a formula and a table;
+``answer`` is what comes back.
 
 Source: Gelman, Jakulin, Pittau & Su (2008), A weakly informative default prior distribution for logistic and other
 regression models, Annals of Applied Statistics 2(4), doi:10.1214/08-AOAS191; and what R's function gives.
@@ -17,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from workbench.bayesglm.answer import BayesGlm
-from workbench.bayesglm.em import CoefficientPriors, Mode, posterior_mode
 from workbench.bayesglm.families import family_of
+from workbench.bayesglm.plain import CoefficientPriors, Mode, posterior_mode
 from workbench.bayesglm.regression import Regression, read_regression
 from workbench.bayesglm.scales import PriorArguments, Values, coefficient_priors
 from workbench.errors import DesignError, OptionError, nearest

@@ -14,16 +14,14 @@ A t prior is a normal one whose variance is itself random. Every iteration
 
 until deviance and phi stand still together. For normal priors this is the posterior mode; for others it is close to it.
 
-The intercept's prior may stand on the linear predictor at the column means c: with a = intercept + c'b the columns are
-centred, and all priors are independent again. Coefficients are then written as m + T u, u ~ N(0, I), where T holds the
-prior SDs (or a square root of a joint covariance), so that an SD of zero needs no special case; a column with a
-flat prior gets the inverse of its length. Rows enter only by the triangular factor of the weighted columns
-(:class:`Rows`), the one place that would change for sparse columns.
+The EM knows the columns by what it asks of them (:class:`Columns`): those of a matrix are in
+:mod:`workbench.bayesglm.plain`, those of grouping factors in :mod:`workbench.bayesglm.grouped`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,198 +34,106 @@ HALVINGS = 60
 """How often a step that leaves the family's domain is halved."""
 
 
-@dataclass(frozen=True, eq=False)
-class CoefficientPriors:
-    """Priors of p coefficients, on the coefficients' own scale; `inf` is flat, df `inf` normal.
+class Columns(Protocol):
+    """What the EM asks of the columns of a regression and their priors: plain ones, or those of grouping factors.
 
-    Attributes
-    ----------
-    mean, scale, df : array, shape (p,)
-    first_scale : array, shape (p,)
-        Scales in the first iteration; R's gaussian figures need others than later.
-    centre : array, shape (p,), or None
-        The column means (1 in the intercept's place), where the intercept's prior stands on the linear predictor at
-        these; None for a prior on the coefficient itself.
-    intercept : int or None
-        The place of the column of ones.
-    update_at_means : bool
-        Step 3 takes the intercept's value and variance at the column means, rather than at zero, as R's does.
-    joint : tuple of (places, covariance)
-        Blocks with a joint normal prior, by places (k,) and covariance (k, k); their scale and df are not looked at.
+    Coefficients are one array; what `weigh` and `solve` return, and prior SDs, are handed back as they came.
     """
 
-    mean: Array
-    scale: Array
-    df: Array
-    first_scale: Array
-    centre: Array | None = None
-    intercept: int | None = None
-    update_at_means: bool = False
-    joint: tuple[tuple[NDArray[np.intp], Array], ...] = ()
+    def weigh(self, weights: Array, z: Array) -> Any:
+        """Products of the columns and the working response, weighted; both of shape (n,)."""
 
-    @property
-    def flat(self) -> NDArray[np.bool_]:
-        """Which coefficients have no prior at all, shape (p,)."""
-        flat = np.isinf(self.scale)
-        for places, _ in self.joint:
-            flat[places] = False
-        return flat
+    def solve(self, weighed: Any, sd: Any, phi: float) -> Any:
+        """Step 2, given prior SDs and dispersion; the coefficients are its attribute ``a``."""
 
-    def take(self, kept: list[int]) -> CoefficientPriors:
-        """Priors of some of the coefficients; those of a joint block must all be among them."""
-        new = {old: k for k, old in enumerate(kept)}
-        return replace(
-            self,
-            mean=self.mean[kept],
-            scale=self.scale[kept],
-            df=self.df[kept],
-            first_scale=self.first_scale[kept],
-            centre=None if self.centre is None else self.centre[kept],
-            intercept=None if self.intercept is None else new.get(self.intercept),
-            joint=tuple((np.array([new[int(k)] for k in places]), S) for places, S in self.joint),
-        )
+    def predictor(self, a: Array) -> Array:
+        """The linear predictor without offset, shape (n,)."""
+
+    def squares(self, weighed: Any, solved: Any) -> float:
+        """Weighted sum of the squared working residuals."""
+
+    def leverage(self, weighed: Any, solved: Any) -> float:
+        """Mean of x'Vx over the rows, unweighted."""
+
+    def updated(self, a: Array, solved: Any, phi: float) -> Any:
+        """Step 3: the prior SDs."""
+
+    def level(self, predictor: Array) -> Array:
+        """Coefficients to halve a first step towards: near this linear predictor, or at the prior mean."""
 
 
 @dataclass(frozen=True, eq=False)
-class Mode:
-    """Where the EM ended.
+class End:
+    """Where the EM stopped; `phi_held` is the dispersion that the last step took, `phi` the one it led to."""
 
-    Attributes
-    ----------
-    coefficients, prior_sd : array, shape (p,)
-        `prior_sd` is each prior's SD after the last update (of a joint block the given one).
-    unscaled : array, shape (p, p)
-        V of the last iteration; V times a dispersion is the covariance of the coefficients.
-    predictor, fitted : array, shape (n,)
-        Linear predictor (with offset) and mean.
-    dispersion, residual_dispersion : float
-        phi, and the weighted sum of squared working residuals over n - p (NaN where n <= p).
-    deviance : float
-    iterations : int
-    converged : bool
-    shortened : bool
-        Whether the last step was shortened to keep the means in the family's domain.
-    """
-
-    coefficients: Array
-    prior_sd: Array
-    unscaled: Array
-    predictor: Array
-    fitted: Array
-    dispersion: float
-    residual_dispersion: float
+    a: Array
+    solved: Any
+    sd: Any
+    phi: float
+    phi_held: float
+    squares: float
     deviance: float
     iterations: int
     converged: bool
     shortened: bool
 
 
-class Rows:
-    """The columns of the regression (n, p), known to the EM by their triangular factors alone."""
-
-    def __init__(self, X: Array) -> None:
-        self.X = X
-        self.factor = np.linalg.qr(X, mode="r")
-
-    def reduced(self, weights: Array, z: Array) -> Array:
-        """Triangular factor of the weighted columns and response side by side, (at most p + 1, p + 1)."""
-        root = np.sqrt(weights)
-        return np.linalg.qr(np.column_stack([self.X * root[:, None], z * root]), mode="r")
-
-    def mean_leverage(self, root: Array) -> float:
-        """Mean of x'Vx over the rows, V = root root'."""
-        return float(np.sum((self.factor @ root) ** 2) / len(self.X))
-
-
-def posterior_mode(
+def approximate_em(
+    columns: Columns,
     y: Array,
-    X: Array,
     family: Family,
-    priors: CoefficientPriors,
-    weights: Array | None = None,
-    offset: Array | None = None,
-    dispersion: float | None = None,
-    tolerance: float = 1e-8,
-    max_iterations: int = 100,
-) -> Mode:
-    """Run the approximate EM.
+    weights: Array,
+    offset: Array,
+    sd: Any,
+    dispersion: float | None,
+    tolerance: float,
+    max_iterations: int,
+    floor: float = 0.1,
+) -> End:
+    """Run the module's four steps; arguments as in :func:`workbench.bayesglm.plain.posterior_mode`.
 
     Parameters
     ----------
-    y : array, shape (n,)
-        Proportions for binomial counts, whose totals then are the weights.
-    X : array, shape (n, p)
-    family : Family
-    priors : CoefficientPriors
-    weights, offset : array, shape (n,), optional
-        Prior weights (rows with weight zero take no part) and an offset on the linear predictor.
-    dispersion : float, optional
-        Holds phi; by default it is 1 or estimated, as the family says.
-    tolerance : float
-        Change of deviance d (|change| / (|d| + 0.1)) and of dispersion that counts as none, as in R's glm.
-    max_iterations : int
-
-    Returns
-    -------
-    Mode
-
-    Raises
-    ------
-    DesignError
-        Columns with flat priors that explain each other; no spread to start the dispersion from; no coefficients
-        that keep the means in the family's domain.
-
-    Examples
-    --------
-    >>> from workbench.bayesglm.families import family_of
-    >>> one = np.ones(1)
-    >>> normal = CoefficientPriors(mean=0 * one, scale=one, df=np.inf * one, first_scale=one)
-    >>> mode = posterior_mode(np.array([1.0, 3.0]), np.ones((2, 1)), family_of("gaussian"), normal, dispersion=1.0)
-    >>> mode.coefficients.round(6).tolist(), mode.unscaled.round(6).tolist()     # (1 + 3) / (2 + 1), 1 / (2 + 1)
-    ([1.333333], [[0.333333]])
+    columns : Columns
+    sd : prior SDs of the first iteration, as `columns` takes them
+    floor : float
+        Added to deviance and dispersion where their changes are compared with `tolerance`: 0.1 as in R's glm, 0 for
+        relative changes.
     """
-    weights = np.ones(len(y)) if weights is None else weights
-    offset = np.zeros(len(y)) if offset is None else offset
-    used = weights > 0
-    phi, estimated = _first_dispersion(y[used], family, dispersion)
-    centred, y_, w_, offset_ = _centred(X[used], priors), y[used], weights[used], offset[used]
-    rows = Rows(centred)
-    sd, a = priors.first_scale, None
-    mean = family.start(y_, w_)
-    predictor, deviance, converged = family.link(mean), family.deviance(y_, mean, w_), False
-    reduced = rows.reduced(w_, y_ - offset_) if family.constant_weights else None
+    phi, estimated = _first_dispersion(y, family, dispersion)
+    mean = family.start(y, weights)
+    predictor, deviance, converged = family.link(mean), family.deviance(y, mean, weights), False
+    a = None
+    constant = family.constant_weights
+    weighed = columns.weigh(weights, y - offset) if constant else None
     for iteration in range(1, max_iterations + 1):
-        slope = family.slope(predictor)
-        working = w_ * slope**2 / family.variance(mean)
-        z = predictor - offset_ + (y_ - mean) / slope
-        step, root = _solve(rows.reduced(working, z) if reduced is None else reduced, priors, sd, phi)
-        a, predictor, mean = _inside(family, rows.X, y_, offset_, a, step)
-        before, deviance = deviance, family.deviance(y_, mean, w_)
-        b, root_b = _at_zero(a, priors), _at_zero(root, priors)
-        sd = _updated(a if priors.update_at_means else b, root if priors.update_at_means else root_b, phi, priors)
-        held, squares = phi, float(np.sum(working * (z - (predictor - offset_)) ** 2))
+        before, held = deviance, phi
+        if constant:
+            solved = columns.solve(weighed, sd, phi)
+            a, step = solved.a, solved.a
+            deviance = squares = columns.squares(weighed, solved)
+        else:
+            slope = family.slope(predictor)
+            working = weights * slope**2 / family.variance(mean)
+            z = predictor - offset + (y - mean) / slope
+            weighed = columns.weigh(working, z)
+            solved = columns.solve(weighed, sd, phi)
+            step = solved.a
+            a, predictor, mean = _inside(family, columns, y, offset, a, step)
+            deviance = family.deviance(y, mean, weights)
+            squares = float(np.sum(working * (z - (predictor - offset)) ** 2))
+        sd = columns.updated(a, solved, held)
         if estimated:
-            phi = squares / len(y_) + held * rows.mean_leverage(root)
-        still = abs(deviance - before) < tolerance * (0.1 + abs(deviance))
-        if iteration > 1 and still and abs(phi - held) < tolerance * (0.1 + abs(phi)):
+            phi = squares / len(y) + held * columns.leverage(weighed, solved)
+        still = abs(deviance - before) <= tolerance * (floor + abs(deviance))
+        if iteration > 1 and still and abs(phi - held) <= tolerance * (floor + abs(phi)):
             converged = True
             break
-    return Mode(
-        coefficients=b,
-        prior_sd=sd,
-        unscaled=root_b @ root_b.T,
-        predictor=X @ b + offset,
-        fitted=family.inverse(X @ b + offset),
-        dispersion=phi,
-        residual_dispersion=squares / (len(y_) - X.shape[1]) if len(y_) > X.shape[1] else float("nan"),
-        deviance=deviance,
-        iterations=iteration,
-        converged=converged,
-        shortened=a is not step,
-    )
+    assert a is not None
+    return End(a, solved, sd, phi, held, squares, deviance, iteration, converged, a is not step)
 
 
-# --- parts --------------------------------------------------------------------------------------------
+# --- parts ----------------------------------------------------------------------------------------------
 
 
 def _first_dispersion(y: Array, family: Family, held: float | None) -> tuple[float, bool]:
@@ -242,82 +148,20 @@ def _first_dispersion(y: Array, family: Family, held: float | None) -> tuple[flo
     return spread / 10_000, True
 
 
-def _centred(X: Array, priors: CoefficientPriors) -> Array:
-    if priors.centre is None or priors.intercept is None:
-        return X
-    shift = priors.centre.copy()
-    shift[priors.intercept] = 0
-    return np.asarray(X - shift)
-
-
-def _at_zero(a: Array, priors: CoefficientPriors) -> Array:
-    """Coefficients (or a root of their covariance) of the columns, from those of the centred columns."""
-    if priors.centre is None or priors.intercept is None:
-        return a
-    moved, k = a.copy(), priors.intercept
-    moved[k] = a[k] + priors.centre[k] * a[k] - priors.centre @ a
-    return np.asarray(moved)
-
-
-def _solve(reduced: Array, priors: CoefficientPriors, sd: Array, phi: float) -> tuple[Array, Array]:
-    """Step 2: the coefficients (p,) of the centred columns, and a root (p, p) of V."""
-    columns, flat = reduced[:, :-1], priors.flat
-    length = np.linalg.norm(columns, axis=0)
-    T = np.diag(np.where(flat, 1 / np.where(length > 0, length, 1), sd))
-    for places, covariance in priors.joint:
-        T[np.ix_(places, places)] = _root(covariance)
-    mean = np.where(flat, 0, priors.mean)
-    data = np.column_stack([columns @ T, reduced[:, -1] - columns @ mean])
-    prior = np.column_stack([np.diag(np.where(flat, 0, np.sqrt(phi))), np.zeros(len(mean))])
-    upper = np.linalg.qr(np.vstack([data, prior]), mode="r")[: len(mean)]
-    if not np.isfinite(upper).all():
-        raise DesignError("The working weights overflow: the fit runs away. Give priors with finite scales.")
-    if (np.abs(np.diag(upper))[flat] <= 1e-12).any():
-        raise DesignError(
-            f"Columns with flat priors explain each other (columns {np.flatnonzero(flat).tolist()}, counted from 0). "
-            "Leave one out, or give it a prior with a finite scale."
-        )
-    root = T @ np.linalg.inv(upper[:, :-1])
-    return mean + root @ upper[:, -1], root
-
-
-def _root(covariance: Array) -> Array:
-    """A square root of a covariance matrix, singular ones included."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors * np.sqrt(np.clip(values, 0, None)))
-
-
 def _inside(
-    family: Family, X: Array, y: Array, offset: Array, old: Array | None, new: Array
+    family: Family, columns: Columns, y: Array, offset: Array, old: Array | None, new: Array
 ) -> tuple[Array, Array, Array]:
     """Coefficients, linear predictor and mean; the step is halved until all means are in the family's domain."""
     for _ in range(HALVINGS):
-        predictor = X @ new + offset
+        predictor = columns.predictor(new) + offset
         with np.errstate(all="ignore"):
             mean = family.inverse(predictor)
         if family.inside(predictor, mean):
             return new, predictor, mean
-        old = _level(X, y, family, offset) if old is None else old
+        if old is None:
+            old = columns.level(family.link(family.start(np.array([y.mean()]), np.ones(1))) - offset)
         new = (new + old) / 2
     raise DesignError(
         f"With the {family.link_name} link, means leave the domain of the {family.name} family. Use another link "
         "(log keeps means positive, logit probabilities), or tighter priors."
     )
-
-
-def _level(X: Array, y: Array, family: Family, offset: Array) -> Array:
-    """Coefficients of the mean response, as nearly as the columns can say it: what a first step is halved towards."""
-    level = family.link(family.start(np.array([y.mean()]), np.ones(1)))
-    return np.asarray(np.linalg.lstsq(X, level - offset, rcond=None)[0])
-
-
-def _updated(a: Array, root: Array, phi: float, priors: CoefficientPriors) -> Array:
-    """Step 3: the prior SDs given coefficients and V."""
-    normal = np.isinf(priors.df)
-    df = np.where(normal, 0, priors.df)
-    scale = np.where(np.isinf(priors.scale), 0, priors.scale)
-    variance = ((a - priors.mean) ** 2 + phi * np.sum(root**2, axis=1) + df * scale**2) / (1 + df)
-    sd = np.where(normal | np.isinf(priors.scale), priors.scale, np.sqrt(variance))
-    for places, covariance in priors.joint:
-        sd[places] = np.sqrt(np.diag(covariance))
-    return sd

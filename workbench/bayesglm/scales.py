@@ -1,4 +1,4 @@
-"""What the user says of priors x columns -> :class:`~workbench.bayesglm.em.CoefficientPriors`, scaled as bayesglm does.
+"""What the user says of priors x columns -> :class:`~workbench.bayesglm.plain.CoefficientPriors`, scaled.
 
 With ``scaled`` a prior scale is about a change of the predictor between its two values, or of two standard deviations:
 
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.bayesglm.em import CoefficientPriors
 from workbench.bayesglm.families import Family
+from workbench.bayesglm.plain import CoefficientPriors
 from workbench.errors import DesignError, PriorError, nearest
 
 Array = NDArray[np.float64]
