@@ -181,7 +181,9 @@ def test_the_readmes_links_and_tables_hold_together(report):
 def test_no_time_of_day_and_twice_the_same_bytes(report, twelve, tmp_path):
     again = files(write_report(twelve, tmp_path / "again", CONTEXT))
     assert again == files(report)
-    slower = Comparison({n: f.timed(9.0) for n, f in twelve.fits.items()}, twelve.alone, twelve.truth, twelve.title)
+    slower = Comparison(
+        {n: f.finished(9.0, f.options) for n, f in twelve.fits.items()}, twelve.alone, twelve.truth, twelve.title
+    )
     other = files(write_report(slower, tmp_path / "slower", CONTEXT))
     assert {name for name in other if other[name] != again[name]} == {"index.html", "tables/timings.csv"}
 

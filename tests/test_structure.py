@@ -14,9 +14,9 @@ PACKAGE = ROOT / "workbench"
 ORDER = [
     "errors", "formula", "tables", "data", "coding", "model_matrix", "rank", "design", "new_rows", "centred",
     "blocks", "cells", "moments", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta",
-    "coordinates", "minimise", "optimum", "estimates", "doubts", "fit", "standard_errors", "priors", "explicit_model",
-    "predict", "simulate", "bayesglm", "estimators", "inference", "comparison", "plots", "report", "reference",
-    "study", "api", "cli", "__init__", "__main__",
+    "coordinates", "minimise", "optimum", "estimates", "doubts", "bayesglm", "fit", "priors", "explicit_model",
+    "plug_in", "standard_errors", "predict", "simulate", "estimators", "inference", "comparison", "plots", "report",
+    "reference", "study", "api", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 

@@ -162,7 +162,7 @@ class Comparison:
 
         rows = []
         for name, fit in self.fits.items():
-            needs = ", ".join(REGISTRY[name].needs) if name in REGISTRY else ""
+            needs = ", ".join(REGISTRY[name].needed(fit.options, fit.design)) if name in REGISTRY else ""
             d = fit.diagnostics
             rows.append(
                 {
@@ -244,7 +244,8 @@ def compare_fits(
         make_options(lookup(name), options.get(name))
     fits: dict[str, Fit] = {}
     for name in dict.fromkeys(estimators):
-        for needed in (*lookup(name).needs, name):
+        estimator = lookup(name)
+        for needed in (*estimator.needed(make_options(estimator, options.get(name)), design), name):
             if needed not in fits:
                 fits[needed] = run_estimator(needed, design, settings, options.get(needed), fits)
     wanted = {name: fits[name] for name in dict.fromkeys(estimators)}

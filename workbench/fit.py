@@ -71,6 +71,7 @@ class Fit:
         The resolved priors, by what they stand on.
     seconds : float
         Wall time of the fit itself, without reading data or fitting what it builds on.
+    options : the estimator's Options, or None
     """
 
     estimator: str
@@ -92,13 +93,14 @@ class Fit:
     draws: Any = field(default=None, repr=False)
     priors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seconds: float = 0.0
+    options: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "fixed_cov", read_only(self.fixed_cov))
 
-    def timed(self, seconds: float) -> Fit:
-        """The same fit with its wall time."""
-        return replace(self, seconds=seconds)
+    def finished(self, seconds: float, options: Any) -> Fit:
+        """The same fit with its wall time and the options it was made under."""
+        return replace(self, seconds=seconds, options=options)
 
     # --- tables ---------------------------------------------------------------------------------------
 

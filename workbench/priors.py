@@ -166,6 +166,15 @@ def coefficient_name(term: str) -> str:
     return f"b({term})" if taken else term
 
 
+def canonical(key: str) -> str:
+    """The name of a parameter, spaced as in the table: ``sd(Subject,Days)`` -> ``sd(Subject, Days)``."""
+    match = re.fullmatch(r"\s*(sd|cor)\s*\(\s*([^,]*?)\s*(?:,\s*(.*?)\s*)?\)\s*", key)
+    if not match:
+        return key.strip()
+    what, group, term = match.groups()
+    return f"{what}({group}, {term})" if term else f"{what}({group})"
+
+
 def parse_prior(given: Prior | str, name: str = "a prior") -> Prior:
     """Read a prior from its text, ``"Normal(0, 5)"``; a Prior passes through.
 
@@ -208,7 +217,7 @@ def resolve_priors(design: Design, given: Mapping[str, Prior | str]) -> Mapping[
     >>> {name: str(p) for name, p in resolve_priors(d, {"sd": "HalfCauchy(5)"}).items()}
     {'(Intercept)': 'Normal(2.5, 3.23)', 'sigma': 'HalfStudentT(3, 1.29)', 'sd(g, (Intercept))': 'HalfCauchy(5)'}
     """
-    named = {_canonical(key): parse_prior(value, key) for key, value in given.items()}
+    named = {canonical(key): parse_prior(value, key) for key, value in given.items()}
     defaults = default_priors(design)
     coefficients = {coefficient_name(term) for term in design.fixed_terms}
     used: set[str] = set()
@@ -293,15 +302,6 @@ def _ladder(name: str, design: Design) -> list[str]:
         group = next(g for g in sorted(design.groups, key=len, reverse=True) if name.startswith(f"sd({g}, "))
         return [name, f"sd({group})", "sd"]
     return [name, "cor"] if name.startswith("cor(") else [name]
-
-
-def _canonical(key: str) -> str:
-    """Spacing as in the table: ``sd(Subject,Days)`` -> ``sd(Subject, Days)``."""
-    match = re.fullmatch(r"\s*(sd|cor)\s*\(\s*([^,]*?)\s*(?:,\s*(.*?)\s*)?\)\s*", key)
-    if not match:
-        return key.strip()
-    what, group, term = match.groups()
-    return f"{what}({group}, {term})" if term else f"{what}({group})"
 
 
 def _scale(column: np.ndarray) -> float:

@@ -31,7 +31,7 @@ import numpy as np
 
 from workbench.errors import StudyError, nearest
 from workbench.estimates import Component, Estimates, GroupEffects
-from workbench.estimators import Settings, lookup, run_estimator
+from workbench.estimators import Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit
 
 if TYPE_CHECKING:
@@ -96,8 +96,10 @@ class _Bench:
         """The fit of an estimator under the study's options, changed by a figure's own."""
         key = (name, _options_text(options))
         if key not in self.made:
-            upstream = {needed: self.fit(needed) for needed in lookup(name).needs}
             chosen = {**self.options.get(name, {}), **(options or {})} or None
+            estimator = lookup(name)
+            needed = estimator.needed(make_options(estimator, chosen), self.design)
+            upstream = {other: self.fit(other) for other in needed}
             self.made[key] = run_estimator(name, self.design, self.settings, chosen, upstream)
         return self.made[key]
 

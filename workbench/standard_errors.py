@@ -29,12 +29,13 @@ no evidence that they are), and the third is the standard error of the populatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.bayesglm.grouped import Grouped, GroupPrior
 from workbench.cells import Cells
 from workbench.crossed import Schur
 from workbench.errors import OptionError
@@ -43,6 +44,8 @@ from workbench.group_coefficients import by_group
 from workbench.likelihood import conditional, conditional_covariances, in_data_units
 from workbench.moments import Moments, moments
 from workbench.new_rows import Rows
+from workbench.plug_in import PlugIn, held, rest_columns, rest_prior
+from workbench.priors import parse_prior
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -200,22 +203,42 @@ def _sparse(part: tuple[Array, NDArray[np.intp]] | None, m: int, J: int, q: int)
 def joint_error(fit: Fit) -> JointError | None:
     """The joint error of a fit's estimates, for `reml`, `ml`, `fixed_prior` and `no_pooling`; None for others.
 
-    The fixed prior's group coefficients c_j = m + u_j have the same algebra with the columns R that do not vary in
-    place of X, since the prior mean m is held. Without pooling, P_j = (Z_j'W Z_j)^-1, the limit of infinite spread.
+    Under a fixed prior the population coefficients of varying columns are held, and the columns R that do not vary take
+    the place of X; with t priors, or rescaled ones, there is no such error (None). Without pooling,
+    P_j = (Z_j'W Z_j)^-1, the limit of infinite spread.
     """
     if fit.estimator not in (*MAXIMISED, "fixed_prior", "no_pooling"):
         return None
+    if fit.estimator == "fixed_prior":
+        return _under_fixed_prior(fit)
     data = moments(fit.design)
     if fit.estimator == "no_pooling":
         return _without_pooling(fit, data)
     factors, fixed = relative_factors(fit, data), data.shift.to_data
-    if fit.estimator == "fixed_prior":
-        recast = by_group(data)
-        on_rest = data.factor.having(ZtX=recast.ZtR)
-        data = replace(data, factors=(on_rest,), XtX=recast.RtR, Xty=recast.Rty)
-        fixed = np.eye(len(fixed))[:, list(recast.rest)]
     given = conditional(data, factors)
     return JointError(data, fit.sigma**2, fixed, given.b_cov, given.pull, given.P_first, given.schur, factors)
+
+
+def _under_fixed_prior(fit: Fit) -> JointError | None:
+    """The curvature of the posterior, prior and dispersion held."""
+    design = fit.design
+    if np.isfinite(fit.diagnostics["prior_df"]) or fit.diagnostics["prior_scaled"]:
+        return None
+    prior = PlugIn(
+        tuple(np.zeros(len(block.terms)) for block in design.blocks), tuple(part.covariance for part in fit.components)
+    )
+    stated = {name: parse_prior(text) for name, text in fit.priors.items()}
+    if any(p.kind in ("StudentT", "Cauchy") for p in stated.values()):
+        return None
+    regression = held(design, prior.means)
+    by_group = {group: GroupPrior(covariance=prior.of_group(design, group)) for group in design.groups}
+    columns = Grouped(regression, by_group, rest_prior(design, stated))
+    solved = columns.solve(columns.weigh(design.weights, design.y - design.offset), columns.first(), fit.sigma**2)
+    fixed = np.eye(design.X.shape[1])[:, rest_columns(design)] @ solved.data.shift.to_data
+    given = solved.given
+    return JointError(
+        solved.data, fit.sigma**2, fixed, given.b_cov, given.pull, given.P_first, given.schur, solved.factors
+    )
 
 
 def _without_pooling(fit: Fit, data: Moments) -> JointError:

@@ -65,7 +65,7 @@ class Estimator:
         ``Options``.
     families : tuple of str
     needs : tuple of str
-        Estimators whose fits it builds on.
+        Estimators whose fits it builds on, unless its options say otherwise (:meth:`needed`).
     options : bool
         Whether the module has ``Options``.
     bayesian : bool
@@ -90,6 +90,10 @@ class Estimator:
             return None
         kind: type = import_module(f"workbench.estimators.{self.module}").Options
         return kind
+
+    def needed(self, options: Any, design: Design) -> tuple[str, ...]:
+        """Estimators whose fits of this design it builds on, given its options."""
+        return options.needs(design) if hasattr(options, "needs") else self.needs
 
     def function(self) -> Callable[..., Fit]:
         """The estimator itself."""
@@ -117,9 +121,9 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 "fixed prior",
                 "plugged in: REML's mean and SD as a fixed prior",
                 "fixed_prior",
+                families=("gaussian", "binomial", "poisson", "gamma"),
                 needs=("reml",),
                 options=True,
-                several_factors=False,
             ),
             Estimator(
                 "hierarchical",
@@ -227,9 +231,9 @@ def run_estimator(
         raise OptionError(f"{name} fits {', '.join(estimator.families)} responses, not {design.family}. {instead}")
     chosen = make_options(estimator, options)
     ready = dict(upstream or {})
-    for needed in estimator.needs:
+    for needed in estimator.needed(chosen, design):
         if needed not in ready:
             ready[needed] = run_estimator(needed, design, settings)
     begun = perf_counter()
     fit = estimator.function()(design, settings, chosen, ready)
-    return fit.timed(perf_counter() - begun)
+    return fit.finished(perf_counter() - begun, chosen)

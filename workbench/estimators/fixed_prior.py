@@ -3,23 +3,21 @@
 This is what ``arm::bayesglm`` does when it is told the mean and the SD: a regression with one coefficient per group and
 varying column,
 
-    y = Z_j c_j + R b_rest + e,     e ~ N(0, phi W^-1),     c_j ~ N(m, S) fixed,     b_rest flat
+    y ~ family(mean g^-1(sum_f Z_f c_f + R b + offset), dispersion phi / w),     c_fj ~ N(m, S_f) fixed,     b flat
 
-By default m and S are REML's. With ``covariance="independent"`` S keeps only its diagonal, which is all that
-independent priors can say; ``"joint"`` keeps REML's correlations.
+where R are the columns that do not vary. By default m and S are REML's (:mod:`workbench.plug_in`). With
+``covariance="independent"`` S keeps only its diagonal, which is all that independent priors can say; ``"joint"``
+keeps the correlations.
 
-The dispersion phi follows the approximate EM of Gelman, Jakulin, Pittau & Su (2008, doi:10.1214/08-AOAS191):
+The mode is found by the approximate EM of Gelman, Jakulin, Pittau & Su (2008, doi:10.1214/08-AOAS191), that of
+:func:`workbench.bayesglm.bayesglm`, on the columns of grouping factors (:mod:`workbench.bayesglm.grouped`). For
+families with a dispersion it ends where
 
-    phi <- mean of w (y - fit)^2  +  mean of d'Vd,       V = (D'WD/phi + prior precision)^-1,  d a row of D = [Z R]
+    phi = mean of W (z - fit)^2  +  phi * mean of d'Vd,       V = (D'WD + phi S^-1)^-1,  d a row of D = [Z R]
 
-started at var(y)/10,000 and iterated until deviance and dispersion stand still. With prior weights the second mean is
-not weighted, as in R's bayesglm. phi has no correction for degrees of freedom, so it is a little below REML's
-sigma^2, and the coefficients are a little less shrunk: that, and nothing else, is the gap to REML for one varying
-intercept. ``dispersion="reml"`` holds phi
-at REML's value, and the gap closes to rounding.
-
-The algebra is that of :mod:`workbench.likelihood` with Lambda a square root of S/phi, so a prior SD of zero needs no
-special case.
+with the second mean not weighted, as in R's bayesglm. phi has no correction for degrees of freedom, so it is a little
+below REML's sigma^2, and the coefficients are a little less shrunk: that, and nothing else, is the gap to REML for one
+varying intercept. ``dispersion="reml"`` holds phi at REML's value, and the gap closes to rounding.
 """
 
 from __future__ import annotations
@@ -28,21 +26,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.bayesglm.em import End, approximate_em
+from workbench.bayesglm.families import Family, family_of
+from workbench.bayesglm.grouped import Grouped, GroupPrior, Solved, prior_scales
 from workbench.design import Design
 from workbench.errors import OptionError, nearest
-from workbench.estimates import Component, Estimates, wald_effects
+from workbench.estimates import Component, Estimates, GroupEffects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
-from workbench.group_coefficients import ByGroup, by_group
-from workbench.likelihood import Conditional, conditional, in_data_units
-from workbench.moments import Moments, moments
+from workbench.plug_in import PlugIn, Stated, held, plug_in, rest_columns, rest_prior, says_everything, stated_priors
 
 Array = NDArray[np.float64]
+SOURCES = ("reml", "ml")
+"""Estimators that can be plugged in by name."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +51,23 @@ class Options:
 
     Attributes
     ----------
-    dispersion : "em", "reml" or a number > 0
-        Updated as Gelman et al. (2008), held at REML's residual variance, or held at a value.
+    dispersion : "em", "reml", "ml", "plug_in" or a number > 0
+        Estimated as Gelman et al. (2008), held at the residual variance of REML, ML or of the fit in `plug_in`, or held
+        at a value.
     covariance : "independent" or "joint"
-        Priors on varying terms one by one (bayesglm), or with REML's correlations.
-    mean, sd : number, mapping of term to number, or None
-        Your own prior in place of REML's, e.g. ``mean=0.0, sd={"(Intercept)": 2.0}``; terms not named keep REML's.
+        Priors on varying terms one by one (bayesglm), or with the plugged-in correlations.
+    mean : number, mapping of term to number, or None
+        Your own mean of the group coefficients in place of the plugged-in one.
+    sd : number, mapping, or None
+        Your own SDs, by term (``Days``), by group (``sd(Subject)``) or both (``sd(Subject, Days)``), e.g.
+        ``mean=0.0, sd={"(Intercept)": 2.0}``; what is not named keeps the plugged-in value.
+    plug_in : "reml", "ml" or a Fit
+        Where mean and covariance come from: a fit of these data, or any fit that has the same terms by name.
+    df : float
+        Degrees of freedom of the priors of the group coefficients: inf is normal, 1 is Cauchy (bayesglm's default).
+    scaled : bool
+        Rescale the prior SDs as bayesglm's ``scaled = TRUE`` does: gaussian, times 2 SD of the response; other
+        families, divided by the range of a group's column if it has two values, by 2 SD of it if it has more.
     tolerance : float
         Relative change of deviance and dispersion that counts as none.
     max_iterations : int
@@ -64,17 +75,21 @@ class Options:
 
     dispersion: str | float = "em"
     covariance: str = "independent"
-    mean: float | Mapping[str, float] | None = None
-    sd: float | Mapping[str, float] | None = None
+    mean: Stated = None
+    sd: Stated = None
+    plug_in: str | Fit = "reml"
+    df: float = np.inf
+    scaled: bool = False
     tolerance: float = 1e-12
-    max_iterations: int = 1000
+    max_iterations: int = 10_000
 
     def __post_init__(self) -> None:
+        rules = ("em", *SOURCES, "plug_in")
         if isinstance(self.dispersion, str):
-            if self.dispersion not in ("em", "reml"):
+            if self.dispersion not in rules:
                 raise OptionError(
-                    f"dispersion is {self.dispersion!r}, but must be 'em', 'reml' or a positive number. "
-                    f"{nearest(self.dispersion, ('em', 'reml'))}"
+                    f"dispersion is {self.dispersion!r}, but must be one of {', '.join(map(repr, rules))} or a "
+                    f"positive number. {nearest(self.dispersion, rules)}"
                 )
         elif not _is_number(self.dispersion) or not self.dispersion > 0:
             raise OptionError(f"dispersion is {self.dispersion!r}, but must be 'em', 'reml' or a positive number.")
@@ -86,10 +101,42 @@ class Options:
             values = list(given.values()) if isinstance(given, Mapping) else [] if given is None else [given]
             if not all(_is_number(value) for value in values):
                 raise OptionError(f"{what} is {given!r}, but must be a number, or a number for each term by name.")
+        if not isinstance(self.plug_in, Fit) and self.plug_in not in SOURCES:
+            raise OptionError(
+                f"plug_in is {self.plug_in!r}, but must be a fit or its name. {nearest(str(self.plug_in), SOURCES)}"
+            )
+        if isinstance(self.df, bool) or not isinstance(self.df, int | float) or not self.df > 0:
+            raise OptionError(f"df is {self.df!r}, but must be positive (inf for normal priors).")
+        if not isinstance(self.scaled, bool):
+            raise OptionError(f"scaled is {self.scaled!r}, but must be true or false.")
+        if self.covariance == "joint" and (self.scaled or isfinite(self.df)):
+            raise OptionError(
+                "Joint priors are normal and not rescaled. Use covariance='independent', or leave df and scaled out."
+            )
         if not _is_number(self.tolerance) or not self.tolerance > 0:
             raise OptionError(f"tolerance is {self.tolerance!r}, but must be a positive number.")
         if not isinstance(self.max_iterations, int) or self.max_iterations < 1:
             raise OptionError(f"max_iterations is {self.max_iterations!r}, but must be a whole number of at least 1.")
+
+    def needs(self, design: Design) -> tuple[str, ...]:
+        """Estimators whose fits of this design are plugged in, or whose residual variance is held.
+
+        Raises
+        ------
+        OptionError
+            Neither REML nor ML fit the family, and mean and SD are not stated.
+        """
+        named = [self.dispersion] if self.dispersion in SOURCES else []
+        if isinstance(self.plug_in, str) and (
+            self.dispersion == "plug_in" or not says_everything(design, self.mean, self.sd)
+        ):
+            named.append(self.plug_in)
+        if named and design.family != "gaussian":
+            raise OptionError(
+                f"{named[0]} does not fit {design.family} responses, so it has no mean and SD to plug in. State "
+                "them (mean=, sd=), or plug in a fit (plug_in=)."
+            )
+        return tuple(dict.fromkeys(str(name) for name in named))
 
 
 def _is_number(value: object) -> bool:
@@ -102,22 +149,28 @@ def fixed_prior(
     options: Options = Options(),
     upstream: Mapping[str, Fit] = NOTHING,
 ) -> Fit:
-    """Fit group coefficients under a fixed normal prior.
+    """Fit group coefficients under a fixed prior.
 
     Parameters
     ----------
     design : Design
-        Gaussian, one grouping factor.
+        Any family, any number of grouping factors.
     settings : Settings
+        `priors` of population coefficients that do not vary (normal or Student-t) are taken as stated; without one they
+        are flat.
     options : Options
     upstream : mapping
-        Holds the ``reml`` fit whose mean and covariance are plugged in.
+        Holds the fits that ``options.needs(design)`` names.
 
     Returns
     -------
     Fit
         `std_error` is the curvature SD of the posterior mode: sqrt of the diagonal of phi V.
-        ``diagnostics`` holds ``dispersion``, ``iterations`` and the prior.
+        ``diagnostics`` holds ``dispersion``, ``iterations``, ``deviance`` and the prior.
+
+    Raises
+    ------
+    OptionError, PriorError, DesignError
 
     Examples
     --------
@@ -130,227 +183,148 @@ def fixed_prior(
     >>> bool(abs(gap).max() < 1e-12)
     True
     """
-    base = upstream["reml"]
-    data = moments(design)
-    recast = by_group(data)
-    mean, covariance = _prior(design, base, options)
-    inverse = np.linalg.inv(data.factor.to_data)  # the moments' varying columns are centred
-    centred = _about_prior_mean(data, recast, inverse @ (mean - recast.origin))
-    root = inverse @ _root(covariance)
-    held = _held_dispersion(design, base, options)
-    if held is not None:
-        phi, iterations, settled = held, 0, True
-        given = conditional(centred, (root / np.sqrt(phi),))
-    else:
-        plain = centred if (design.weights == 1).all() else _on_rest(moments(design, weighted=False))
-        phi, given, iterations, settled = _em(centred, plain, root, float(np.var(design.y, ddof=1)) / 10_000, options)
-    return _assemble(
-        design,
-        data,
-        recast,
-        _Posterior(mean, covariance, phi, given, iterations, settled),
-        settings,
-        options,
-        base,
-    )
-
-
-# --- the prior ----------------------------------------------------------------------------------------
-
-
-def _prior(design: Design, base: Fit, options: Options) -> tuple[Array, Array]:
-    """Prior mean (q,) and covariance (q, q) of a group's coefficients."""
-    terms = [term for block in design.blocks for term in block.terms]
-    fixed = [k for block in design.blocks for k in block.fixed]
-    mean = np.array([0.0 if k is None else base.population.estimate[k] for k in fixed])
-    q = len(terms)
-    covariance = np.zeros((q, q))
-    at = 0
-    for part in base.components:
-        stop = at + len(part.terms)
-        covariance[at:stop, at:stop] = part.covariance
-        at = stop
-    mean = _own(options.mean, terms, mean, "mean")
-    sd = _own(options.sd, terms, np.sqrt(np.diag(covariance)), "sd")
-    if (sd < 0).any() or not np.isfinite(sd).all() or not np.isfinite(mean).all():
-        raise OptionError(f"The prior needs finite means and SDs of 0 or more; mean {mean.tolist()}, sd {sd.tolist()}.")
+    source = _source(design, options, upstream)
+    prior = plug_in(design, source, options.mean, options.sd)
     if options.covariance == "independent":
-        return mean, np.diag(sd**2)
-    old = np.sqrt(np.diag(covariance))
-    ratio = np.divide(sd, old, out=np.zeros(q), where=old > 0)
-    joint = covariance * np.outer(ratio, ratio)
-    np.fill_diagonal(joint, sd**2)
-    return mean, joint
-
-
-def _own(given: float | Mapping[str, float] | None, terms: list[str], default: Array, what: str) -> Array:
-    if given is None:
-        return default
-    if not isinstance(given, Mapping):
-        return np.full(len(terms), float(given))
-    for name in given:
-        if name not in terms:
-            raise OptionError(f"{what} names the term {name!r}, which does not vary. {nearest(str(name), terms)}")
-    return np.array([float(given.get(term, value)) for term, value in zip(terms, default, strict=True)])
-
-
-def _root(covariance: Array) -> Array:
-    """A square root of a covariance matrix, singular ones included."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors * np.sqrt(np.clip(values, 0, None)))
-
-
-def _on_rest(data: Moments) -> Moments:
-    """Moments with the columns R that do not vary in place of X."""
-    recast = by_group(data)
-    f = data.factor.having(ZtX=recast.ZtR)
-    return replace(data, factors=(f,), XtX=recast.RtR, Xty=recast.Rty)
-
-
-def _about_prior_mean(data: Moments, recast: ByGroup, m: Array) -> Moments:
-    """Moments of y - Z m on R: what is left to explain by deviations from the prior mean."""
-    f = data.factor
-    ZtZm = f.ZtZ @ m
-    left = f.having(ZtX=recast.ZtR, Zty=f.Zty - ZtZm)
+        prior = prior.independent()
+    family = family_of(design.family, design.link)
+    stated = stated_priors(design, settings.priors)
+    regression = held(design, prior.means)
+    by_group = _group_priors(design, prior, options)
+    columns = Grouped(regression, by_group, rest_prior(design, stated))
+    dispersion = _held_dispersion(design, family, options, source, upstream)
+    end = approximate_em(
+        columns, design.y, family, design.weights, regression.offset, columns.first(), dispersion,
+        options.tolerance, options.max_iterations, floor=0.0,
+    )  # fmt: skip
+    fit = _assemble(design, prior, columns, family, end, settings, options)
     return replace(
-        data,
-        factors=(left,),
-        XtX=recast.RtR,
-        Xty=recast.Rty - np.einsum("jqr,q->r", recast.ZtR, m),
-        yty=float(data.yty - 2 * m @ f.Zty.sum(axis=0) + m @ ZtZm.sum(axis=0)),
+        fit,
+        converged=end.converged and (source is None or source.converged),
+        singular=any(not np.diag(S).all() for S in prior.covariances),
+        warnings=(*design.notes, *_warnings(end, options, source)),
+        priors=MappingProxyType({name: str(value) for name, value in stated.items()}),
     )
 
 
-# --- the dispersion -----------------------------------------------------------------------------------
+def _source(design: Design, options: Options, upstream: Mapping[str, Fit]) -> Fit | None:
+    """The fit that is plugged in; None if the options say everything."""
+    if isinstance(options.plug_in, Fit):
+        return options.plug_in
+    return upstream[options.plug_in] if options.plug_in in options.needs(design) else None
 
 
-def _held_dispersion(design: Design, base: Fit, options: Options) -> float | None:
+def _group_priors(design: Design, prior: PlugIn, options: Options) -> dict[str, GroupPrior]:
+    found = {}
+    for group in design.groups:
+        covariance = prior.of_group(design, group)
+        if options.scaled or isfinite(options.df):
+            scale = prior_scales(design, group, np.sqrt(np.diag(covariance)), options.scaled)
+            found[group] = GroupPrior(scale=scale, df=options.df)
+        else:
+            found[group] = GroupPrior(covariance=covariance)
+    return found
+
+
+def _held_dispersion(
+    design: Design, family: Family, options: Options, source: Fit | None, upstream: Mapping[str, Fit]
+) -> float | None:
     if design.known_se:
         return 1.0
-    if options.dispersion == "reml":
-        return base.sigma**2
-    return None if isinstance(options.dispersion, str) else float(options.dispersion)
+    rule = options.dispersion
+    if rule == "plug_in":
+        if source is None or not family.estimates_dispersion:
+            raise OptionError("dispersion is 'plug_in', but no fit with a residual variance is plugged in. Use 'em'.")
+        return source.sigma**2
+    if isinstance(rule, str):
+        return None if rule == "em" else upstream[rule].sigma ** 2
+    return float(rule)
 
 
-def _em(
-    data: Moments, unweighted: Moments, root: Array, start: float, options: Options
-) -> tuple[float, Conditional, int, bool]:
-    """Alternate coefficients given phi and phi given coefficients."""
-    phi = start
-    deviance = np.inf
-    for iteration in range(1, options.max_iterations + 1):
-        given = conditional(data, (root / np.sqrt(phi),))
-        rss = _residual_sum_of_squares(data, given)
-        new = rss / data.n + _trace(unweighted, given) * phi / data.n
-        small = options.tolerance
-        still = abs(new - phi) <= small * new and abs(rss - deviance) <= small * rss
-        phi, deviance = new, rss
-        if still:
-            return phi, conditional(data, (root / np.sqrt(phi),)), iteration, True
-    return phi, given, options.max_iterations, False
-
-
-def _residual_sum_of_squares(data: Moments, given: Conditional) -> float:
-    """Weighted |y - Z c - R b|^2 at the mode."""
-    f, u, b = data.factor, given.u[0], given.b
-    cross = np.einsum("jq,jqr,r->", u, f.ZtX, b)
-    squares = np.einsum("jq,jqs,js->", u, f.ZtZ, u) + b @ data.XtX @ b + data.yty
-    return float(squares + 2 * cross - 2 * np.sum(u * f.Zty) - 2 * b @ data.Xty)
-
-
-def _trace(data: Moments, given: Conditional) -> float:
-    """Sum of d'Vd over the rows, V over phi."""
-    f = data.factor
-    across = -given.pull[0] @ given.b_cov
-    return float(np.sum(f.ZtZ * _V(given)) + 2 * np.sum(f.ZtX * across) + np.sum(data.XtX * given.b_cov))
-
-
-def _V(given: Conditional) -> Array:
-    """Posterior covariance over phi of every group's coefficients, shape (J, q, q)."""
-    return given.P_first + given.pull[0] @ given.b_cov @ np.swapaxes(given.pull[0], 1, 2)
+def _warnings(end: End, options: Options, source: Fit | None) -> list[str]:
+    found = []
+    if not end.converged:
+        found.append(
+            f"Deviance and dispersion had not settled after {end.iterations:,} iterations. Raise max_iterations or "
+            "hold the dispersion."
+        )
+    if source is not None and not source.converged:
+        found.append(f"The {source.estimator} fit that was plugged in did not converge.")
+    if isfinite(options.df):
+        found.append(
+            f"With t priors (df = {options.df:g}) the end of the approximate EM is close to the posterior mode, but is "
+            "not it; standard errors hold every coefficient's prior SD where the EM left it."
+        )
+    if end.shortened:
+        found.append("The last step was shortened to keep the means in the family's domain. Use another link.")
+    return found
 
 
 # --- the answer ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
-class _Posterior:
-    mean: Array
-    covariance: Array
-    phi: float
-    given: Conditional
-    iterations: int
-    settled: bool
-
-
 def _assemble(
-    design: Design,
-    data: Moments,
-    recast: ByGroup,
-    at: _Posterior,
-    settings: Settings,
-    options: Options,
-    base: Fit,
+    design: Design, prior: PlugIn, columns: Grouped, family: Family, end: End, settings: Settings, options: Options
 ) -> Fit:
-    f, given = data.factor, at.given
-    u = in_data_units(data, given).u[0]
-    c = at.mean + u
-    V = f.to_data @ _V(given) @ f.to_data.T
-    error = np.sqrt(at.phi * np.einsum("jqq->jq", V))
-    b, b_cov = np.zeros(data.p), np.zeros((data.p, data.p))
-    rest = list(recast.rest)
-    b[rest] = given.b + recast.rest_origin
-    b_cov[np.ix_(rest, rest)] = at.phi * given.b_cov
-    for a, k in enumerate(f.fixed):
-        if k is not None:
-            b[k] = at.mean[a]
-    fitted = design.X[:, rest] @ b[rest] + design.offset
-    for where, block in zip(f.blocks, design.blocks, strict=True):
-        fitted = fitted + np.einsum("nq,nq->n", block.Z, c[block.codes][:, where])
-    kind = "curvature SD, prior and dispersion held"
-    warnings = list(design.notes)
-    if not at.settled:
-        warnings.append(
-            f"The dispersion had not settled after {at.iterations:,} iterations. Raise max_iterations or hold the "
-            "dispersion."
-        )
-    if not base.converged:
-        warnings.append("The REML fit that was plugged in did not converge.")
+    solved: Solved = end.solved
+    rest = rest_columns(design)
+    b, b_cov = np.zeros(design.X.shape[1]), np.zeros((design.X.shape[1], design.X.shape[1]))
+    for block, mean in zip(design.blocks, prior.means, strict=True):
+        for column, value in zip(block.fixed, mean, strict=True):
+            if column is not None:
+                b[column] = value
+    _, b[rest] = solved.effects(columns.design)
+    b_cov[np.ix_(rest, rest)] = end.phi * solved.b_cov
+    labels = ("plugged-in mean, or posterior mode", "curvature SD; 0 where plugged in")
+    predictor = columns.predictor(end.a) + columns.design.offset
     return Fit(
         estimator="fixed_prior",
         design=design,
-        population=Estimates.wald(
-            b,
-            np.sqrt(np.diag(b_cov)),
-            settings.level,
-            "plugged-in mean, or posterior mode",
-            "curvature SD; 0 where plugged in",
-        ),
+        population=Estimates.wald(b, np.sqrt(np.diag(b_cov)), settings.level, *labels),
         fixed_cov=b_cov,
         components=tuple(
-            Component(f.group, block.terms, at.covariance[where, where])
-            for where, block in zip(f.blocks, design.blocks, strict=True)
+            Component(block.group, block.terms, S) for block, S in zip(design.blocks, prior.covariances, strict=True)
         ),
-        group_effects=wald_effects(
-            design.blocks, (u, error), (c, error), settings.level, ("posterior mode", kind, "posterior mode", kind)
+        group_effects=_group_effects(design, prior, solved, end.phi, settings.level, options),
+        sigma=float(np.sqrt(end.phi)),
+        own_fitted=family.inverse(predictor),
+        diagnostics=MappingProxyType(
+            {
+                "dispersion": end.phi,
+                "iterations": end.iterations,
+                "deviance": end.deviance,
+                "dispersion_rule": options.dispersion,
+                "prior_covariance": options.covariance,
+                "prior_df": options.df,
+                "prior_scaled": options.scaled,
+                "prior_mean": tuple(np.concatenate(prior.means).tolist()),
+                "prior_sd": tuple(np.concatenate([np.sqrt(np.diag(S)) for S in prior.covariances]).tolist()),
+            }
         ),
-        sigma=float(np.sqrt(at.phi)),
-        own_fitted=fitted,
-        converged=at.settled and base.converged,
-        singular=base.singular,
-        warnings=tuple(warnings),
-        diagnostics=_diagnostics(at, options),
     )
 
 
-def _diagnostics(at: _Posterior, options: Options) -> Mapping[str, Any]:
-    return MappingProxyType(
-        {
-            "dispersion": at.phi,
-            "iterations": at.iterations,
-            "dispersion_rule": options.dispersion,
-            "prior_covariance": options.covariance,
-            "prior_mean": tuple(at.mean.tolist()),
-            "prior_sd": tuple(np.sqrt(np.diag(at.covariance)).tolist()),
-        }
-    )
+def _group_effects(
+    design: Design, prior: PlugIn, solved: Solved, phi: float, level: float, options: Options
+) -> tuple[GroupEffects, ...]:
+    """Effects and coefficients by random block; their errors are the same, since the mean is held."""
+    effects, _ = solved.effects(design)
+    variances = {group: np.einsum("jaa->ja", V) for group, V in solved.covariances().items()}
+    point = "EM estimate under t priors" if isfinite(options.df) else "posterior mode"
+    kinds = (point, "curvature SD, prior and dispersion held")
+    parts, at = [], dict.fromkeys(design.groups, 0)
+    for block, mean in zip(design.blocks, prior.means, strict=True):
+        where = slice(at[block.group], at[block.group] + len(block.terms))
+        at[block.group] = where.stop
+        u, error = effects[block.group][:, where], np.sqrt(phi * variances[block.group][:, where])
+        parts.append(
+            GroupEffects(
+                group=block.group,
+                levels=block.levels,
+                sizes=block.sizes,
+                terms=block.terms,
+                effect=Estimates.wald(u, error, level, *kinds),
+                coefficient=Estimates.wald(mean + u, error, level, *kinds),
+            )
+        )
+    return tuple(parts)
