@@ -419,7 +419,7 @@ def test_the_farthest_group_is_named_with_its_term_where_there_are_several(sleep
 
 def test_a_half_reads_the_same_from_below_and_from_above():
     from workbench.plots.varying import figure4
-    from workbench.report.numbers import fixed, significant
+    from workbench.words import fixed, significant
 
     below, above = np.nextafter(1527.5, 0), np.nextafter(1527.5, 2000)
     for x in (below - 1e-12, below, 1527.5, above):

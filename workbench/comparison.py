@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
-from workbench.errors import ComparisonError, DataError
+from workbench.errors import ComparisonError, DataError, nearest
 from workbench.estimates import GroupEffects, table
 from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit, text_column, tidy_table
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from workbench.gap import Gap
     from workbench.plots import Plots
 
 Array = NDArray[np.float64]
@@ -199,6 +200,22 @@ class Comparison:
         levels, terms = zip(*self.truth, strict=True) if self.truth else ((), ())
         values = np.fromiter(self.truth.values(), float, len(self.truth))
         return pd.DataFrame({"level": list(levels), "term": list(terms), "value": values})
+
+    def explain_gap(self, one: str, other: str) -> Gap:
+        """Why two estimators' group coefficients differ: ``workbench.gap.explain_gap(fits[one], fits[other])``.
+
+        Causes are removed one after the other, everything is fitted anew, and the table holds what is left after each.
+        """
+        from workbench.gap import explain_gap
+
+        for name in (one, other):
+            if name not in self.fits:
+                raise ComparisonError(f"There is no fit of {name!r} here. {nearest(str(name), self.fits)}")
+        known = self.__dict__.setdefault("_explained", {})
+        if (one, other) not in known:
+            known[one, other] = explain_gap(self.fits[one], self.fits[other], self.fits.get("reml"))
+        explained: Gap = known[one, other]
+        return explained
 
     @property
     def plot(self) -> Plots:

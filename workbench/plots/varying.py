@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import OptionError, nearest
-from workbench.plots.rounding import places_of, rounded
 from workbench.plots.style import limits
+from workbench.rounding import places_of, rounded
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison

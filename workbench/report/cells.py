@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workbench.report.numbers import fixed as with_places
-from workbench.report.numbers import significant
+from workbench.words import fixed as with_places
+from workbench.words import significant
 
 
 @dataclass(frozen=True)

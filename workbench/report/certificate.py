@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from workbench.plots.style import title_of
 from workbench.report.cells import Column, Table, number, text
-from workbench.report.numbers import count
+from workbench.words import count
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison

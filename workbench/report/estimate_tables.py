@@ -21,9 +21,9 @@ from workbench.plots.varying import (
 from workbench.report import extremes
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.extremes import EXTREMES, WHOLE, Farthest
-from workbench.report.numbers import fixed as with_places
-from workbench.report.numbers import places_for
 from workbench.report.tables import EXTREMES_FILE, estimates_file, is_large
+from workbench.words import fixed as with_places
+from workbench.words import places_for
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from workbench.plots.style import title_of
 from workbench.plots.varying import UNPOOLED, Varying, coefficients, column, own, partial
-from workbench.report.numbers import join, places_for
+from workbench.words import join, places_for
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison

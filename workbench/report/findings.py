@@ -20,7 +20,7 @@ from workbench.plots.varying import (
     varying,
     without_own,
 )
-from workbench.report.numbers import count, join, percent, significant
+from workbench.words import count, join, percent, significant
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison

@@ -15,9 +15,9 @@ from workbench.plots.varying import (
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.context import FigureCheck
 from workbench.report.extremes import WHOLE
-from workbench.report.numbers import MISSING, minus, places_for, significant
-from workbench.report.numbers import fixed as with_places
 from workbench.report.trust import trusted
+from workbench.words import MISSING, minus, places_for, significant
+from workbench.words import fixed as with_places
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison

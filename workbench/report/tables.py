@@ -19,6 +19,7 @@ from workbench.plots.style import title_of
 from workbench.plots.varying import Varying, coefficients, varying
 from workbench.report.context import FigureCheck
 from workbench.report.extremes import ends, farthest, leading
+from workbench.report.gap_tables import gap_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ def estimates_file(comparison: Comparison) -> str:
 def write_tables(comparison: Comparison, folder: Path, figures: Sequence[FigureCheck] = ()) -> list[Path]:
     """Write the tables and return their paths; floats read back as the same numbers.
 
-    ``parameters`` and ``figures`` are written where there are any.
+    ``gaps``, ``parameters`` and ``figures`` are written where there are any.
     """
     import pandas as pd
 
@@ -60,6 +61,8 @@ def write_tables(comparison: Comparison, folder: Path, figures: Sequence[FigureC
     large = {"estimates", "shrinkage"} if is_large(comparison) else set()
     if large:
         made["estimates_extremes"] = extreme_rows(comparison)
+    if (gaps := gap_rows(comparison)) is not None:
+        made["gaps"] = gaps
     if len(comparison.parameters):
         made["parameters"] = comparison.parameters
     if figures:

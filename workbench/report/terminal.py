@@ -13,11 +13,11 @@ from workbench.plots.style import title_of
 from workbench.plots.varying import coefficients, population, printable, varying
 from workbench.report import extremes, page_tables
 from workbench.report.context import FigureCheck
-from workbench.report.numbers import MISSING, places_for, significant
-from workbench.report.numbers import fixed as with_places
 from workbench.report.tables import estimates_file
 from workbench.report.trust import banners, objections
 from workbench.report.view import data_sentences
+from workbench.words import MISSING, places_for, significant
+from workbench.words import fixed as with_places
 
 if TYPE_CHECKING:
     from rich.console import Console

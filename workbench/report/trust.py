@@ -11,7 +11,7 @@ import numpy as np
 from workbench.estimators.hierarchical import ESS, R_HAT
 from workbench.plots.style import title_of
 from workbench.report.context import FigureCheck
-from workbench.report.numbers import count, join, significant
+from workbench.words import count, join, significant
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison

@@ -13,9 +13,10 @@ from workbench.report.cells import Table
 from workbench.report.certificate import certificate
 from workbench.report.context import Context
 from workbench.report.findings import findings
-from workbench.report.numbers import count, significant
+from workbench.report.gap_tables import gaps
 from workbench.report.trust import Banner, banners
 from workbench.report.versions import versions
+from workbench.words import count, significant
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -38,6 +39,7 @@ class Page:
     fixed: Table | None
     variance: Table
     agreement: Table | None
+    gaps: tuple[Table, ...]
     trust: Table
     certificate: Table | None
     parameters: Table | None
@@ -68,6 +70,7 @@ def page(comparison: Comparison, context: Context) -> Page:
         fixed=estimate_tables.fixed(comparison),
         variance=tables.variance(comparison),
         agreement=tables.agreement(comparison),
+        gaps=gaps(comparison),
         trust=tables.trust(comparison),
         certificate=certificate(comparison),
         parameters=tables.parameters(comparison),

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from workbench.plots.rounding import places_of, rounded
+from workbench.rounding import places_of, rounded
 
 MISSING = "–"
 

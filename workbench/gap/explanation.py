@@ -1,0 +1,239 @@
+"""A gap between two estimators, explained: a table of what is left after each cause, and a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.design import Design
+from workbench.errors import ComparisonError
+from workbench.estimates import table
+from workbench.estimators import REGISTRY, Settings, run_estimator
+from workbench.fit import Fit
+from workbench.gap import integrated, maximised, plugged
+from workbench.gap.steps import Step, coefficients_of
+from workbench.words import join, percent, significant
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+ROUNDING = 1e-9
+"""What is left is rounding where it is below this share of the effects, or"""
+DIGITS = 1e-13
+"""below this share of the coefficients."""
+
+NONE = 1e-9
+"""A smaller share of the gap is none."""
+
+CHAINS: Mapping[str, Callable[[Fit, Fit], tuple[Step, ...]]] = {
+    "reml": lambda fit, hub: (),
+    "reml_textbook": maximised.towards_reml,
+    "ml": maximised.towards_reml,
+    "complete_pooling": maximised.from_complete_pooling,
+    "no_pooling": maximised.from_no_pooling,
+    "fixed_prior": plugged.towards_reml,
+    "hierarchical": integrated.towards_reml,
+}
+"""How every estimator's fit is led to REML's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Gap:
+    """Why the group coefficients of two estimators differ.
+
+    Attributes
+    ----------
+    first, second : str
+        The estimators.
+    design : Design
+    steps : tuple of (estimator, Step)
+        Causes in the order in which they were removed, and from whose fit.
+    gaps : tuple of tuple of array, shape (J, q)
+        First less second, by random block: as fitted, and after each step.
+    scales : tuple of array, shape (q,)
+        By random block, below which a difference is rounding.
+    """
+
+    first: str
+    second: str
+    design: Design
+    steps: tuple[tuple[str, Step], ...]
+    gaps: tuple[tuple[Array, ...], ...]
+    scales: tuple[Array, ...]
+
+    @table
+    def table(self) -> pd.DataFrame:
+        """One row per step, group and term: what is left of the gap once the cause is removed too.
+
+        Columns ``step, estimator, cause, change, group, term, max_difference, rms_difference, level``; step 0 is the
+        gap as fitted, `level` is where it is largest. Levels that either estimator could not estimate do not count.
+        """
+        import pandas as pd
+
+        rows = []
+        for step, gaps in enumerate(self.gaps):
+            owner, cause, change = ("", "as fitted", "") if not step else self._step(step)
+            for block, gap in zip(self.design.blocks, gaps, strict=True):
+                for k, term in enumerate(block.terms):
+                    rows.append((step, owner, cause, change, block.group, term, *_figures(gap[:, k], block.levels)))
+        names = ["step", "estimator", "cause", "change", "group", "term", "max_difference", "rms_difference", "level"]
+        return pd.DataFrame(rows, columns=names)
+
+    def _step(self, step: int) -> tuple[str, str, str]:
+        owner, made = self.steps[step - 1]
+        return owner, made.cause, made.change
+
+    @property
+    def explained(self) -> bool:
+        """Whether rounding is all that is left."""
+        return self._within(-1)
+
+    def _within(self, step: int) -> bool:
+        """Whether the gap after a step is rounding."""
+        pairs = zip(self.gaps[step], self.scales, strict=True)
+        return all(bool((np.abs(gap[np.isfinite(gap).all(axis=1)]) <= scale).all()) for gap, scale in pairs)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """How much of the gap each step took away, as a share of its root mean square; negative where it grew.
+
+        Over all groups and terms, each in units of the spread of REML's effects.
+        """
+        left = [self._size(gaps) for gaps in self.gaps]
+        if not left[0] > 0:
+            return tuple(0.0 for _ in self.steps)
+        return tuple((before - after) / left[0] for before, after in pairwise(left))
+
+    def _size(self, gaps: tuple[Array, ...]) -> float:
+        parts = [gap[np.isfinite(gap).all(axis=1)] / scale for gap, scale in zip(gaps, self.scales, strict=True)]
+        flat = np.concatenate([part.ravel() for part in parts])
+        return float(np.sqrt(np.mean(flat**2))) if flat.size else 0.0
+
+    @property
+    def sentence(self) -> str:
+        """What the table says, in words."""
+        one, other = (REGISTRY[name].title for name in (self.first, self.second))
+        if self._within(0):
+            return f"{_capital(one)} and {other} give the same coefficients here, to rounding."
+        end = self._largest(len(self.steps))
+        lead = f"{_capital(one)} and {other} lie at most {self._largest(0)} apart."
+        if not self.steps:
+            return f"{lead} No cause of this is known."
+        parts = [f"{made.cause} {_share(share)}" for (_, made), share in zip(self.steps, self.shares, strict=True)]
+        whole = "The whole of it" if len(parts) == 1 and self.explained else "Of this gap (root mean square)"
+        causes = f"is {self.steps[0][1].cause}" if whole.startswith("The") else f", {join(parts)}"
+        rest = f"what is left ({end}) is rounding." if self.explained else f"{end} is left, which these do not explain."
+        return f"{lead} {whole}{' ' * whole.startswith('The')}{causes}; {rest}"
+
+    def _largest(self, step: int) -> str:
+        """The largest differences of a step, by term."""
+        found = []
+        several = sum(len(block.terms) for block in self.design.blocks) > 1
+        for block, gap in zip(self.design.blocks, self.gaps[step], strict=True):
+            for k, term in enumerate(block.terms):
+                largest, _, level = _figures(gap[:, k], block.levels)
+                where = f"{term} of {block.group} {level}" if several else f"{block.group} {level}"
+                found.append(f"{significant(largest)}" + (f" ({where})" if not step else ""))
+        return join(found[:4])
+
+    def __str__(self) -> str:
+        """The table in plain text, and the sentence under it."""
+        shown = self.table
+        shown["removed"] = np.where(shown["step"] == 0, "as fitted", shown["cause"])
+        columns = ["removed", "group", "term", "max_difference", "rms_difference", "level"]
+        text = shown[columns].to_string(index=False, float_format=lambda value: f"{value:.4g}")
+        changes = "".join(f"\n{made.cause}: {made.change}." for _, made in self.steps)
+        return (
+            f"{self.first} - {self.second}: what is left of the gap after each cause\n{text}{changes}\n{self.sentence}"
+        )
+
+    __repr__ = __str__
+
+
+def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
+    """Attribute the difference between two fits' group coefficients to named causes.
+
+    Parameters
+    ----------
+    one, other : Fit
+        Of the same design, by estimators that `CHAINS` knows.
+    maximised : Fit, optional
+        The `reml` fit of the design; made where it is left out.
+
+    Returns
+    -------
+    Gap
+
+    Raises
+    ------
+    ComparisonError
+        The same estimator twice, one whose causes are not known, or a family that REML does not fit.
+
+    Examples
+    --------
+    >>> import workbench as wb
+    >>> table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
+    >>> gap = wb.compare("y ~ 1 + (1 | g)", table, ["reml", "fixed_prior"]).explain_gap("reml", "fixed_prior")
+    >>> gap.table["cause"].tolist(), gap.explained
+    (['as fitted', 'dispersion convention'], True)
+    """
+    if one.estimator == other.estimator:
+        raise ComparisonError(f"There is no gap between {one.estimator} and itself. Name two estimators.")
+    for fit in (one, other):
+        if fit.estimator not in CHAINS:
+            raise ComparisonError(
+                f"The causes that set {fit.estimator} apart are not known. Name two of {', '.join(CHAINS)}."
+            )
+    design = one.design
+    if design.family != "gaussian":
+        raise ComparisonError(f"Gaps are explained for gaussian responses so far, not {design.family}.")
+    hub = run_estimator("reml", design, Settings()) if maximised is None else maximised
+    current = {fit.estimator: coefficients_of(fit) for fit in (one, other)}
+
+    def apart() -> tuple[Array, ...]:
+        return tuple(a - b for a, b in zip(current[one.estimator], current[other.estimator], strict=True))
+
+    gaps, steps = [apart()], []
+    for fit in (other, one):
+        for step in CHAINS[fit.estimator](fit, hub):
+            current[fit.estimator] = step.coefficients
+            steps.append((fit.estimator, step))
+            gaps.append(apart())
+    return Gap(one.estimator, other.estimator, design, tuple(steps), tuple(gaps), _scales(hub))
+
+
+def _scales(hub: Fit) -> tuple[Array, ...]:
+    """By block and term, the size of REML's effects and of its coefficients, times what counts as rounding."""
+    found = []
+    for part in hub.group_effects:
+        effect = np.sqrt(np.mean(part.effect.estimate**2, axis=0))
+        size = np.abs(part.coefficient.estimate).max(axis=0)
+        found.append(np.maximum(ROUNDING * effect, DIGITS * size) + np.finfo(float).tiny)
+    return tuple(found)
+
+
+def _figures(gap: Array, levels: object) -> tuple[float, float, str]:
+    """Largest and root mean square difference, and the level of the largest."""
+    known = np.flatnonzero(np.isfinite(gap))
+    if not len(known):
+        return float("nan"), float("nan"), ""
+    sizes = np.abs(gap[known])
+    worst = int(np.argmax(sizes))
+    return float(sizes[worst]), float(np.sqrt(np.mean(sizes**2))), str(levels[known[worst]])  # type: ignore[index]
+
+
+def _share(share: float) -> str:
+    if abs(share) < NONE:
+        return "makes no difference"
+    return f"is {percent(share)}" if share >= 0 else f"hid {percent(-share)} (without it the gap grows)"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

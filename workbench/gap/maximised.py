@@ -1,0 +1,66 @@
+"""From ML, complete pooling and no pooling to REML: the variances that each of them takes.
+
+The coefficients of all of them are the conditional means of :mod:`workbench.gap.given_variances`, at variances of their
+own: ML's, zero between groups, or infinite ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.estimators import Settings, run_estimator
+from workbench.fit import Fit
+from workbench.gap.given_variances import Variances, coefficients_at
+from workbench.gap.steps import Step, coefficients_of
+from workbench.moments import moments
+from workbench.words import join, significant
+
+AS_REML = {"covariance": "joint", "dispersion": "reml"}
+"""Options under which a fixed prior is REML."""
+
+
+def towards_reml(fit: Fit, maximised: Fit) -> tuple[Step, ...]:
+    """Steps from `ml`, or from REML by another algorithm: variances between groups, then the residual variance."""
+    data, own, wanted = moments(fit.design), Variances.of(fit), Variances.of(maximised)
+    by = "by ML" if fit.estimator == "ml" else "where another search ended"
+    first = replace(wanted, sigma=own.sigma)
+    change = f"REML's {_spreads(wanted)} in place of {_spreads(own)}"
+    steps = [Step(f"variances between groups {by}", change, coefficients_at(data, first))]
+    if not fit.design.known_se:
+        change = f"REML's residual SD of {significant(wanted.sigma, 6)} in place of {significant(own.sigma, 6)}"
+        steps.append(Step(f"residual variance {by}", change, coefficients_at(data, wanted)))
+    return tuple(steps)
+
+
+def from_complete_pooling(fit: Fit, maximised: Fit) -> tuple[Step, ...]:
+    """Steps from complete pooling: let the groups vary, then weigh them by what is known of each."""
+    terms = {term for block in fit.design.blocks for term in block.terms}
+    pairs = zip(fit.design.fixed_terms, fit.population.estimate.tolist(), strict=True)
+    means = {term: value for term, value in pairs if term in terms}
+    spread = f"SDs between groups as REML's ({_spreads(Variances.of(maximised))}), not zero"
+    steps = [Step("no spread between groups", spread, _plugged(fit, maximised, {"mean": means}))]
+    if means:
+        known = dict(zip(maximised.design.fixed_terms, maximised.population.estimate.tolist(), strict=True))
+        was = join(f"{significant(value)} for {term}" for term, value in means.items())
+        change = f"REML's population values ({join(significant(known[t]) for t in means)}), not least squares' ({was})"
+        steps.append(Step("population values that count rows, not groups", change, _plugged(fit, maximised, {})))
+    return tuple(steps)
+
+
+def from_no_pooling(fit: Fit, maximised: Fit) -> tuple[Step, ...]:
+    """The one step from no pooling: shrink by REML's variances."""
+    change = f"SDs between groups as REML's ({_spreads(Variances.of(maximised))}), not infinite"
+    return (Step("no shrinkage", change, _plugged(fit, maximised, {})),)
+
+
+def _plugged(fit: Fit, maximised: Fit, options: dict[str, object]) -> tuple[NDArray[np.float64], ...]:
+    made = run_estimator("fixed_prior", fit.design, Settings(), AS_REML | options, {"reml": maximised})
+    return coefficients_of(made)
+
+
+def _spreads(variances: Variances) -> str:
+    values = [float(value) for sd in variances.sd for value in sd]
+    return f"SD{'s' * (len(values) > 1)} {join(significant(value) for value in values[:6])}"

@@ -1,0 +1,83 @@
+"""Why estimators differ, as tables for people: causes removed one after the other, and what is left after each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.plots.style import title_of
+from workbench.plots.varying import named, printable, varying
+from workbench.report.cells import Cell, Column, Table, number, text
+from workbench.words import percent
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from workbench.comparison import Comparison
+    from workbench.gap import Gap
+
+PAIRS = (("reml", "fixed_prior"), ("reml", "hierarchical"))
+"""The gaps that a report explains, where both were fitted."""
+TERMS = 4
+"""So many varying terms have columns of their own."""
+FILE = "tables/gaps.csv"
+
+
+def explained(comparison: Comparison) -> tuple[Gap, ...]:
+    """The gaps of `PAIRS` that this comparison has."""
+    if comparison.design.family != "gaussian":
+        return ()
+    return tuple(comparison.explain_gap(*pair) for pair in PAIRS if set(pair) <= set(comparison.fits))
+
+
+def gaps(comparison: Comparison) -> tuple[Table, ...]:
+    """One table per gap, its sentence below."""
+    return tuple(_table(comparison, gap) for gap in explained(comparison))
+
+
+def _table(comparison: Comparison, gap: Gap) -> Table:
+    terms = varying(comparison)
+    shown, labels = terms[:TERMS], len(terms) > 1
+    rows = []
+    for step, left in enumerate(gap.gaps):
+        cause, change, share = ("as fitted", "", Cell("")) if not step else _removed(gap, step - 1)
+        largest = (np.abs(left[v.block][:, v.column]) for v in shown)
+        rows.append((text(cause), text(change), *(number(_largest(values)) for values in largest), share))
+    columns = (
+        Column("cause removed", numeric=False),
+        Column("what was put in place of what", numeric=False),
+        *(Column(f"largest difference left{f': {printable(named(v, terms), 30)}' * labels}") for v in shown),
+        Column("share of the gap"),
+    )
+    notes = [
+        gap.sentence,
+        "Each row has the causes above it removed as well, and everything fitted anew. Shares are of the root mean "
+        "square over all levels, each term in units of the spread of REML's effects.",
+    ]
+    title = f"Why {title_of(gap.first)} and {title_of(gap.second)} differ"
+    return Table(f"gap_{gap.second}", title, columns, tuple(rows), (), tuple(notes), FILE)
+
+
+def _removed(gap: Gap, k: int) -> tuple[str, str, Cell]:
+    _, step = gap.steps[k]
+    return step.cause, step.change, Cell(percent(gap.shares[k]), gap.shares[k])
+
+
+def _largest(values: np.ndarray) -> float:
+    return float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
+
+
+def gap_rows(comparison: Comparison) -> pd.DataFrame | None:
+    """All explained gaps, one below the other, with the pair in front; None where there is none."""
+    import pandas as pd
+
+    found = explained(comparison)
+    if not found:
+        return None
+    tables = [gap.table for gap in found]
+    for gap, table in zip(found, tables, strict=True):
+        table.insert(0, "estimator1", gap.first)
+        table.insert(1, "estimator2", gap.second)
+    joined: pd.DataFrame = pd.concat(tables, ignore_index=True)
+    return joined
