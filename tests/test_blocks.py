@@ -38,7 +38,7 @@ def test_blocks_and_a_dense_matrix_give_the_same_fit(formula, monkeypatch):
     errors = dense.standard_errors
     predicted = predict(dense, nested(4), new_levels="population") if not weighted else None
     assert moments(design).rest.blocks.whole
-    monkeypatch.setattr("workbench.blocks.FEW_EFFECTS", 0)
+    monkeypatch.setattr("workbench.blocks.UNCUT", 0)
     monkeypatch.setattr("workbench.moments.FEW_CELLS", 0)
     monkeypatch.setattr("workbench.moments.MOST_CELLS", 1.0)
     assert moments(design).rest.blocks.count >= 4

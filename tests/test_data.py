@@ -6,7 +6,8 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from workbench.data import Factor, Numeric, as_factor, read
+from workbench.data import Factor, LazyLevels, Numeric, as_factor, read
+from workbench.design import build_design
 from workbench.errors import DataError
 
 COLUMNS = {
@@ -173,3 +174,64 @@ def test_a_name_that_occurs_twice_matters_only_where_it_is_needed():
     assert read(frame, ["y"])["y"].values.tolist() == [1.0, 2.0]
     with pytest.raises(DataError, match="2 columns named 'x'"):
         read(frame, ["y", "x"])
+
+
+# --- labels made when asked for -----------------------------------------------------------------------
+
+
+def paired(seed, kind=str):
+    """A table whose pairs (a, b) occur in part, and the labels a:b in the order that Python finds them in."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.integers(0, 12, 40), rng.integers(0, 3, 40)
+    first = a.tolist() if kind is int else [f"school {i:02}" for i in a]
+    second = [("low", "middle", "high")[i] for i in b]
+    table = {"y": rng.normal(size=40), "a": first, "b": second}
+    return table, tuple(f"{one}:{two}" for one, two in sorted(set(zip(first, second, strict=True))))
+
+
+@pytest.mark.parametrize("kind", [str, int])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_labels_of_an_interaction_are_a_sequence_as_any_tuple(seed, kind):
+    table, labels = paired(seed, kind)
+    block = build_design("y ~ 1 + (1 | a:b)", table).blocks[0]
+    levels = block.levels
+    assert isinstance(levels, LazyLevels)
+    assert len(levels) == len(labels)
+    for i in range(-len(labels), len(labels)):
+        assert levels[i] == labels[i]
+    for part in (slice(None), slice(2, 5), slice(-3, None), slice(None, None, -2), slice(100, 200)):
+        assert levels[part] == labels[part]
+    assert tuple(levels) == labels
+    assert tuple(reversed(levels)) == labels[::-1]
+    assert labels[4] in levels
+    assert "school 99:low" not in levels
+    assert (levels.index(labels[4]), levels.count(labels[4])) == (4, 1)
+    with pytest.raises(IndexError):
+        levels[len(labels)]
+    by_row = [f"{one}:{two}" for one, two in zip(table["a"], table["b"], strict=True)]
+    assert [levels[code] for code in block.codes] == by_row
+    np.testing.assert_array_equal(np.asarray(levels), np.array(labels))
+
+
+def test_labels_made_later_equal_those_at_hand():
+    table, labels = paired(0)
+    one, other = (build_design("y ~ 1 + (1 | a:b)", table).blocks[0].levels for _ in range(2))
+    assert one is not other
+    assert one == other == labels
+    assert labels == one
+    assert hash(one) == hash(labels)
+    assert one != labels[:-1]
+    assert one != list(labels)  # as a tuple
+    assert one != build_design("y ~ 1 + (1 | a)", table).blocks[0].levels
+
+
+def test_labels_are_made_once_and_not_before_they_are_asked_for():
+    made = []
+
+    def make():
+        made.append(1)
+        return "a", "b", "c"
+
+    levels = LazyLevels(3, make)
+    assert (len(levels), made) == (3, [])
+    assert (levels[1], levels[-1], list(levels), "b" in levels, made) == ("b", "c", ["a", "b", "c"], True, [1])

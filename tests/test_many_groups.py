@@ -19,7 +19,8 @@ from workbench.plots.varying import pick, truth, varying
 from workbench.report import Context, estimate_tables, write_report
 from workbench.report.extremes import EXTREMES, FARTHEST, WHOLE
 from workbench.report.tables import LARGE, estimates_file, is_large
-from workbench.report.terminal import print_comparison, print_fit
+from workbench.report.terminal import print_comparison
+from workbench.report.terminal_fit import print_fit
 from workbench.report.view import page
 
 FOUR = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]

@@ -1,5 +1,7 @@
 """`complete_pooling` and `no_pooling`. Rungs: closed form, slow dense oracle, one method against another."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from corpus import design_of
@@ -10,6 +12,7 @@ from workbench.estimators import Settings
 from workbench.estimators import no_pooling as module
 from workbench.estimators.complete_pooling import complete_pooling
 from workbench.estimators.no_pooling import no_pooling
+from workbench.least_squares import deviance, least_squares
 
 
 def test_no_pooling_of_intercepts_is_the_group_means():
@@ -36,9 +39,9 @@ def test_no_pooling_of_slopes_is_one_line_per_subject():
 
 @pytest.mark.parametrize("blocks", ["(1 | g)", "(x | g)", "(x || g)", "(0 + x | g)"])
 @pytest.mark.parametrize("seed", range(3))
-def test_elimination_statsmodels_and_least_squares_are_one(blocks, seed, monkeypatch):
+def test_elimination_regression_and_least_squares_are_one(blocks, seed, monkeypatch):
     design = random_design(seed, blocks)
-    by_library = no_pooling(design)
+    by_regression = no_pooling(design)
     monkeypatch.setattr(module, "DENSE", 0)
     by_elimination = no_pooling(design)
     J, codes = len(design.blocks[0].levels), design.blocks[0].codes
@@ -50,7 +53,7 @@ def test_elimination_statsmodels_and_least_squares_are_one(blocks, seed, monkeyp
     coefficients, rss, *_ = np.linalg.lstsq(D * root[:, None], (design.y - design.offset) * root, rcond=None)
     expected = coefficients[: J * Z.shape[1]].reshape(J, -1)
     V = np.linalg.inv((D.T * design.weights) @ D) * rss[0] / (design.n - D.shape[1])
-    for fit in (by_library, by_elimination):
+    for fit in (by_regression, by_elimination):
         found = np.hstack([part.coefficient.estimate for part in fit.group_effects])
         errors = np.hstack([part.coefficient.std_error for part in fit.group_effects])
         np.testing.assert_allclose(found, expected, atol=1e-8)
@@ -67,7 +70,7 @@ def test_elimination_statsmodels_and_least_squares_are_one(blocks, seed, monkeyp
         np.testing.assert_allclose(fit.fixed_cov, A @ V @ A.T, rtol=1e-6, atol=1e-10)
 
 
-@pytest.mark.parametrize("dense", [1000, 0])
+@pytest.mark.parametrize("dense", [module.DENSE, 0])
 def test_groups_with_too_few_rows_are_missing_and_named(dense, monkeypatch):
     monkeypatch.setattr(module, "DENSE", dense)
     rng = np.random.default_rng(0)
@@ -86,7 +89,7 @@ def test_groups_with_too_few_rows_are_missing_and_named(dense, monkeypatch):
     assert fit.sigma**2 == pytest.approx(within, rel=1e-9)
 
 
-@pytest.mark.parametrize("dense", [1000, 0])
+@pytest.mark.parametrize("dense", [module.DENSE, 0])
 def test_a_covariate_that_varies_only_where_no_line_can_be_drawn_has_no_estimate(dense, monkeypatch):
     monkeypatch.setattr(module, "DENSE", dense)
     rng = np.random.default_rng(2)
@@ -127,3 +130,65 @@ def test_complete_pooling_is_one_regression():
 
     sd = np.sqrt(rss[0] / design.n / design.weights)
     assert fit.log_likelihood == pytest.approx(norm.logpdf(design.y, fit.fitted, sd).sum(), rel=1e-10)
+
+
+def test_a_response_that_is_explained_exactly_has_no_likelihood():
+    table = {"y": [1.0, 0.0, 0.0, 0.0], "x": [1.0, 0.0, 0.0, 0.0], "g": list("aabb")}
+    fit = complete_pooling(build_design("y ~ 0 + x + (1 | g)", table), Settings(), None, {})
+    np.testing.assert_allclose(fit.population.estimate, 1.0, rtol=1e-15)
+    assert fit.sigma == 0
+    assert (fit.criterion, fit.log_likelihood, fit.aic) == (None, None, None)
+
+
+def test_without_any_group_of_its_own_line_nothing_is_estimated():
+    rng = np.random.default_rng(3)
+    table = {"y": rng.normal(size=6), "x": [0.0, 0.0, 1.0, 1.0, 2.0, 2.0], "g": list("aabbcc"), "s": np.ones(6)}
+    fit = no_pooling(build_design("y ~ x + (x | g)", table, se="s"))
+    assert np.isnan(fit.population.estimate).all()
+    assert np.isnan(fit.population.std_error).all()
+    assert np.isnan(fit.group_effects[0].coefficient.estimate).all()
+    assert any("3 of 3 levels of g" in warning for warning in fit.warnings)
+
+
+def test_memory_follows_the_groups_that_are_estimated():
+    """Twenty lines among 20,000 groups whose x does not vary: indicators of all would take 20 GB."""
+    import tracemalloc
+
+    J = 20_000
+    g = np.repeat(np.arange(J), 3)
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=J)[g]
+    x[:60] = rng.normal(size=60)
+    y = rng.normal(size=3 * J)
+    design = build_design("y ~ x + (x | g)", {"y": y, "x": x, "g": g})
+    tracemalloc.start()
+    fit = no_pooling(design)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6
+    found = fit.group_effects[0].coefficient.estimate
+    assert np.isnan(found[20:]).all()
+    for j in range(20):
+        slope, intercept = np.polyfit(x[g == j], y[g == j], 1)
+        np.testing.assert_allclose(found[j], [intercept, slope], rtol=1e-8)
+
+
+def test_least_squares_keep_the_digits_of_columns_that_are_nearly_the_same():
+    """Two columns apart by 1e-6: cross-products would leave four digits of the coefficients; a QR leaves ten."""
+    rng = np.random.default_rng(5)
+    x, w = rng.normal(size=200), rng.uniform(0.5, 2, size=200)
+    X = np.column_stack([np.ones(200), x, x + 1e-6 * rng.normal(size=200)])
+    found = least_squares(X, X @ [1.0, 2.0, 3.0], w)
+    np.testing.assert_allclose(found.coefficients, [1.0, 2.0, 3.0], rtol=1e-8)
+    scale = np.array([1.0, 1e6, 1e-6])
+    np.testing.assert_allclose(least_squares(X * scale, X @ [1.0, 2, 3], w).coefficients * scale, [1, 2, 3], rtol=1e-8)
+
+
+def test_the_deviance_is_minus_twice_the_normal_log_density():
+    rng = np.random.default_rng(6)
+    e, w = rng.normal(size=30), rng.uniform(0.5, 2, size=30)
+    rss = float(w @ e**2)
+    for known, sigma in ((True, 1.0), (False, np.sqrt(rss / 30))):
+        densities = [NormalDist(0, sigma / np.sqrt(v)).pdf(x) for x, v in zip(e, w, strict=True)]
+        expected = -2 * np.log(densities).sum()
+        assert deviance(rss, w, known) == pytest.approx(expected, rel=1e-12)

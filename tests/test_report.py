@@ -24,7 +24,8 @@ from workbench.report.findings import findings
 from workbench.report.markdown import notes_html
 from workbench.report.model_text import as_html, as_text, equations, python_code, r_code
 from workbench.report.page_tables import agreement, figures, priors, variance
-from workbench.report.terminal import print_checks, print_comparison, print_fit, print_study
+from workbench.report.terminal import print_checks, print_comparison, print_study
+from workbench.report.terminal_fit import print_fit
 from workbench.report.trust import banners
 
 FOUR = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]

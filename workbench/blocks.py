@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-FEW_EFFECTS = 64
-"""So few effects are one block, linked or not."""
+UNCUT = 64
+"""Up to so many effects are one block, linked or not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Blocks:
     def of(cls, Z1tR: Any) -> Blocks:
         """Blocks of the columns of Z_1'R, shape (J_1 q_1, N), linked where they meet a level of the first factor."""
         N = Z1tR.shape[1]
-        if N <= FEW_EFFECTS or isinstance(Z1tR, np.ndarray):
+        if N <= UNCUT or isinstance(Z1tR, np.ndarray):
             return cls.single(N)
         from scipy.sparse import block_array
         from scipy.sparse.csgraph import connected_components

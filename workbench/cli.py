@@ -232,7 +232,7 @@ def _fit(given: argparse.Namespace) -> int:
     if given.json:
         _print_json(made, {} if intervals is None else {"intervals": interval_rows(intervals)})
     else:
-        from workbench.report.terminal import print_fit, print_intervals
+        from workbench.report.terminal_fit import print_fit, print_intervals
 
         print_fit(made)
         if intervals is not None:

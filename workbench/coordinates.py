@@ -247,13 +247,13 @@ def _patterns(parts: list[Array], most: int) -> tuple[NDArray[np.intp], NDArray[
 
     `parts` have shapes (k, J): what levels of one pattern have in common.
     """
-    import pandas as pd
-
     J = parts[0].shape[1]
     if J > 2 * PROBED and len(np.unique(_keys([part[:, :PROBED] for part in parts]))) > PROBED // 2:
         return None
     keys = _keys(parts)
-    if keys.dtype.kind == "f":
+    if keys.dtype.kind == "f" and J > HASHED:
+        import pandas as pd
+
         of_level, distinct = pd.factorize(keys)
     else:
         distinct, of_level = np.unique(keys, return_inverse=True)
@@ -275,3 +275,5 @@ def _keys(parts: list[Array]) -> NDArray[Any]:
 
 PROBED = 1000
 """So many levels are looked at before all are compared."""
+HASHED = 10_000
+"""Up to so many levels, single numbers are sorted: hashing saves less than a millisecond, which pays for no import."""

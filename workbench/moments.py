@@ -101,8 +101,9 @@ class FactorMoments:
 
 
 FEW_CELLS = 10_000
+"""Up to so many entries, Z_1'W R is dense whatever occurs in it."""
 MOST_CELLS = 0.3
-"""From this share of the cells on, or where there are few at all, they are not worth keeping sparse."""
+"""Where more than this share of its entries is not zero, Z_1'W R is dense too: a sparse one would save nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +239,7 @@ def _factor_moments(varying: Varying, rows: Rows) -> FactorMoments:
 
 
 def _rest(varying: list[Varying], rows: Rows) -> Rest:
-    """Cross-products between the first factor and the others, and among the others, cell by cell."""
+    """Cross-products of the first factor with the others, and among the others: dense where small, else by cells."""
     size = varying[0].effects * sum(v.effects for v in varying[1:])
     if size <= FEW_CELLS:
         others = range(1, len(varying))
@@ -248,14 +249,14 @@ def _rest(varying: list[Varying], rows: Rows) -> Rest:
     from scipy.sparse import hstack
 
     first = varying[0].sparse(rows)
-    others = hstack([v.sparse(rows) for v in varying[1:]], format="csr")
-    Z1tR = (first.T @ others).tocsr()
+    R = hstack([v.sparse(rows) for v in varying[1:]], format="csr")
+    Z1tR = (first.T @ R).tocsr()
     if Z1tR.nnz > MOST_CELLS * size:
         Z1tR = read_only(Z1tR.toarray())
     else:
         Z1tR.sort_indices()
     blocks = Blocks.of(Z1tR)
-    return Rest(Z1tR, read_only(blocks.gather(others.T @ others)), len(varying[0].columns), blocks)
+    return Rest(Z1tR, read_only(blocks.gather(R.T @ R)), len(varying[0].columns), blocks)
 
 
 def _dense(left: Varying, right: Varying, rows: Rows) -> Array:

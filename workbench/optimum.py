@@ -33,10 +33,10 @@ HARDLY_SHRUNK = 1e3
 """A Lambda so large that it shrinks nothing, and yet not so large that the population values drown in rounding."""
 VAGUE = 1e3
 """A level that knows its own effects (of orthonormal columns) no better than to so many sigma^2 does not count."""
-MANY_ENTRIES = 100_000
-"""In smaller matrices the linear algebra starts no threads worth the milliseconds that it takes to stop them."""
-FEW_EFFECTS = 500
-"""Up to so many, several factors with a slope get more than one start: there optima hide, and a search costs little."""
+THREADED = 100_000
+"""From so many entries of R'W R on, threads of the linear algebra are limited, which itself takes milliseconds."""
+SEVERAL_STARTS = 500
+"""Up to so many effects, several factors with a slope get more than one start: optima hide, and searches are cheap."""
 SCALAR_STARTS = tuple(np.geomspace(0.02, 2e5, 15))
 
 
@@ -102,7 +102,7 @@ def _threads(data: Moments) -> AbstractContextManager[Any]:
     The second thread gains little there, and between factorisations it spins, which costs everything else more: with it
     InstEval's two crossed factors take a third more wall time, and its three take two thirds more.
     """
-    if data.rest is None or data.rest.RtR.size < MANY_ENTRIES or (_cores() or 1) > 2:
+    if data.rest is None or data.rest.RtR.size < THREADED or (_cores() or 1) > 2:
         return nullcontext()
     from threadpoolctl import threadpool_limits
 
@@ -148,14 +148,11 @@ class _Criterion:
         """Add the local minimum nearest to a start to those found."""
         places = [self.shape.at(m.x).canonical().values for m in found if m.certified]
 
-        def known(x: Array) -> bool:
+        def known(x: Array) -> bool:  # next to a minimum that another start has led to
             here = self.shape.at(x).canonical().values
             return any(bool((np.abs(here - place) <= SAME * np.maximum(1.0, np.abs(place))).all()) for place in places)
 
-        known_any = known if places else None
-        found.append(
-            minimise(self, start, second=self.second, exact=self.exact, rounding=self.rounding, known=known_any)
-        )
+        found.append(minimise(self, start, second=self.second, exact=self.exact, rounding=self.rounding, known=known))
 
     def rounding(self) -> float:
         """How far rounding may have moved the last value: r^2 is what little is left of y'y."""
@@ -212,9 +209,10 @@ def _starts(objective: _Criterion, searched: Searched) -> list[Array]:
     alone = [replace(data, factors=(f,), rest=None) for f in data.factors]
     suggested = shape.gather(tuple(_from_deviations(one, sigma2) for one in alone))
     if len(alone) > 1:
-        plain = len(shape.values) == len(alone) or sum(f.Zty.size for f in data.factors) > FEW_EFFECTS
-        return [suggested] if plain else [suggested, *(np.where(shape.on_diagonal, s, 0.0) for s in (0.2, 3.0))]
-    sizes = (0.2, 10.0) if len(shape.values) > 3 else (0.2,)
+        slopes, effects = len(shape.values) > len(alone), sum(f.Zty.size for f in data.factors)
+        sizes = [0.2, 3.0] if slopes and effects <= SEVERAL_STARTS else []
+    else:
+        sizes = [0.2, 10.0] if len(shape.values) > 3 else [0.2]
     return [suggested, *(np.where(shape.on_diagonal, size, 0.0) for size in sizes)]
 
 
@@ -248,11 +246,15 @@ def _from_deviations(data: Moments, sigma2: float) -> Array:
 
 
 def _exact_zeros(theta: Theta, value: float, objective: _Criterion) -> Theta:
-    """Set entries that the search left next to zero to zero, where that costs nothing."""
-    entries, near = theta.entries, max(1e-9, objective.rounding())
+    """Make exact the zeros that the search stopped short of, where the criterion (`value`) does not grow by it.
+
+    A diagonal entry next to zero goes with the entries below it that are next to zero too: a column of one Lambda.
+    """
+    columns = np.array([(factor, column) for factor, _, column in theta.entries])
+    allowed = max(1e-9, objective.rounding())
     for k in np.flatnonzero(theta.on_diagonal & (np.abs(theta.values) < SINGULAR)):
-        same_column = np.array([(f, b) == (entries[k][0], entries[k][2]) for f, _, b in entries])
-        trial = np.where(same_column & (np.abs(theta.values) < SINGULAR), 0.0, theta.values)
-        if objective.value(trial) <= value + near:
+        together = (columns == columns[k]).all(axis=1) & (np.abs(theta.values) < SINGULAR)
+        trial = np.where(together, 0.0, theta.values)
+        if objective.value(trial) <= value + allowed:
             theta = theta.at(trial)
     return theta

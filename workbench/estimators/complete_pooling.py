@@ -1,4 +1,4 @@
-"""`complete_pooling`: one regression for all rows, as if there were no groups (statsmodels WLS).
+"""`complete_pooling`: one regression for all rows, as if there were no groups.
 
 Every group's coefficient is the population's, so every effect is zero. It is the end of the axis at which
 the spread between groups is zero.
@@ -15,6 +15,7 @@ from workbench.design import Design, RandomBlock
 from workbench.estimates import Criterion, Estimates, GroupEffects
 from workbench.estimators import Settings
 from workbench.fit import Fit
+from workbench.least_squares import deviance, least_squares
 
 
 def complete_pooling(design: Design, settings: Settings, options: None, upstream: Mapping[str, Fit]) -> Fit:
@@ -24,20 +25,14 @@ def complete_pooling(design: Design, settings: Settings, options: None, upstream
     Standard errors divide the residual sum of squares by n - p, as R's ``lm``; with known standard errors
     the residual SD is 1 and nothing is estimated.
     """
-    import statsmodels.api as sm
-
     y = design.y - design.offset
     p = design.X.shape[1]
-    if p:
-        result = sm.WLS(y, design.X, weights=design.weights).fit()
-        b, cov, rss = result.params, result.normalized_cov_params, result.ssr
-    else:
-        b, cov, rss = np.empty(0), np.empty((0, 0)), float(design.weights @ y**2)
+    found = least_squares(design.X, y, design.weights)
+    b, rss = found.coefficients, found.rss
     sigma2 = 1.0 if design.known_se else rss / (design.n - p)
-    cov = sigma2 * cov
+    cov = sigma2 * found.cov
     population = Estimates.wald(b, np.sqrt(np.diag(cov)), settings.level, "least squares", "sampling SE")
-    spread = 1.0 if design.known_se else rss / design.n
-    deviance = float(design.n * np.log(2 * np.pi * spread) + rss / spread - np.log(design.weights).sum())
+    minus_two_log = deviance(rss, design.weights, design.known_se)
     return Fit(
         estimator="complete_pooling",
         design=design,
@@ -47,8 +42,8 @@ def complete_pooling(design: Design, settings: Settings, options: None, upstream
         group_effects=tuple(_pooled(block, population, settings) for block in design.blocks),
         sigma=float(np.sqrt(sigma2)),
         own_fitted=design.X @ b + design.offset,
-        criterion=Criterion(deviance, "deviance"),
-        log_likelihood=-deviance / 2,
+        criterion=None if minus_two_log is None else Criterion(minus_two_log, "deviance"),
+        log_likelihood=None if minus_two_log is None else -minus_two_log / 2,
         df=p + (not design.known_se),
         warnings=design.notes,
         diagnostics=MappingProxyType({}),

@@ -4,9 +4,8 @@
 
 It is the end of the axis at which the spread between groups is infinite. The columns R that do not vary keep
 one coefficient for all groups, and the residual variance is common. A regression on one indicator per group
-and varying column (statsmodels WLS) gives it; beyond `DENSE` such columns, where a dense
-regression would not fit into memory, the c_j are eliminated group by group from the normal equations, which
-is the same estimate.
+and varying column gives it; where that matrix would have more than `DENSE` entries, the c_j are eliminated group by
+group from the normal equations, which is the same estimate.
 
 The population value reported beside it is the plain mean of the groups' coefficients.
 """
@@ -24,12 +23,13 @@ from workbench.estimates import Criterion, Estimates, wald_effects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.group_coefficients import ByGroup, by_group
+from workbench.least_squares import deviance, least_squares
 from workbench.moments import Moments, moments
 
 Array = NDArray[np.float64]
 
-DENSE = 1000
-"""Up to so many group columns, statsmodels carries the regression."""
+DENSE = 5_000_000
+"""Up to so many entries, 40 MB, the regression's matrix of rows by group columns is made."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def no_pooling(
     """
     setup = _set_up(design)
     columns = int(setup.estimable.sum()) * len(setup.data.factor.fixed)
-    solve = _by_statsmodels if columns <= DENSE else _by_elimination
+    solve = _by_regression if int(setup.used.sum()) * columns <= DENSE else _by_elimination
     return _assemble(setup, _in_data_units(solve(setup), setup.data.factor.to_data), settings)
 
 
@@ -144,25 +144,25 @@ def _told_from_groups(setup: _Setup) -> list[int]:
     return kept
 
 
-def _by_statsmodels(setup: _Setup) -> _Solution:
-    """Weighted least squares on indicators times varying columns."""
-    import statsmodels.api as sm
-
+def _by_regression(setup: _Setup) -> _Solution:
+    """Weighted least squares on indicators times varying columns, of the estimable groups' rows."""
     design, f, estimable, rows = setup.design, setup.data.factor, setup.estimable, setup.used
     J, q = f.Zty.shape
-    Z = np.hstack([block.Z for block in design.blocks]) @ f.to_data  # centred, as the moments
-    indicators = np.zeros((design.n, J, q))
-    indicators[np.arange(design.n), design.blocks[0].codes] = Z
-    X = np.hstack([indicators[:, estimable].reshape(design.n, -1), setup.columns()])
+    estimated = int(estimable.sum())
+    m = estimated * q
+    Z = np.hstack([block.Z[rows] for block in design.blocks]) @ f.to_data  # centred, as the moments
+    own = (np.cumsum(estimable) - 1)[design.blocks[0].codes[rows]]
+    indicators = np.zeros((len(Z), estimated, q))
+    indicators[np.arange(len(Z)), own] = Z
+    X = np.hstack([indicators.reshape(len(Z), m), setup.columns()[rows]])
     y = (design.y - design.offset - setup.data.shift.response)[rows]
-    result = sm.WLS(y, X[rows], weights=design.weights[rows]).fit()
-    m = int(estimable.sum()) * q
+    found = least_squares(X, y, design.weights[rows])
     groups, cov = np.full((J, q), np.nan), np.full((J, q, q), np.nan)
-    groups[estimable] = result.params[:m].reshape(-1, q)
-    own = result.normalized_cov_params[:m, :m].reshape(-1, q, m // q, q)
-    cov[estimable] = np.einsum("jajb->jab", own)
+    groups[estimable] = found.coefficients[:m].reshape(-1, q)
+    covariances = found.cov[:m, :m].reshape(estimated, q, estimated, q)
+    cov[estimable] = np.einsum("jajb->jab", covariances)
     pull = setup.inverse @ setup.recast.ZtR[:, :, setup.rest]
-    return _Solution(groups, cov, result.params[m:], result.normalized_cov_params[m:, m:], pull)
+    return _Solution(groups, cov, found.coefficients[m:], found.cov[m:, m:], pull)
 
 
 def _by_elimination(setup: _Setup) -> _Solution:
@@ -208,8 +208,7 @@ def _assemble(setup: _Setup, solution: _Solution, settings: Settings) -> Fit:
     b, cov = _population(setup, solution, c, b_rest, sigma2)
     mean = np.array([0.0 if k is None else b[k] for k in f.fixed])
     error = np.sqrt(sigma2 * np.einsum("jqq->jq", solution.groups_cov))
-    spread = 1.0 if data.known_se else rss / max(int(used.sum()), 1)
-    deviance = float(used.sum() * np.log(2 * np.pi * spread) + rss / spread - np.log(design.weights[used]).sum())
+    minus_two_log = deviance(rss, design.weights, data.known_se) if used.all() else None
     return Fit(
         estimator="no_pooling",
         design=design,
@@ -225,8 +224,8 @@ def _assemble(setup: _Setup, solution: _Solution, settings: Settings) -> Fit:
         ),
         sigma=float(np.sqrt(sigma2)),
         own_fitted=fitted,
-        criterion=Criterion(deviance, "deviance") if used.all() else None,
-        log_likelihood=-deviance / 2 if used.all() else None,
+        criterion=None if minus_two_log is None else Criterion(minus_two_log, "deviance"),
+        log_likelihood=None if minus_two_log is None else -minus_two_log / 2,
         df=int(estimable.sum()) * q + len(rest) + (not data.known_se),
         warnings=(*design.notes, *_remarks(setup)),
     )
@@ -248,7 +247,7 @@ def _population(setup: _Setup, solution: _Solution, c: Array, b_rest: Array, sig
         pull[k] = -solution.pull[estimable, a].mean(axis=0) if rest else 0.0
         for a2, k2 in enumerate(f.fixed):
             if k2 is not None:
-                own[k, k2] = inverse[:, a, a2].sum() / count**2
+                own[k, k2] = inverse[:, a, a2].sum() / count**2 if estimable.any() else np.nan
     for position, k in enumerate(setup.recast.rest):
         b[k] = b_rest[position] if position in rest else np.nan
         if position in rest:

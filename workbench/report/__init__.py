@@ -2,7 +2,7 @@
 
 ``write_report`` is the whole of it: a plain view of the page is made first (:mod:`workbench.report.view`),
 then rendered. ``check_folder`` tells beforehand whether a folder would do. :mod:`workbench.report.terminal` prints
-the same tables to a terminal.
+the same tables to a terminal, :mod:`workbench.report.terminal_fit` a single fit.
 """
 
 from workbench.report.context import Context, FigureCheck

@@ -25,10 +25,11 @@ FILE = "tables/gaps.csv"
 
 
 def explained(comparison: Comparison) -> tuple[Gap, ...]:
-    """The gaps of `PAIRS` that this comparison has."""
+    """The gaps of `PAIRS` that this comparison has; of full Bayes where its draws are at hand."""
     if comparison.design.family != "gaussian":
         return ()
-    return tuple(comparison.explain_gap(*pair) for pair in PAIRS if set(pair) <= set(comparison.fits))
+    able = {name for name, fit in comparison.fits.items() if name != "hierarchical" or fit.draws is not None}
+    return tuple(comparison.explain_gap(*pair) for pair in PAIRS if set(pair) <= able)
 
 
 def gaps(comparison: Comparison) -> tuple[Table, ...]:
