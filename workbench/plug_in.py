@@ -52,10 +52,14 @@ class PlugIn:
 
     def of_group(self, design: Design, group: str) -> Array:
         """Covariance of all varying columns of a factor, block by block; between blocks it is zero."""
-        from scipy.linalg import block_diag
-
-        pairs = zip(design.blocks, self.covariances, strict=True)
-        return np.asarray(block_diag(*(S for block, S in pairs if block.group == group)))
+        own = [S for block, S in zip(design.blocks, self.covariances, strict=True) if block.group == group]
+        whole = np.zeros(2 * (sum(len(S) for S in own),))
+        start = 0
+        for S in own:
+            stop = start + len(S)
+            whole[start:stop, start:stop] = S
+            start = stop
+        return whole
 
 
 def plug_in(design: Design, source: Fit | None, mean: Stated = None, sd: Stated = None) -> PlugIn:

@@ -101,11 +101,13 @@ def approximate_em(
         relative changes.
     """
     phi, estimated = _first_dispersion(y, family, dispersion)
-    mean = family.start(y, weights)
-    predictor, deviance, converged = family.link(mean), family.deviance(y, mean, weights), False
-    a = None
+    deviance, converged, a = float("inf"), False, None
     constant = family.constant_weights
-    weighed = columns.weigh(weights, y - offset) if constant else None
+    if constant:
+        weighed = columns.weigh(weights, y - offset)
+    else:
+        mean = family.start(y, weights)
+        predictor, deviance = family.link(mean), family.deviance(y, mean, weights)
     for iteration in range(1, max_iterations + 1):
         before, held = deviance, phi
         if constant:

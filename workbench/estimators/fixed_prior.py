@@ -287,7 +287,7 @@ def _assemble(
         ),
         group_effects=_group_effects(design, prior, solved, end.phi, settings.level, options),
         sigma=float(np.sqrt(end.phi)),
-        own_fitted=family.inverse(predictor),
+        own_fitted=predictor if family.constant_weights else family.inverse(predictor),
         diagnostics=MappingProxyType(
             {
                 "dispersion": end.phi,
