@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from workbench.bayesglm.em import CoefficientPriors, posterior_mode
-from workbench.bayesglm.families import LINKS, family_of
 from workbench.errors import WorkbenchError
 from workbench.estimators.fixed_prior import Options, fixed_prior
 from workbench.estimators.reml import reml
+from workbench.families import LINKS, family_of
 
 TIGHT = {"tolerance": 1e-12, "max_iterations": 1000}
 SEPARATED = {"x": range(1, 11), "y": [0] * 5 + [1] * 5}

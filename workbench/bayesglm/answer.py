@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.bayesglm.em import CoefficientPriors, Mode
-from workbench.bayesglm.families import Family
 from workbench.bayesglm.regression import Regression
 from workbench.data import read_only
 from workbench.estimates import Estimates, plain
+from workbench.families import Family
 
 if TYPE_CHECKING:
     import pandas as pd
