@@ -20,7 +20,7 @@ Source: R manual, ``?family`` and ``?glm``, on responses of binomial models.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,10 @@ class Response:
     trials: Array
     outcomes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def at(self, rows: NDArray[Any]) -> Response:
+        """The same of some rows."""
+        return replace(self, y=self.y[rows], trials=self.trials[rows])
 
 
 def read_response(
@@ -125,6 +129,15 @@ def failure_label(formula: Formula, table: GroupedData) -> str | None:
     if column is None:
         return None
     return "FALSE" if set(column.levels) <= {"FALSE", "TRUE"} else column.levels[0]
+
+
+def one_sided(label: str, y: Array, family: Family) -> tuple[str, ...]:
+    """A remark where the response is at an end of its range in every row: the likelihood then has no finite maximum."""
+    known = {0.0: "a failure", 1.0: "a success"} if family.of_probabilities else {0.0: "zero"}
+    if family.name not in ("binomial", "poisson") or float(y[0]) not in known or (y != y[0]).any():
+        return ()
+    what = f"{'Every trial' if family.of_probabilities else 'Every count'} of {label} is {known[float(y[0])]}"
+    return (f"{what} ({len(y):,} rows): by the likelihood alone, estimates run away to infinity; a prior holds them.",)
 
 
 # --- parts --------------------------------------------------------------------------------------------

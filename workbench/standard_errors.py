@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from workbench.cells import Cells
 from workbench.crossed import Schur
+from workbench.design import check_gaussian
 from workbench.errors import OptionError
 from workbench.fit import Fit
 from workbench.group_coefficients import by_group
@@ -65,7 +66,7 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
     Raises
     ------
     OptionError
-        Another estimator, whose effects have a standard error of one kind.
+        Another estimator, whose effects have a standard error of one kind; a response that is not gaussian.
 
     Examples
     --------
@@ -82,6 +83,7 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
             f"These standard errors belong to {' and '.join(MAXIMISED)}; the effects of {fit.estimator} have one kind "
             "each, in fit.effects and fit.coefficients (see std_error_kind). Fit reml to have them."
         )
+    check_gaussian(fit.design, "standard_errors")
     data = moments(fit.design)
     factors = relative_factors(fit, data)
     given = conditional(data, factors)
@@ -203,7 +205,7 @@ def joint_error(fit: Fit) -> JointError | None:
     The fixed prior's group coefficients c_j = m + u_j have the same algebra with the columns R that do not vary in
     place of X, since the prior mean m is held. Without pooling, P_j = (Z_j'W Z_j)^-1, the limit of infinite spread.
     """
-    if fit.estimator not in (*MAXIMISED, "fixed_prior", "no_pooling"):
+    if fit.estimator not in (*MAXIMISED, "fixed_prior", "no_pooling") or fit.design.family != "gaussian":
         return None
     data = moments(fit.design)
     if fit.estimator == "no_pooling":

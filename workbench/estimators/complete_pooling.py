@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from workbench.design import Design, RandomBlock
+from workbench.design import Design, RandomBlock, check_gaussian
 from workbench.estimates import Criterion, Estimates, GroupEffects
 from workbench.estimators import Settings
 from workbench.fit import Fit
@@ -26,6 +26,7 @@ def complete_pooling(design: Design, settings: Settings, options: None, upstream
     """
     import statsmodels.api as sm
 
+    check_gaussian(design, "complete_pooling")
     y = design.y - design.offset
     p = design.X.shape[1]
     if p:
