@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench as wb
-from workbench.bayesglm.families import LINKS, family_of
 from workbench.bayesglm.plain import CoefficientPriors, posterior_mode
 from workbench.errors import WorkbenchError
 from workbench.estimators.fixed_prior import Options, fixed_prior
 from workbench.estimators.reml import reml
+from workbench.families import LINKS, family_of
 
 TIGHT = {"tolerance": 1e-12, "max_iterations": 1000}
 SEPARATED = {"x": range(1, 11), "y": [0] * 5 + [1] * 5}

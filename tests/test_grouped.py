@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from workbench.bayesglm.em import approximate_em
-from workbench.bayesglm.families import family_of
 from workbench.bayesglm.grouped import Grouped, GroupPrior, RestPrior, prior_scales
 from workbench.bayesglm.plain import CoefficientPriors, posterior_mode
 from workbench.design import build_design
+from workbench.families import family_of
 from workbench.plug_in import held
 
 ONE = "y ~ x + z + (x | g)"

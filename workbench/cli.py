@@ -271,7 +271,8 @@ def _show(given: argparse.Namespace) -> int:
 
     study = load_study(given.study)
     design = study.design()
-    print_study(study.resolved(design), design, resolve_priors(design, study.priors))
+    known = resolve_priors(design, study.priors) if design.family == "gaussian" else study.priors
+    print_study(study.resolved(design), design, known)
     return 0
 
 

@@ -296,7 +296,8 @@ def read_truth(table: Any, design: Design) -> Mapping[tuple[str, str], float]:
 def _alone_fit(design: Design, settings: Settings, fits: Mapping[str, Fit]) -> Fit | None:
     if "no_pooling" in fits:
         return fits["no_pooling"]
-    return run_estimator("no_pooling", design, settings) if len(design.groups) == 1 else None
+    able = len(design.groups) == 1 and design.family in lookup("no_pooling").families
+    return run_estimator("no_pooling", design, settings) if able else None
 
 
 def _shrinkage_rows(name: str, part: GroupEffects, alone: Array | None) -> pd.DataFrame:

@@ -17,7 +17,7 @@ A row with a missing value in any column that the model uses is dropped and coun
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import Any, overload
@@ -127,17 +127,18 @@ Column = Numeric | Factor
 @dataclass(frozen=True)
 class RowAccount:
     """What became of the rows: `read`, `kept`, how many values were `missing` per column, and how many rows had
-    weight zero.
+    weight zero or, of those counted by trials, none.
     """
 
     read: int
     kept: int
     missing: tuple[tuple[str, int], ...] = ()
     weightless: int = 0
+    trialless: int = 0
 
     @property
     def dropped(self) -> int:
-        """Rows left out: some column that the model uses had no value there, or the weight was zero."""
+        """Rows left out: some column that the model uses had no value there, or the row weighs nothing."""
         return self.read - self.kept
 
     def sentence(self) -> str:
@@ -146,6 +147,7 @@ class RowAccount:
             return f"{self.read:,} rows read, none dropped"
         why = ["missing: " + ", ".join(f"{name} {count:,}" for name, count in self.missing)] if self.missing else []
         why += [f"weight zero: {self.weightless:,}"] if self.weightless else []
+        why += [f"no trials: {self.trialless:,}"] if self.trialless else []
         return f"{self.read:,} rows read, {self.dropped:,} dropped ({'; '.join(why)}), {self.kept:,} kept"
 
 
@@ -172,16 +174,17 @@ class GroupedData:
     def __len__(self) -> int:
         return self.rows.kept
 
-    def without(self, weightless: NDArray[np.bool_]) -> GroupedData:
-        """Leave out the rows marked, shape (n,), as having weight zero."""
-        rows = np.flatnonzero(~weightless)
+    def without(self, left_out: NDArray[np.bool_], trialless: bool = False) -> GroupedData:
+        """Leave out the rows marked, shape (n,), as having weight zero, or no trials."""
+        rows = np.flatnonzero(~left_out)
         columns: dict[str, Column] = {}
         for name, column in self.columns.items():
             if isinstance(column, Factor):
                 columns[name] = _used(name, column.codes[rows], column.levels, column.ordered)
             else:
                 columns[name] = Numeric(name, read_only(column.values[rows]))
-        account = RowAccount(self.rows.read, len(rows), self.rows.missing, self.rows.kept - len(rows))
+        count, kept = self.rows.kept - len(rows), replace(self.rows, kept=len(rows))
+        account = replace(kept, trialless=count) if trialless else replace(kept, weightless=count)
         return GroupedData(MappingProxyType(columns), account, read_only(np.asarray(self.kept)[rows]))
 
 

@@ -2,14 +2,18 @@
 
     y | u ~ N(X b + sum_k Z_k u_k + offset, sigma^2 W^-1),     u_k ~ N(0, Sigma_k) in every level
 
+or, for another family with link g, independent y_i given u with
+
+    g(E y_i) = (X b + sum_k Z_k u_k + offset)_i,     Var y_i = phi V(E y_i) / w_i     (:mod:`workbench.families`)
+
 =========  ==========================================  =================
 symbol     name                                        shape
 =========  ==========================================  =================
-y          response                                    (n,)
+y          response; of a binomial one, shares         (n,)
 X          fixed (population) columns                  (n, p)
 Z_k        varying columns of random block k           (n, q_k)
 codes_k    level of block k's factor, row by row       (n,), in 0..J_k-1
-W          diagonal of prior weights                   (n,)
+W          diagonal of prior weights x trials          (n,)
 =========  ==========================================  =================
 
 With known standard errors (``se``), W = 1/se^2 and sigma is 1 and not estimated.
@@ -20,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -28,20 +31,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.coding import Coding, Learnt, shared_spreads
 from workbench.data import Factor, GroupedData, LazyLevels, Numeric, RowAccount, as_factor, read, read_only
-from workbench.errors import DataError, DesignError, FormulaError, OptionError, nearest
-from workbench.formula import Call, Formula, Name, RandomTerm, parse
+from workbench.errors import DataError, DesignError, FormulaError, OptionError
+from workbench.families import GROUPED_LINKS, family_of
+from workbench.formula import Formula, RandomTerm, parse
 from workbench.model_matrix import Columns, evaluate, learn, model_columns
 from workbench.rank import independent
-
-LINKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {
-        "gaussian": ("identity",),
-        "binomial": ("logit", "probit", "cloglog"),
-        "poisson": ("log",),
-        "gamma": ("inverse", "log"),
-    }
-)
-"""The families and their links, the default link first."""
+from workbench.response import failure_label, one_sided, read_response
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +78,10 @@ class Design:
     (arrays of stride 0). `known_se` says that the residual SDs are
     known (``weights = 1 / se**2``, sigma = 1). `aliased` names the columns of X that were dropped
     because the columns before them already explain them.
+
+    Of a binomial response `y` is the share of successes and `weights` are prior weights times `trials`, all that its
+    likelihood needs; `trials` alone are the sums of ``cbind(successes, failures)``, and one otherwise. `outcomes` are
+    the labels of a response of labels, the first of them failure; `remarks` say what is special about the response.
     """
 
     formula: Formula
@@ -98,6 +97,9 @@ class Design:
     known_se: bool
     rows: RowAccount
     coding: Coding
+    trials: NDArray[np.float64]
+    outcomes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
@@ -108,6 +110,20 @@ class Design:
     def response(self) -> str:
         """The response as the formula writes it."""
         return self.formula.response_label
+
+    @property
+    def prior_weights(self) -> NDArray[np.float64]:
+        """The weights that were given, without the trials, shape (n,)."""
+        return self.weights if self.formula.cbind is None else self.weights / self.trials
+
+    @property
+    def estimates_dispersion(self) -> bool:
+        """Whether the family has a dispersion (gaussian: the residual variance); it is 1 for counts and shares."""
+        return family_of(self.family, self.link).estimates_dispersion
+
+    def mean(self, predictor: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean responses at linear predictors, elementwise: the inverse of the link."""
+        return predictor if self.link == "identity" else family_of(self.family, self.link).inverse(predictor)
 
     @property
     def groups(self) -> dict[str, int]:
@@ -123,7 +139,7 @@ class Design:
             found.append(f"Dropped from the fixed effects, because the columns before explain them: {names}.")
         if self.rows.dropped:
             found.append(self.rows.sentence() + ".")
-        return (*found, *shared_spreads(self.formula, self.coding.learnt))
+        return (*found, *self.remarks, *shared_spreads(self.formula, self.coding.learnt))
 
 
 def build_design(
@@ -144,11 +160,14 @@ def build_design(
     data : dataframe, mapping or path
         See :func:`workbench.data.read`.
     family, link : str
-        See `LINKS`; the first link is the default.
+        See :data:`workbench.families.GROUPED_LINKS`; the first link is the default. A binomial response is 0/1, two
+        labels (the first is failure), a share with the number of trials as `weights`, or
+        ``cbind(successes, failures)``.
     weights, offset : column name or array of shape (rows of the table,), optional
-        Prior weights (> 0; a zero leaves the row out) and an offset on the scale of the linear predictor.
+        Prior weights (> 0; a row of weight zero, or without trials, is left out) and an offset on the scale of the
+        linear predictor.
     se : column name or array, optional
-        Known standard error of each row (meta-analysis); excludes `weights`.
+        Known standard error of each row of a gaussian response (meta-analysis); excludes `weights`.
 
     Raises
     ------
@@ -165,23 +184,33 @@ def build_design(
     if not isinstance(formula, str | Formula):
         raise FormulaError(f'The formula is {formula!r}, but must be text such as "y ~ x + (1 | g)".')
     parsed = parse(formula) if isinstance(formula, str) else formula
-    family, link = check_family(family, link)
+    chosen = family_of(family, link, GROUPED_LINKS)
     if not parsed.random:
         raise DesignError(
             f"The formula {parsed} has no random term, so there are no group effects. Add one, such as (1 | group)."
         )
     if se is not None and weights is not None:
         raise OptionError("Both weights and se were given; se already sets the weights to 1/se^2. Give one of them.")
+    if se is not None and chosen.name != "gaussian":
+        raise OptionError(
+            f"se gives the known standard errors of a gaussian response; a {chosen.name} response varies as its mean "
+            "says. Leave se out, or use weights."
+        )
     beside = {"weights": weights, "offset": offset, "se": se}
     where = {key: value if isinstance(value, str) else f"{key} (an array)" for key, value in beside.items()}
     arrays = {where[k]: _array(k, v) for k, v in beside.items() if v is not None and not isinstance(v, str)}
     named = [value for value in beside.values() if isinstance(value, str)]
     table = read(data, [*parsed.variables, *named], arrays)
     columns = {key: _numbers(table, where[key]) for key, value in beside.items() if value is not None}
-    table, columns = _without_zero_weights(table, columns)
+    failure = failure_label(parsed, table)
+    table, columns = _without_zeros(table, columns, columns.get("weights"), trialless=False)
 
-    y = _response(parsed, table)
     row_weights = _row_weights(columns, table)
+    response = read_response(parsed, table, chosen, row_weights if "weights" in columns else None, failure)
+    if parsed.cbind is not None:
+        used = response.trials > 0
+        table, columns = _without_zeros(table, columns, response.trials, trialless=True)
+        response, row_weights = response.at(used), (row_weights * response.trials)[used]
     learnt = learn(parsed.predictors, table)
     fixed = model_columns(parsed.terms, parsed.intercept, table, learnt)
     kept, aliased = independent(fixed.values)
@@ -192,12 +221,12 @@ def build_design(
     offsets = [evaluate(e, table, learnt) for e in parsed.offsets]
     offsets += [columns["offset"]] if "offset" in columns else []
     total_offset = np.sum(offsets, axis=0) if offsets else np.broadcast_to(0.0, len(table))
-    _check_response(parsed.response_label, y, total_offset)
+    _check_response(parsed.response_label, response.y, total_offset, chosen.name)
     design = Design(
         formula=parsed,
-        family=family,
-        link=link,
-        y=read_only(np.array(y)),  # a copy: the table's own memory may change
+        family=chosen.name,
+        link=chosen.link_name,
+        y=read_only(response.y),
         X=read_only(fixed.values[:, kept] if aliased else fixed.values),
         fixed_terms=names,
         aliased=tuple(fixed.names[k] for k in aliased),
@@ -207,48 +236,38 @@ def build_design(
         known_se="se" in columns,
         rows=table.rows,
         coding=Coding(learnt, tuple(kept), where["offset"] if offset is not None else None, isinstance(offset, str)),
+        trials=read_only(response.trials),
+        outcomes=response.outcomes,
+        remarks=(*response.notes, *one_sided(parsed.response_label, response.y, chosen)),
     )
     _check_identified(design)
     return design
 
 
-def check_family(family: str, link: str | None = None) -> tuple[str, str]:
-    """Return a known family and its link (the default one where none is named), or raise OptionError."""
-    if family not in LINKS:
-        raise OptionError(f"There is no family {family!r}. {nearest(str(family), LINKS)}")
-    links = LINKS[family]
-    if link is not None and link not in links:
-        raise OptionError(f"The {family} family has no link {link!r} here. {nearest(str(link), links)}")
-    return family, link or links[0]
+def check_gaussian(design: Design, what: str) -> None:
+    """Refuse a design of another family, for which `what` would be wrong, with an OptionError."""
+    if design.family != "gaussian":
+        raise OptionError(
+            f"{what}: for gaussian responses only, so far; {design.response} is {design.family} ({design.link} link). "
+            "Fit the model with an estimator of its family."
+        )
 
 
 # --- parts --------------------------------------------------------------------------------------------
 
 
-def _response(formula: Formula, table: GroupedData) -> NDArray[np.float64]:
-    response = formula.response
-    if isinstance(response, Call) and response.function == "cbind":
-        raise DesignError(
-            f"{formula.response_label} counts successes and failures, which is a binomial response; "
-            "the estimators here take a gaussian one. Use a single numeric response."
-        )
-    if isinstance(response, Name):
-        column = table[response.name]
-        if isinstance(column, Factor):
-            raise DesignError(
-                f"The response {response.name} holds labels (the first value is {column.levels[column.codes[0]]!r}); "
-                "a gaussian response must be numbers. Convert it, or check for stray entries in the column."
-            )
-    y = evaluate(response, table)
-    return y
+def _check_response(label: str, y: NDArray[np.float64], offset: NDArray[np.float64], family: str) -> None:
+    """Refuse a response without spread where a dispersion is estimated, or of a size that floats cannot square.
 
-
-def _check_response(label: str, y: NDArray[np.float64], offset: NDArray[np.float64]) -> None:
-    """Refuse a response without spread, or of a size whose squares no longer fit a floating-point number."""
-    spread, without = float(np.ptp(y - offset)), " less its offset" if offset.any() else ""
+    Counts and shares may all be the same: without a prior their estimates may be infinite, with one they are not.
+    """
+    if family in ("binomial", "poisson"):
+        return
+    less = offset if family == "gaussian" else np.zeros(1)  # elsewhere the offset is on another scale
+    spread, without = float(np.ptp(y - less)), " less its offset" if less.any() else ""
     if spread <= 1e-14 * float(np.abs(y).max()):
         raise DesignError(
-            f"The response {label}{without} is constant ({y[0] - offset[0]:g} in all {len(y):,} rows): "
+            f"The response {label}{without} is constant ({y[0] - less[0]:g} in all {len(y):,} rows): "
             "there is nothing to explain."
         )
     if not 1e-120 < spread < 1e120:
@@ -320,16 +339,16 @@ def _numbers(table: GroupedData, name: str) -> NDArray[np.float64]:
     return column.numbers
 
 
-def _without_zero_weights(
-    table: GroupedData, columns: dict[str, NDArray[np.float64]]
+def _without_zeros(
+    table: GroupedData, columns: dict[str, NDArray[np.float64]], weights: NDArray[np.float64] | None, trialless: bool
 ) -> tuple[GroupedData, dict[str, NDArray[np.float64]]]:
     """Leave out rows of weight zero: they carry no information, and their levels must not count."""
-    weights = columns.get("weights")
     if weights is None or (weights != 0).all():
         return table, columns
     if not weights.any():
-        raise DataError("Every weight is zero, so no row is left. Give positive weights.")
-    return table.without(weights == 0), {key: values[weights != 0] for key, values in columns.items()}
+        what = "number of trials" if trialless else "weight"
+        raise DataError(f"Every {what} is zero, so no row is left. Give positive ones.")
+    return table.without(weights == 0, trialless), {key: values[weights != 0] for key, values in columns.items()}
 
 
 def _row_weights(columns: Mapping[str, NDArray[np.float64]], table: GroupedData) -> NDArray[np.float64]:
@@ -358,15 +377,15 @@ def _check_identified(design: Design) -> None:
                     "of one term."
                 )
             seen.add((block.group, term))
-    if design.known_se:
+    if design.known_se or not design.estimates_dispersion:
         return
+    way_out = "Give known standard errors (se=), or group" if design.family == "gaussian" else "Group"
     for block in design.blocks:
         levels, effects = len(block.levels), len(block.levels) * len(block.terms)
         if levels >= design.n:
             raise DesignError(
                 f"The grouping factor {block.group} has {levels:,} levels in {design.n:,} rows: with one row per "
-                "group, between-group and residual spread cannot be told apart. Give known standard errors (se=), "
-                "or group more coarsely."
+                f"group, between-group and residual spread cannot be told apart. {way_out} more coarsely."
             )
         if effects >= design.n:
             raise DesignError(

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.design import Design, RandomBlock
+from workbench.design import Design, RandomBlock, check_gaussian
 from workbench.priors import Prior, coefficient_name
 
 Array = NDArray[np.float64]
@@ -75,6 +75,7 @@ def build_model(design: Design, priors: Mapping[str, Prior], parametrisation: st
     import pymc as pm
     import pytensor.tensor as pt
 
+    check_gaussian(design, "The hierarchical model")
     coords: dict[str, Any] = {"population_term": list(design.fixed_terms), "row": np.arange(design.n)}
     for name, block in zip(block_names(design), design.blocks, strict=True):
         coords[group_dim(block.group)] = list(block.levels)

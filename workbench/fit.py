@@ -51,9 +51,10 @@ class Fit:
     group_effects : tuple of GroupEffects
         One per random block.
     sigma : float
-        Residual SD on the response's scale (1 with known standard errors).
+        Residual SD on the response's scale (1 with known standard errors); of another family than gaussian the root of
+        the dispersion, 1 for counts and shares.
     own_fitted : array, shape (n,), or None
-        Fitted values that are not the population's part plus the group effects.
+        Fitted values, on the response's scale, that are not the population's part plus the group effects.
     criterion : Criterion or None
     log_likelihood : float or None
         For REML fits the restricted one, as lme4.
@@ -116,7 +117,8 @@ class Fit:
     def variance(self) -> pd.DataFrame:
         """Variance components as lme4's ``as.data.frame(VarCorr(fit))``: ``group, term1, term2, vcov, sdcor``.
 
-        `sdcor` is a standard deviation where `term2` is missing, else a correlation; the residual comes last.
+        `sdcor` is a standard deviation where `term2` is missing, else a correlation; the residual (the dispersion, of
+        another family than gaussian) comes last, where there is one.
         """
         import pandas as pd
 
@@ -129,7 +131,8 @@ class Fit:
                 for a in range(q)
                 for b in range(a + 1, q)
             ]
-        rows.append(("Residual", None, None, self.sigma**2, self.sigma))
+        if self.design.estimates_dispersion:
+            rows.append(("Residual", None, None, self.sigma**2, self.sigma))
         table = pd.DataFrame(rows, columns=["group", "term1", "term2", "vcov", "sdcor"])
         return table.astype({"term1": "str", "term2": "str"})
 
@@ -172,18 +175,18 @@ class Fit:
 
     @cached_property
     def fitted(self) -> Array:
-        """Fitted values, shape (n,): the offset, the population's part and the group effects."""
+        """Fitted means, shape (n,): of the offset, the population's part and the group effects."""
         if self.own_fitted is not None:
             return read_only(self.own_fitted)
         fitted = self.design.X @ self.population.estimate + self.design.offset
         for block, part in zip(self.design.blocks, self.group_effects, strict=True):
             for k in range(len(block.terms)):
                 fitted += block.Z[:, k] * part.effect.estimate[:, k][block.codes]
-        return read_only(fitted)
+        return read_only(self.design.mean(fitted))
 
     @property
     def residuals(self) -> Array:
-        """Response less fitted value, shape (n,)."""
+        """Response (a share, of a binomial one) less fitted value, shape (n,)."""
         return np.asarray(self.design.y - self.fitted)
 
     @property

@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.cells import CHUNK
+from workbench.design import check_gaussian
 from workbench.errors import OptionError, nearest
 from workbench.explicit_model import block_names
 from workbench.fit import Fit
@@ -86,7 +87,7 @@ def predict(
     DataError, DesignError
         An unseen level (with the nearest known one), a missing column, labels in place of numbers, an array of offsets.
     OptionError
-        An unknown grouping factor or option.
+        An unknown grouping factor or option; a response that is not gaussian.
 
     Examples
     --------
@@ -101,6 +102,7 @@ def predict(
         raise OptionError(f"new_levels is {new_levels!r}, but must be 'refuse' or 'population'.")
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
         raise OptionError(f"level is {level!r}, but a probability between 0 and 1 is needed, such as 0.95.")
+    check_gaussian(fit.design, "predict")
     wanted = _wanted(fit, groups)
     if new_data is None:
         rows = rows_of_the_fit(fit.design, wanted)

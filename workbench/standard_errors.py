@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from workbench.bayesglm.grouped import Grouped, GroupPrior
 from workbench.cells import Cells
 from workbench.crossed import Schur
+from workbench.design import check_gaussian
 from workbench.errors import OptionError
 from workbench.fit import Fit
 from workbench.group_coefficients import by_group
@@ -68,7 +69,7 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
     Raises
     ------
     OptionError
-        Another estimator, whose effects have a standard error of one kind.
+        Another estimator, whose effects have a standard error of one kind; a response that is not gaussian.
 
     Examples
     --------
@@ -85,6 +86,7 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
             f"These standard errors belong to {' and '.join(MAXIMISED)}; the effects of {fit.estimator} have one kind "
             "each, in fit.effects and fit.coefficients (see std_error_kind). Fit reml to have them."
         )
+    check_gaussian(fit.design, "standard_errors")
     data = moments(fit.design)
     factors = relative_factors(fit, data)
     given = conditional(data, factors)
@@ -207,7 +209,7 @@ def joint_error(fit: Fit) -> JointError | None:
     the place of X; with t priors, or rescaled ones, there is no such error (None). Without pooling,
     P_j = (Z_j'W Z_j)^-1, the limit of infinite spread.
     """
-    if fit.estimator not in (*MAXIMISED, "fixed_prior", "no_pooling"):
+    if fit.estimator not in (*MAXIMISED, "fixed_prior", "no_pooling") or fit.design.family != "gaussian":
         return None
     if fit.estimator == "fixed_prior":
         return _under_fixed_prior(fit)

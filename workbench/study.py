@@ -35,9 +35,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from workbench.comparison import Comparison, compare_fits
-from workbench.design import Design, build_design, check_family
+from workbench.design import Design, build_design
 from workbench.errors import StudyError, WorkbenchError, nearest
 from workbench.estimators import Settings, default_estimators, lookup, make_options
+from workbench.families import GROUPED_LINKS, family_of
 
 if TYPE_CHECKING:
     from workbench.report import Context
@@ -150,8 +151,8 @@ def load_study(which: str | Path) -> Study:
             raise StudyError(f'{where} has no {key}. Add {key} = "...".')
     if values.pop("schema", 1) != 1:
         raise StudyError(f"{where} is of a schema that is not known here; this version reads schema = 1.")
-    family, link = check_family(values.get("family", "gaussian"), values.get("link"))
-    values["family"], values["link"] = family, link
+    family = family_of(values.get("family", "gaussian"), values.get("link"), GROUPED_LINKS)
+    values["family"], values["link"] = family.name, family.link_name
     values["estimators"] = tuple(values.get("estimators", ()))
     for name in (*values["estimators"], *values.get("options", {})):
         make_options(lookup(name), values.get("options", {}).get(name))

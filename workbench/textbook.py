@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data import read_only
-from workbench.design import Design
+from workbench.design import Design, check_gaussian
 from workbench.errors import DesignError
 
 Array = NDArray[np.float64]
@@ -87,6 +87,7 @@ def dense(design: Design) -> Dense:
     >>> dense(build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0], "g": list("aab")})).Z.tolist()
     [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     """
+    check_gaussian(design, "reml_textbook")
     if design.n > MOST_ROWS:
         raise DesignError(
             f"reml_textbook inverts a matrix of rows x rows at every step, and there are {design.n:,} rows; it takes "

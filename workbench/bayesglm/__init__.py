@@ -1,8 +1,7 @@
 """Regression with independent Student-t priors: what R's ``arm::bayesglm`` does, figure for figure.
 
-``em`` is the algorithm, ``families`` its links and variances; ``plain`` are its columns as a matrix, ``grouped`` those
-of grouping factors. ``scales`` makes priors of arguments and columns, ``regression`` arrays of a formula and a table;
-``answer`` is what comes back.
+``em`` is the algorithm, ``plain`` are its columns as a matrix, ``grouped`` those of grouping factors. ``scales`` makes
+priors of arguments and columns, ``regression`` arrays of a formula and a table; ``answer`` is what comes back.
 
 Source: Gelman, Jakulin, Pittau & Su (2008), A weakly informative default prior distribution for logistic and other
 regression models, Annals of Applied Statistics 2(4), doi:10.1214/08-AOAS191; and what R's function gives.
@@ -18,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from workbench.bayesglm.answer import BayesGlm
-from workbench.bayesglm.families import family_of
 from workbench.bayesglm.plain import CoefficientPriors, Mode, posterior_mode
 from workbench.bayesglm.regression import Regression, read_regression
 from workbench.bayesglm.scales import PriorArguments, Values, coefficient_priors
 from workbench.errors import DesignError, OptionError, nearest
+from workbench.families import family_of
 from workbench.rank import independent
 
 __all__ = ["BayesGlm", "CoefficientPriors", "Mode", "bayesglm", "posterior_mode"]
@@ -68,7 +67,7 @@ def bayesglm(
     data : dataframe, mapping or path
         See :func:`workbench.data.read`.
     family, link : str
-        See :mod:`workbench.bayesglm.families`; the first link is the default.
+        See :mod:`workbench.families`; the first link is the default.
     weights, offset : column name or array of shape (rows of the table,), optional
         Prior weights (rows with weight zero take part in scaling and centring alone) and an offset on the scale of
         the linear predictor.
@@ -185,6 +184,7 @@ def _warnings(
         found.append(f"Dropped from the coefficients, because the columns before explain them: {names}.")
     if arrays.rows.dropped:
         found.append(arrays.rows.sentence() + ".")
+    found += arrays.notes
     if not mode.converged:
         found.append(
             f"Deviance and dispersion had not settled after {mode.iterations:,} iterations. Raise max_iterations."

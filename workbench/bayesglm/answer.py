@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.bayesglm.families import Family
 from workbench.bayesglm.plain import CoefficientPriors, Mode
 from workbench.bayesglm.regression import Regression
 from workbench.data import read_only
 from workbench.estimates import Estimates, plain
+from workbench.families import Family
 
 if TYPE_CHECKING:
     import pandas as pd

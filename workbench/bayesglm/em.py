@@ -26,8 +26,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.bayesglm.families import Family
 from workbench.errors import DesignError
+from workbench.families import Family
 
 Array = NDArray[np.float64]
 HALVINGS = 60

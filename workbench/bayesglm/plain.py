@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.bayesglm.em import approximate_em
-from workbench.bayesglm.families import Family
 from workbench.errors import DesignError
+from workbench.families import Family
 
 Array = NDArray[np.float64]
 
@@ -198,7 +198,7 @@ def posterior_mode(
 
     Examples
     --------
-    >>> from workbench.bayesglm.families import family_of
+    >>> from workbench.families import family_of
     >>> one = np.ones(1)
     >>> normal = CoefficientPriors(mean=0 * one, scale=one, df=np.inf * one, first_scale=one)
     >>> mode = posterior_mode(np.array([1.0, 3.0]), np.ones((2, 1)), family_of("gaussian"), normal, dispersion=1.0)

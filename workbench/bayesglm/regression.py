@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.bayesglm.families import Family
-from workbench.data import Factor, GroupedData, Numeric, RowAccount, read, read_only
+from workbench.data import GroupedData, Numeric, RowAccount, read, read_only
 from workbench.errors import DataError, DesignError, FormulaError, OptionError
-from workbench.formula import Formula, Name, parse
+from workbench.families import Family
+from workbench.formula import Formula, parse
 from workbench.model_matrix import Columns, evaluate, learn, model_columns
+from workbench.response import read_response
 
 Array = NDArray[np.float64]
 
@@ -35,6 +36,8 @@ class Regression:
     weights, offset : array, shape (n,)
         Prior weights, times the number of trials of binomial counts.
     rows : RowAccount
+    notes : tuple of str
+        Remarks on the response.
     """
 
     formula: Formula
@@ -45,6 +48,7 @@ class Regression:
     weights: Array
     offset: Array
     rows: RowAccount
+    notes: tuple[str, ...] = ()
 
 
 def read_regression(
@@ -59,7 +63,7 @@ def read_regression(
 
     Examples
     --------
-    >>> from workbench.bayesglm.families import family_of
+    >>> from workbench.families import family_of
     >>> table = {"dead": [2, 3], "alive": [2, 9], "dose": ["low", "none"]}
     >>> found = read_regression("cbind(dead, alive) ~ dose", table, family_of("binomial"))
     >>> found.y.tolist(), found.weights.tolist(), found.names
@@ -78,20 +82,22 @@ def read_regression(
     arrays = {where[k]: _array(k, v) for k, v in beside.items() if v is not None and not isinstance(v, str)}
     table = read(data, [*parsed.variables, *(v for v in beside.values() if isinstance(v, str))], arrays)
     columns = {key: _numbers(table, where[key]) for key, value in beside.items() if value is not None}
-    y, trials = _response(parsed, table, family)
+    prior_weights = _weights(columns, table)
+    response = read_response(parsed, table, family, prior_weights if "weights" in columns else None)
     offsets = [evaluate(e, table) for e in parsed.offsets] + [columns[k] for k in columns if k == "offset"]
     found = _columns(parsed, table, drop_baseline)
     if not found.names:
         raise DesignError(f"The formula {parsed} has no coefficients. Add an intercept (1) or a predictor.")
     return Regression(
         formula=parsed,
-        y=read_only(y),
+        y=read_only(response.y),
         X=read_only(found.values),
         names=found.names,
         intercept=0 if parsed.intercept else None,
-        weights=read_only(_weights(columns, table) * trials),
+        weights=read_only(prior_weights * response.trials),
         offset=read_only(np.sum(offsets, axis=0) if offsets else np.zeros(len(table))),
         rows=table.rows,
+        notes=response.notes,
     )
 
 
@@ -105,32 +111,6 @@ def _columns(formula: Formula, table: GroupedData, drop_baseline: bool) -> Colum
     if not parts:
         return model_columns((), False, table, learnt)
     return Columns(np.hstack([part.values for part in parts]), tuple(name for part in parts for name in part.names))
-
-
-def _response(formula: Formula, table: GroupedData, family: Family) -> tuple[Array, Array]:
-    """Response and number of trials per row, each of shape (n,)."""
-    label, counts = formula.response_label, formula.cbind
-    if counts is not None:
-        if not family.of_probabilities:
-            raise DesignError(f"{label} counts successes and failures: use family='binomial', not {family.name!r}.")
-        successes, failures = (evaluate(part, table) for part in counts)
-        for kind, values in (("successes", successes), ("failures", failures)):
-            if (values < 0).any():
-                raise DesignError(f"{label} has negative {kind} (the least is {values.min():g}). Mend these counts.")
-        trials = successes + failures
-        return np.divide(successes, trials, out=np.zeros(len(table)), where=trials > 0), trials
-    one = np.ones(len(table))
-    if isinstance(formula.response, Name) and isinstance(column := table[formula.response.name], Factor):
-        if not family.of_probabilities:
-            raise DesignError(
-                f"The response {label} holds labels (such as {column.levels[0]!r}), but a {family.name} response must "
-                "be numbers. Convert it, or use family='binomial' for two outcomes."
-            )
-        failure = "FALSE" if set(column.levels) <= {"FALSE", "TRUE"} else column.levels[0]  # as in R
-        return np.array([level != failure for level in column.levels], dtype=float)[column.codes], one
-    y = np.array(evaluate(formula.response, table))
-    family.check_response(label, y)
-    return y, one
 
 
 def _array(name: str, values: ArrayLike) -> Array:

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.bayesglm.families import Family
 from workbench.bayesglm.plain import CoefficientPriors
 from workbench.errors import DesignError, PriorError, nearest
+from workbench.families import Family
 
 Array = NDArray[np.float64]
 Values = float | Sequence[float] | NDArray[Any] | Mapping[str, float]
@@ -70,7 +70,7 @@ def coefficient_priors(
 
     Examples
     --------
-    >>> from workbench.bayesglm.families import family_of
+    >>> from workbench.families import family_of
     >>> X = np.column_stack([np.ones(4), [0, 0, 5, 5], [1, 2, 3, 4]])
     >>> arguments = (np.array([0.0, 1, 0, 1]), X, ("(Intercept)", "a", "b"), 0, family_of("binomial"))
     >>> coefficient_priors(PriorArguments(), *arguments)[0].scale.round(4).tolist()

@@ -170,9 +170,17 @@ def default_estimators(design: Design) -> tuple[str, ...]:
         No defaults for the family.
     """
     if design.family not in DEFAULTS:
-        raise OptionError(f"Comparisons are of gaussian responses so far, not {design.family}. Use a gaussian one.")
+        raise OptionError(
+            f"There are no default estimators of {design.family} responses. {_instead(design.family, 'Name some of')}"
+        )
     several = len(design.groups) > 1
     return tuple(name for name in DEFAULTS[design.family] if REGISTRY[name].several_factors or not several)
+
+
+def _instead(family: str, use: str) -> str:
+    """Which estimators fit a family, after the words `use`."""
+    able = [e.name for e in REGISTRY.values() if family in e.families]
+    return f"{use} {', '.join(able)}." if able else f"Nothing here fits {family} models of groups yet."
 
 
 def lookup(name: str) -> Estimator:
@@ -226,9 +234,10 @@ def run_estimator(
 
     estimator = lookup(name)
     if design.family not in estimator.families:
-        able = [e.name for e in REGISTRY.values() if design.family in e.families]
-        instead = f"For {design.family} use {', '.join(able)}." if able else f"Nothing here fits {design.family} yet."
-        raise OptionError(f"{name} fits {', '.join(estimator.families)} responses, not {design.family}. {instead}")
+        raise OptionError(
+            f"{name} fits {', '.join(estimator.families)} responses, not {design.family}. "
+            f"{_instead(design.family, f'For {design.family} use')}"
+        )
     chosen = make_options(estimator, options)
     ready = dict(upstream or {})
     for needed in estimator.needed(chosen, design):

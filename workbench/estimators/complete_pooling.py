@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from workbench.design import Design, RandomBlock
+from workbench.design import Design, RandomBlock, check_gaussian
 from workbench.estimates import Criterion, Estimates, GroupEffects
 from workbench.estimators import Settings
 from workbench.fit import Fit
@@ -25,6 +25,7 @@ def complete_pooling(design: Design, settings: Settings, options: None, upstream
     Standard errors divide the residual sum of squares by n - p, as R's ``lm``; with known standard errors
     the residual SD is 1 and nothing is estimated.
     """
+    check_gaussian(design, "complete_pooling")
     y = design.y - design.offset
     p = design.X.shape[1]
     found = least_squares(design.X, y, design.weights)

@@ -31,12 +31,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.bayesglm.em import End, approximate_em
-from workbench.bayesglm.families import Family, family_of
 from workbench.bayesglm.grouped import Grouped, GroupPrior, Solved, prior_scales
 from workbench.design import Design
 from workbench.errors import OptionError, nearest
 from workbench.estimates import Component, Estimates, GroupEffects
 from workbench.estimators import NOTHING, Settings
+from workbench.families import Family, family_of
 from workbench.fit import Fit
 from workbench.plug_in import PlugIn, Stated, held, plug_in, rest_columns, rest_prior, says_everything, stated_priors
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.design import Design
+from workbench.design import Design, check_gaussian
 from workbench.estimates import Criterion, Estimates, wald_effects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
@@ -95,6 +95,7 @@ def no_pooling(
 
 
 def _set_up(design: Design) -> _Setup:
+    check_gaussian(design, "no_pooling")
     data = moments(design)
     recast, estimable = by_group(data), _estimable(data.factor.ZtZ)
     inverse = _inverse(data.factor.ZtZ, estimable)

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.coordinates import Searched
-from workbench.design import Design
+from workbench.design import Design, check_gaussian
 from workbench.doubts import doubts, singular_factors
 from workbench.errors import DesignError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
@@ -90,6 +90,7 @@ def ml(
 
 
 def _maximise(design: Design, level: float, restricted: bool) -> Fit:
+    check_gaussian(design, "REML and ML")
     data = moments(design)
     searched = Searched.of(data, restricted)
     _refuse_without_residual(design, searched)

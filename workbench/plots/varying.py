@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import OptionError, nearest
+from workbench.formula import deparse
 from workbench.plots.style import limits
 from workbench.rounding import places_of, rounded
 
@@ -52,7 +53,9 @@ class Varying:
     sizes : array of int, shape (J,)
     plain : bool
         Whether a group's coefficient is its mean response: one grouping factor, an intercept, no covariates, no
-        offset.
+        offset, no link.
+    link : str
+        What coefficients are on the scale of; ``identity`` is that of the response.
     """
 
     block: int
@@ -63,15 +66,17 @@ class Varying:
     levels: Sequence[str]
     sizes: NDArray[np.intp]
     plain: bool
+    link: str = "identity"
 
     @property
     def quantity(self) -> str:
-        """What is estimated, on the data's scale."""
+        """What is estimated, on the scale of the linear predictor."""
         if self.plain:
             return f"mean of {self.response}"
+        scale = "" if self.link == "identity" else f" ({self.link} scale)"
         if self.term == INTERCEPT:
-            return f"intercept of {self.response}"
-        return f"coefficient of {self.term} for {self.response}"
+            return f"intercept of {self.response}{scale}"
+        return f"coefficient of {self.term} for {self.response}{scale}"
 
     @property
     def own_label(self) -> str:
@@ -88,18 +93,28 @@ def varying(comparison: Comparison) -> tuple[Varying, ...]:
             column,
             block.group,
             term,
-            design.response,
+            measured(design),
             block.levels,
             block.sizes,
             term == INTERCEPT and is_plain(design),
+            design.link,
         )
         for index, block in enumerate(design.blocks)
         for column, term in enumerate(block.terms)
     )
 
 
+def measured(design: Design) -> str:
+    """What the numbers y of a design are, for axes: the response, or which outcome's share it is."""
+    if design.formula.cbind is not None:
+        return f"share of {deparse(design.formula.cbind[0])}"
+    return f"{design.response} = {' or '.join(design.outcomes[1:])}" if design.outcomes else design.response
+
+
 def is_plain(design: Design) -> bool:
     """Whether the design has one grouping factor and nothing but intercepts, so that group coefficients are means."""
+    if design.link != "identity":
+        return False
     fixed_plain = set(design.fixed_terms) <= {INTERCEPT} and not design.aliased
     one = len({block.group for block in design.blocks}) == 1
     return one and fixed_plain and all(b.terms == (INTERCEPT,) for b in design.blocks) and not design.offset.any()

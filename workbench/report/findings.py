@@ -75,7 +75,8 @@ def _plugged_in(comparison: Comparison) -> str:
         return ""
     apart = f"lie {join(parts)} apart" if largest > 0 else "give the same coefficients"
     a, b = fits["reml"].sigma, fits["fixed_prior"].sigma
-    residual = "" if comparison.design.known_se else f" Residual SD: {significant(a)} and {significant(b)}."
+    estimated = comparison.design.family == "gaussian" and not comparison.design.known_se
+    residual = f" Residual SD: {significant(a)} and {significant(b)}." if estimated else ""
     rule = fits["fixed_prior"].diagnostics.get("prior_covariance")
     several = any(len(part.terms) > 1 for part in fits["reml"].components)
     plain = (
@@ -183,6 +184,8 @@ def _spread(comparison: Comparison) -> str:
         label = f" for {named(v, terms)}" if len(terms) > 1 else ""
         parts.append(f"{significant(value) if value > 0 else 'zero'}{label}")
     sentence = f"{title_of(name)} puts the SD between groups at {join(parts)}"
+    if comparison.design.family != "gaussian":
+        return f"{sentence}, on the scale of the {comparison.design.link} link."
     if comparison.design.known_se:
         return sentence + "; the residual SDs are known."
     sentence += f" and the residual SD at {significant(fit.sigma)}"

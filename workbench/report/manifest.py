@@ -87,7 +87,7 @@ def listed_files(path: Path) -> list[str] | None:
 
 
 def design_hash(design: Design) -> str:
-    """SHA-256 of what is fitted: y, X, every block's Z, codes and levels, weights and offset."""
+    """SHA-256 of what is fitted: y, X, blocks (Z, codes, levels), weights, offset, and family if not gaussian."""
     digest = hashlib.sha256()
 
     def add(name: str, value: np.ndarray | Sequence[str]) -> None:
@@ -110,6 +110,8 @@ def design_hash(design: Design) -> str:
         add("terms", block.terms)
     add("weights", design.weights)
     add("offset", design.offset)
+    if design.family != "gaussian":
+        add("family", (design.family, design.link))
     return digest.hexdigest()
 
 

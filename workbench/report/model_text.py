@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup, escape
 
+from workbench.formula import deparse
+
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.design import Design, RandomBlock
@@ -27,7 +29,7 @@ SHOWN = 6
 
 
 def equations(design: Design) -> tuple[str, ...]:
-    """The model line by line: response, random blocks, residual.
+    """The model line by line: response, random blocks, residual; or a family's law, linear predictor, random blocks.
 
     Examples
     --------
@@ -45,6 +47,10 @@ def equations(design: Design) -> tuple[str, ...]:
         parts.append("offset_{i}")
     for k, block in enumerate(design.blocks):
         parts += _varying_part(block, _letter(k))
+    laws = [_law(block, _letter(k), len(design.blocks) > 1) for k, block in enumerate(design.blocks)]
+    if design.family != "gaussian":
+        response, mean = _response_law(design)
+        return (response, f"{_LINKED[design.link].format(mean)} = {' + '.join(parts)}", *laws)
     residual = "σ²"
     if design.known_se:
         residual = "s_{i}²"
@@ -52,8 +58,39 @@ def equations(design: Design) -> tuple[str, ...]:
         residual = "σ² / w_{i}"
     tail = "   with known standard errors s_{i}" if design.known_se else ""
     first = f"{_name(design.response)}_{{i}} = {' + '.join([*parts, 'ε_{i}'])}"
-    laws = [_law(block, _letter(k), len(design.blocks) > 1) for k, block in enumerate(design.blocks)]
     return (first, *laws, f"ε_{{i}} ~ Normal(0, {residual}){tail}")
+
+
+_LINKED = {
+    "logit": "logit({})", "probit": "probit({})", "cloglog": "cloglog({})", "log": "log({})", "inverse": "1 / {}",
+}  # fmt: skip
+
+
+def weighted(design: Design) -> bool:
+    """Whether the rows have prior weights that tell: of a gaussian response unequal ones, of others any but one."""
+    weights = design.prior_weights
+    if design.family == "gaussian":
+        return bool(np.ptp(weights) > 0)
+    return bool((np.abs(weights - 1) > 1e-12).any())  # trials times weight over trials is rounded
+
+
+def _response_law(design: Design) -> tuple[str, str]:
+    """The law of a response that is not gaussian, and the mean in it."""
+    y, counted = f"{_name(design.response)}_{{i}}", design.formula.cbind
+    tail = "   rows weighted by w_{i}" if weighted(design) else ""
+    match design.family:
+        case "poisson":
+            return f"{y} ~ Poisson(μ_{{i}}){tail}", "μ_{i}"
+        case "gamma":
+            over = " / w_{i}" if tail else ""
+            return f"{y} ~ Gamma with mean μ_{{i}}, variance φ·μ_{{i}}²{over}", "μ_{i}"
+    if counted is not None:
+        return f"{_name(deparse(counted[0]))}_{{i}} ~ Binomial(n_{{i}}, p_{{i}}), n_{{i}} trials{tail}", "p_{i}"
+    if design.outcomes:
+        y = f"1[{y} = {_name(' or '.join(design.outcomes[1:]))}]"
+    if tail:  # a share with its trials as weights, or single trials that count several times
+        return f"n_{{i}}·{y} ~ Binomial(n_{{i}}, p_{{i}}), n_{{i}} trials (the weights)", "p_{i}"
+    return f"{y} ~ Bernoulli(p_{{i}})", "p_{i}"
 
 
 def _letter(k: int) -> str:
@@ -117,7 +154,9 @@ def command(comparison: Comparison, context: Context) -> str:
     if context.name:
         return f"workbench run {context.study.get('folder', context.name)}"
     names = " ".join(comparison.fits)
-    model = f'{data_name(context)} "{comparison.design.formula}"'
+    design = comparison.design
+    family = "" if design.family == "gaussian" else f" --family {design.family} --link {design.link}"
+    model = f'{data_name(context)} "{design.formula}"{family}'
     return f"workbench compare {model} --estimators {names} --out report"
 
 
@@ -138,7 +177,13 @@ def python_code(comparison: Comparison, context: Context) -> str:
     for key in ("weights", "offset", "se"):
         if study.get(key):
             given.append(f"{key}={json.dumps(study[key])}")
-    if not study.get("weights") and not design.known_se and np.ptp(design.weights) > 0:
+    if design.family != "gaussian":
+        given.append(f"family={json.dumps(design.family)}, link={json.dumps(design.link)}")
+    if design.coding.offset is not None and not study.get("offset"):
+        by_name = design.coding.offset_is_column
+        given.append(f"offset={json.dumps(design.coding.offset) if by_name else 'offset'}")
+        missing += [] if by_name else ["offset = ...              # the offset, one per row"]
+    if not study.get("weights") and not design.known_se and weighted(design):
         given.append("weights=weights")
         missing.append("weights = ...             # the prior weights, one per row")
     if not study.get("se") and design.known_se:
@@ -173,12 +218,19 @@ def r_code(comparison: Comparison, context: Context) -> str:
         )
     reader = {"parquet": "arrow::read_parquet", "arrow": "arrow::read_feather", "tsv": "read.delim"}
     weights = context.study.get("weights") or "w"
-    more = f", weights = {weights}" if np.ptp(design.weights) > 0 else ""
+    more = f", weights = {weights}" if weighted(design) else ""
+    if design.coding.offset is not None:
+        more += f", offset = {_backtick(design.coding.offset) if design.coding.offset_is_column else 'offset'}"
+    gaussian, family = design.family == "gaussian", f'{design.family.replace("gamma", "Gamma")}("{design.link}")'
+    fitted = f"fit <- lmer({_one_line(str(design.formula))}, data = d{more})   # REML"
+    if not gaussian:
+        fitted = f"fit <- glmer({_one_line(str(design.formula))}, data = d, family = {family}{more})   # Laplace"
     lines = [
         "library(lme4)",
         f'd <- {reader.get(PurePath(name).suffix[1:], "read.csv")}("{name}")',
         *(f"d${_backtick(g)} <- factor(d${_backtick(g)})" for g in groups if ":" not in g),
-        f"fit <- lmer({_one_line(str(design.formula))}, data = d{more})   # REML",
+        *_outcomes_in_r(design),
+        fitted,
         "coef(fit); VarCorr(fit)",
     ]
     block = design.blocks[0]
@@ -188,10 +240,19 @@ def r_code(comparison: Comparison, context: Context) -> str:
             "",
             "library(arm)                              # the same mean and SD, as a fixed prior",
             f"bayesglm({_one_line(design.response)} ~ 0 + {_backtick(block.group)}, data = d, "
-            "prior.df = Inf, scaled = FALSE,",
+            f"{'' if gaussian else f'family = {family}, '}prior.df = Inf, scaled = FALSE,",
             "         prior.mean = fixef(fit), prior.scale = as.data.frame(VarCorr(fit))$sdcor[1])",
         ]
     return "\n".join(lines)
+
+
+def _outcomes_in_r(design: Design) -> list[str]:
+    """The levels of a response of labels, which R would not know from a file."""
+    if not design.outcomes or set(design.outcomes) <= {"FALSE", "TRUE"}:
+        return []
+    column = f"d${_one_line(design.response)}"
+    levels = ", ".join(json.dumps(label, ensure_ascii=False) for label in design.outcomes)
+    return [f"{column} <- factor({column}, levels = c({levels}))"]
 
 
 def _one_line(text: str) -> str:

@@ -36,7 +36,9 @@ def variance(comparison: Comparison) -> Table:
                 for b in range(a + 1, len(part.terms)):
                     key = (part.group, f"correlation of {first} and {part.terms[b]}")
                     values.setdefault(key, {})[name] = float(part.correlation[a, b])
-        values.setdefault(("residual", "SD"), {})[name] = fit.sigma
+        if fit.design.estimates_dispersion:
+            what = "SD" if fit.design.family == "gaussian" else "square root of the dispersion"
+            values.setdefault(("residual", what), {})[name] = fit.sigma
     ordered = sorted(values, key=lambda key: key[0] == "residual")
     rows = tuple(
         (

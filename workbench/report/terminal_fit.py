@@ -85,7 +85,7 @@ def _components(fit: Fit) -> list[list[str]]:
             for a in range(len(part.terms))
             for b in range(a + 1, len(part.terms))
         ]
-    return [*rows, ["residual", "", plain(significant(fit.sigma))]]
+    return [*rows, ["residual", "", plain(significant(fit.sigma))]] if fit.design.estimates_dispersion else rows
 
 
 def _criteria(fit: Fit) -> str:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from workbench.plots.varying import printable
 from workbench.report import model_text
 from workbench.report.cells import Table
 from workbench.report.certificate import certificate
@@ -93,10 +95,31 @@ def data_sentences(design: Design) -> tuple[str, ...]:
         said.append(f"{len(sizes):,} levels of {group}, {rows}.")
     if design.known_se:
         said.append("The standard error of each row is known.")
-    elif np.ptp(design.weights) > 0:
-        said.append(
-            f"Rows are weighted, from {significant(design.weights.min())} to {significant(design.weights.max())}."
-        )
+    elif design.family == "binomial":
+        said += _trials(design)
+    elif model_text.weighted(design):
+        said.append(_weighted(design.weights))
     if design.offset.any():
         said.append("The linear predictor has an offset.")
     return tuple(said)
+
+
+def _trials(design: Design) -> list[str]:
+    """What counts as success, and how many trials the rows stand for."""
+    said = []
+    if design.outcomes:
+        failure, *success = (f"“{printable(label)}”" for label in design.outcomes)
+        said.append(f"Of {design.response}, {failure} counts as failure, {' or '.join(success)} as success.")
+    counted, weighted = design.formula.cbind is not None, model_text.weighted(design)
+    if counted or weighted:
+        trials = design.trials if counted else design.weights
+        low, high, total = (f"{value:,.10g}" for value in (trials.min(), trials.max(), trials.sum()))
+        each = f"{low} in each row" if low == high else f"from {low} to {high} in a row"
+        said.append(f"{total} trials{'' if counted else ' (the weights)'}, {each}.")
+    if counted and weighted:
+        said.append(_weighted(design.prior_weights))
+    return said
+
+
+def _weighted(weights: NDArray[np.float64]) -> str:
+    return f"Rows are weighted, from {significant(weights.min())} to {significant(weights.max())}."

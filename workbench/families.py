@@ -1,4 +1,4 @@
-"""Families and links for iteratively reweighted least squares, statsmodels' under one roof.
+"""Families of responses and their links, statsmodels' under one roof.
 
 =====================  ============================================  ==================================
 family                 links, the default first                      variance; dispersion
@@ -11,6 +11,8 @@ family                 links, the default first                      variance; d
 ``quasibinomial``      as binomial                                   mu (1 - mu); estimated
 ``quasipoisson``       as poisson                                    mu; estimated
 =====================  ============================================  ==================================
+
+All of them are open to ``bayesglm``; models of groups take those in `GROUPED_LINKS`.
 
 Source: McCullagh & Nelder (1989), Generalized Linear Models, 2nd edition, chapter 2.
 """
@@ -45,6 +47,15 @@ LINKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The families and their links, the default link first."""
+GROUPED_LINKS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "gaussian": LINKS["gaussian"][:1],
+        "binomial": LINKS["binomial"][:3],
+        "poisson": LINKS["poisson"][:1],
+        "gamma": LINKS["gamma"][:2],
+    }
+)
+"""What models of groups take of these, the default link first."""
 
 _FAMILY_NAMES = {
     "gaussian": "Gaussian", "binomial": "Binomial", "poisson": "Poisson", "gamma": "Gamma",
@@ -153,19 +164,26 @@ class Family:
 
     def check_response(self, label: str, y: Array) -> None:
         """Refuse a response that the family cannot have, with the first such value."""
-        bounds = {"Binomial": (y < 0) | (y > 1), "Poisson": y < 0, "Gamma": y <= 0, "InverseGaussian": y <= 0}
-        allowed = {"Binomial": "between 0 and 1", "Poisson": "0 or more"}
-        kind = _FAMILY_NAMES[self.name]
-        bad = np.flatnonzero(bounds.get(kind, np.zeros(len(y), dtype=bool)))
+        match _FAMILY_NAMES[self.name]:
+            case "Binomial":
+                outside, allowed = (y < 0) | (y > 1), "between 0 and 1"
+                advice = "Mend it, write cbind(successes, failures) for counts, or choose another family."
+            case "Poisson":
+                outside, allowed, advice = y < 0, "0 or more", "Mend it, or choose another family."
+            case "Gamma" | "InverseGaussian":
+                outside, allowed, advice = y <= 0, "positive", "Mend it, or choose another family."
+            case _:
+                return
+        bad = np.flatnonzero(outside)
         if len(bad):
             raise DesignError(
-                f"A {self.name} response must be {allowed.get(kind, 'positive')}, but {label} is {y[bad[0]]:g} in "
-                f"{len(bad):,} of {len(y):,} rows (the first value). Mend it, or choose another family."
+                f"A {self.name} response must be {allowed}, but {label} is {y[bad[0]]:g} in {len(bad):,} of "
+                f"{len(y):,} rows (the first value). {advice}"
             )
 
 
-def family_of(name: str, link: str | None = None) -> Family:
-    """A family with one of its links (the default one where none is named), or OptionError.
+def family_of(name: str, link: str | None = None, known: Mapping[str, tuple[str, ...]] = LINKS) -> Family:
+    """A family with one of its links (the default one where none is named), or OptionError; `known` are all there are.
 
     Examples
     --------
@@ -174,11 +192,14 @@ def family_of(name: str, link: str | None = None) -> Family:
     >>> family_of("poison")
     Traceback (most recent call last):
     workbench.errors.OptionError: There is no family 'poison'. Did you mean 'poisson'?
+    >>> family_of("binomial", "cauchit", GROUPED_LINKS)
+    Traceback (most recent call last):
+    workbench.errors.OptionError: The binomial family has no link 'cauchit' here. There are: logit, probit, cloglog.
     """
-    known = name.lower() if isinstance(name, str) else name
-    if known not in LINKS:
-        raise OptionError(f"There is no family {name!r}. {nearest(str(name), LINKS)}")
-    links = LINKS[known]
+    chosen = name.lower() if isinstance(name, str) else repr(name)
+    if chosen not in known:
+        raise OptionError(f"There is no family {name!r}. {nearest(str(name), known)}")
+    links = known[chosen]
     if link is not None and link not in links:
-        raise OptionError(f"The {known} family has no link {link!r} here. {nearest(str(link), links)}")
-    return Family(known, link or links[0])
+        raise OptionError(f"The {chosen} family has no link {link!r} here. {nearest(str(link), links)}")
+    return Family(chosen, link or links[0])
