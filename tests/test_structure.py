@@ -15,7 +15,7 @@ ORDER = [
     "errors", "formula", "tables", "data", "coding", "model_matrix", "rank", "design", "new_rows", "centred",
     "blocks", "cells", "moments", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta",
     "coordinates", "minimise", "optimum", "estimates", "doubts", "fit", "standard_errors", "priors", "explicit_model",
-    "predict", "simulate", "bayesglm", "estimators", "inference", "comparison", "plots", "report", "reference",
+    "predict", "simulate", "bayesglm", "estimators", "gap", "inference", "comparison", "plots", "report", "reference",
     "study", "api", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""

@@ -1,0 +1,1 @@
+"""From one estimator to another, cause by cause."""
