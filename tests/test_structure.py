@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "workbench"
 
 ORDER = [
-    "errors", "rounding", "words", "formula", "tables", "data", "coding", "model_matrix", "rank", "least_squares",
-    "families", "response", "design", "new_rows", "centred", "blocks", "cells", "moments", "group_coefficients",
+    "errors", "rounding", "words", "families", "formula", "tables", "data", "coding", "model_matrix", "rank",
+    "least_squares", "response", "design", "new_rows", "centred", "blocks", "cells", "moments", "group_coefficients",
     "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates", "minimise", "optimum", "estimates",
     "doubts", "bayesglm", "fit", "priors", "explicit_model", "plug_in", "standard_errors", "predict", "simulate",
     "estimators", "gap", "inference", "comparison", "plots", "report", "reference", "study", "api", "cli", "__init__",

@@ -72,18 +72,23 @@ class Gap:
     def table(self) -> pd.DataFrame:
         """One row per step, group and term: what is left of the gap once the cause is removed too.
 
-        Columns ``step, estimator, cause, change, group, term, max_difference, rms_difference, level``; step 0 is the
-        gap as fitted, `level` is where it is largest. Levels that either estimator could not estimate do not count.
+        Columns ``step, estimator, cause, change, group, term, max_difference, rms_difference, level, max_move``; step 0
+        is the gap as fitted, `level` is where it is largest, and `max_move` is how far the step itself moved a
+        coefficient: causes that pull in opposite directions hide each other. Levels that either estimator could not
+        estimate do not count.
         """
         import pandas as pd
 
         rows = []
         for step, gaps in enumerate(self.gaps):
             owner, cause, change = ("", "as fitted", "") if not step else self._step(step)
-            for block, gap in zip(self.design.blocks, gaps, strict=True):
+            for block, gap, before in zip(self.design.blocks, gaps, self.gaps[max(step - 1, 0)], strict=True):
                 for k, term in enumerate(block.terms):
-                    rows.append((step, owner, cause, change, block.group, term, *_figures(gap[:, k], block.levels)))
-        names = ["step", "estimator", "cause", "change", "group", "term", "max_difference", "rms_difference", "level"]
+                    figures = _figures(gap[:, k], block.levels)
+                    move, _, _ = _figures(gap[:, k] - before[:, k], block.levels)
+                    rows.append((step, owner, cause, change, block.group, term, *figures, move if step else np.nan))
+        names = ["step", "estimator", "cause", "change", "group", "term"]
+        names += ["max_difference", "rms_difference", "level", "max_move"]
         return pd.DataFrame(rows, columns=names)
 
     def _step(self, step: int) -> tuple[str, str, str]:
@@ -147,7 +152,7 @@ class Gap:
         """The table in plain text, and the sentence under it."""
         shown = self.table
         shown["removed"] = np.where(shown["step"] == 0, "as fitted", shown["cause"])
-        columns = ["removed", "group", "term", "max_difference", "rms_difference", "level"]
+        columns = ["removed", "group", "term", "max_difference", "rms_difference", "level", "max_move"]
         text = shown[columns].to_string(index=False, float_format=lambda value: f"{value:.4g}")
         changes = "".join(f"\n{made.cause}: {made.change}." for _, made in self.steps)
         return (
@@ -232,7 +237,7 @@ def _figures(gap: Array, levels: object) -> tuple[float, float, str]:
 def _share(share: float) -> str:
     if abs(share) < NONE:
         return "makes no difference"
-    return f"is {percent(share)}" if share >= 0 else f"hid {percent(-share)} (without it the gap grows)"
+    return f"makes up {percent(share)}" if share >= 0 else f"hides {percent(-share)} (without it the gap grows)"
 
 
 def _capital(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.data import read_only
 from workbench.fit import Fit
 
 Array = NDArray[np.float64]
@@ -29,6 +30,9 @@ class Step:
     cause: str
     change: str
     coefficients: tuple[Array, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "coefficients", tuple(read_only(part, np.float64) for part in self.coefficients))
 
 
 def coefficients_of(fit: Fit) -> tuple[Array, ...]:
