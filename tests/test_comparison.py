@@ -74,7 +74,12 @@ def test_tables_in_hand_may_be_changed_without_reaching_the_comparison(twelve):
 
 def test_a_crossed_design_gets_the_estimators_that_take_it():
     path = DATA / "datasets/Penicillin.csv"
-    assert default_estimators(design_of("Penicillin--crossed")) == ("complete_pooling", "reml", "hierarchical")
+    assert default_estimators(design_of("Penicillin--crossed")) == (
+        "complete_pooling",
+        "reml",
+        "fixed_prior",
+        "hierarchical",
+    )
     both = wb.compare("diameter ~ 1 + (1 | plate) + (1 | sample)", path, ["complete_pooling", "reml"])
     assert both.alone is None
     assert both.shrinkage["shrinkage"].isna().all()

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from corpus import LMER, bayesglm_figures, design_of
+from corpus import DATA, LMER, SEVERAL, bayesglm_figures, design_of
 
+import workbench as wb
 from workbench.design import build_design
 from workbench.errors import OptionError
 from workbench.estimators import Settings, run_estimator
@@ -172,3 +173,216 @@ def test_running_out_of_iterations_is_said():
     fit = plugged(design_of("twelve_groups--ri"), max_iterations=2)
     assert not fit.converged
     assert "had not settled after 2 iterations" in fit.warnings[-1]
+
+
+# --- several factors, other families, other priors -------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_several_factors_with_remls_covariances_and_dispersion_are_reml(case):
+    design = design_of(case)
+    base, fit = reml(design), plugged(design, dispersion="reml", covariance="joint")
+    for one, other in zip(base.group_effects, fit.group_effects, strict=True):
+        np.testing.assert_allclose(other.coefficient.estimate, one.coefficient.estimate, rtol=1e-12)
+    np.testing.assert_allclose(fit.fitted, base.fitted, rtol=1e-12)
+    gap = max(
+        np.abs(one.coefficient.estimate - other.coefficient.estimate).max()
+        for one, other in zip(base.group_effects, plugged(design).group_effects, strict=True)
+    )
+    assert gap > 1e-6  # the dispersion is its own
+
+
+def dataset(name):
+    return DATA / "datasets" / f"{name}.csv"
+
+
+def herds(values):
+    """Values by herd, in the order 1 to 15."""
+    (part,) = values.group_effects
+    order = [part.levels.index(str(k)) for k in range(1, 16)]
+    return part.effect.estimate[order, 0], part.coefficient.estimate[order, 0], part.effect.std_error[order, 0]
+
+
+def test_arm_bayesglm_with_two_crossed_factors():
+    # X <- cbind(model.matrix(~ 0 + plate, Penicillin), model.matrix(~ 0 + sample, Penicillin))
+    # bayesglm(diameter ~ 0 + X, data = Penicillin, prior.mean = c(rep(22.9722, 24), rep(0, 6)),
+    #          prior.scale = c(rep(0.8467, 24), rep(1.9316, 6)), prior.df = Inf, scaled = FALSE,
+    #          control = glm.control(epsilon = 1e-14, maxit = 10000))
+    fit = wb.fit(
+        "diameter ~ 1 + (1 | plate) + (1 | sample)", dataset("Penicillin"), "fixed_prior",
+        options={"mean": 22.9722, "sd": {"sd(plate)": 0.8467, "sd(sample)": 1.9316}},
+    )  # fmt: skip
+    plate, sample = fit.group_effects
+    assert fit.diagnostics["dispersion"] == pytest.approx(0.30240705589558464, rel=1e-11)
+    np.testing.assert_allclose(
+        plate.coefficient.estimate[:3, 0], [23.776748988367376825, 23.776748988367376825, 23.153873138222717643],
+        rtol=1e-11,
+    )  # fmt: skip
+    effects = [
+        2.187079624596182992, -1.010455254913343648, 1.937921062556478224, -0.096873860767764802,
+        -0.013821006754530551, -3.003723751230968464,
+    ]  # fmt: skip
+    np.testing.assert_allclose(sample.effect.estimate[:, 0], effects, rtol=1e-10)
+    # arm::se.coef takes the dispersion 0.30912055596336951 of summary()
+    scale = np.sqrt(0.30240705589558464 / 0.30912055596336951)
+    assert plate.effect.std_error[0, 0] == pytest.approx(0.27435246486845982 * scale, rel=1e-10)
+    assert sample.effect.std_error[0, 0] == pytest.approx(0.20440122191279103 * scale, rel=1e-10)
+
+
+CBPP = "cbind(incidence, size - incidence) ~ 1 + (1 | herd)"
+
+
+def test_glmers_conditional_modes_of_the_herds():
+    # f <- glmer(cbind(incidence, size - incidence) ~ 1 + (1 | herd), cbpp, family = binomial)
+    # dv <- update(f, devFunOnly = TRUE); for (i in 1:5) dv(c(0.8117194, -2.0456710)); environment(dv)$pp$b(1)
+    # and bayesglm(... ~ 0 + herd, family = binomial, prior.mean = -2.0456710, prior.scale = 0.8117194, prior.df = Inf,
+    #              scaled = FALSE, control = glm.control(epsilon = 1e-14, maxit = 1000)): coef + 2.0456710, se.coef
+    modes = [
+        0.65928304556463757, -0.28080565463437868, 0.34968520650303397, -0.0014155740935340481, -0.26568935113309183,
+        -0.57670584098174715, 1.0086668681971509, 1.1962031754687064, -0.32088366311280564, -0.70086956895913399,
+        -0.18843731866222252, -0.073179508008175437, -0.89628035345986934, 1.3907947916770684, -0.66137375794983821,
+    ]  # fmt: skip
+    errors = [0.35539402614843391, 0.39340791615283222, 0.29868235890598405, 0.44445664320327311]
+    fit = wb.fit(CBPP, dataset("cbpp"), "fixed_prior", family="binomial", options={"mean": -2.0456710, "sd": 0.8117194})
+    effects, _, std_errors = herds(fit)
+    np.testing.assert_allclose(effects, modes, rtol=0, atol=1e-13)
+    np.testing.assert_allclose(std_errors[:4], errors, rtol=1e-12)
+    assert fit.sigma == 1.0
+    share = 1 / (1 + np.exp(2.0456710 - modes[0]))
+    np.testing.assert_allclose(fit.fitted[:4], np.full(4, share), rtol=1e-12)  # the first herd has four rows
+
+
+def test_arm_bayesglm_of_counts_with_priors_of_a_covariate():
+    # bayesglm(cbind(incidence, size - incidence) ~ 0 + herd + period, data = cbpp, family = binomial,
+    #          prior.mean = c(rep(-1.4, 15), 0, 0, 0), prior.scale = c(rep(0.64, 15), 2.5, 2.5, 2.5),
+    #          prior.df = c(rep(Inf, 15), 1, 1, 1), scaled = FALSE, control as above)
+    fit = wb.fit(
+        "cbind(incidence, size - incidence) ~ period + (1 | herd)", dataset("cbpp"), "fixed_prior", family="binomial",
+        options={"mean": -1.4, "sd": 0.64}, priors={"b": "Cauchy(0, 2.5)"},
+    )  # fmt: skip
+    expected = [-0.92753124564593703, -1.05737083715410574, -1.47637379884869691]
+    np.testing.assert_allclose(fit.population.estimate[1:], expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        fit.population.std_error[1:], [0.27911268692335389, 0.29933404623430909, 0.39526408485982278], rtol=1e-9
+    )
+    first = [-0.83536235082434251, -1.71737818023613320, -1.02513669736816126]
+    np.testing.assert_allclose(herds(fit)[1][:3], first, rtol=1e-9)
+    assert dict(fit.priors) == {f"period{k}": "Cauchy(0, 2.5)" for k in (2, 3, 4)}
+
+
+@pytest.mark.parametrize(
+    ("family", "link", "offset", "coefficients"),
+    [
+        # d <- data.frame(y, g = factor(rep(c("a", "b", "c", "d"), each = 3)), x = rep(1:3, 4))
+        # bayesglm(y ~ 0 + g + x, data = d, family = Gamma(link = "log"), prior.mean = c(rep(0.5, 4), 0),
+        #          prior.scale = c(rep(0.6, 4), Inf), prior.df = Inf, scaled = FALSE, control as above)
+        ("gamma", "log", None, [0.351348014661332364, 0.504529462243684890, 0.762829751358577335,
+                                0.780343465092008803, 0.048543954869220897]),
+        # bayesglm(round(y) ~ 0 + g + x + offset(x / 10), family = poisson, the rest as above)
+        ("poisson", None, "o", [0.38232198898535463, 0.51727104314928851, 0.75617957199399055,
+                                0.86242275815476066, -0.10805419771835803]),
+    ],
+)  # fmt: skip
+def test_arm_bayesglm_of_other_families(family, link, offset, coefficients):
+    y = np.array([1.2, 0.7, 2.5, 3.1, 0.9, 1.4, 5.2, 2.2, 0.4, 1.1, 2.9, 4.4])
+    x = np.tile([1.0, 2, 3], 4)
+    table = {"y": y.round() if family == "poisson" else y, "g": np.repeat(list("abcd"), 3), "x": x, "o": x / 10}
+    options = {"mean": 0.5, "sd": 0.6, "tolerance": 1e-14}
+    fit = wb.fit("y ~ x + (1 | g)", table, "fixed_prior", family=family, link=link, offset=offset, options=options)
+    found = [*fit.group_effects[0].coefficient.estimate[:, 0], fit.population.estimate[1]]
+    np.testing.assert_allclose(found, coefficients, rtol=1e-8)
+    if family == "gamma":
+        assert fit.diagnostics["dispersion"] == pytest.approx(0.55113924550477911, rel=1e-9)
+
+
+@pytest.mark.parametrize("df", [1, 7])
+def test_arm_bayesglm_with_t_priors(df):
+    r = bayesglm_figures(f"twelve_groups--seed_df{df}")
+    own = {"mean": r["args"]["prior.mean"], "sd": r["args"]["prior.scale"], "df": float(df)}
+    fit = plugged(design_of("twelve_groups--ri"), **own)
+    (part,) = fit.group_effects
+    np.testing.assert_allclose(part.coefficient.estimate[:, 0], list(r["tight"]["coefficients"].values()), rtol=1e-8)
+    assert fit.diagnostics["dispersion"] == pytest.approx(r["tight"]["dispersion"], rel=1e-9)
+    assert "close to the posterior mode, but is not it" in fit.warnings[-1]
+
+
+def test_arm_bayesglm_that_rescales_the_priors_of_slopes():
+    # bayesglm(Reaction ~ 0 + Subject + Subject:Days, data = sleepstudy,
+    #          prior.mean = c(rep(251.4, 18), rep(10.467, 18)),
+    #          prior.scale = c(rep(24.74, 18), rep(5.92, 18)), prior.df = 7, scaled = TRUE,
+    #          control = glm.control(epsilon = 1e-14, maxit = 10000))
+    fit = plugged(
+        design_of("sleepstudy--slope"), scaled=True, df=7.0,
+        mean={"(Intercept)": 251.4, "Days": 10.467}, sd={"(Intercept)": 24.74, "Days": 5.92},
+    )  # fmt: skip
+    assert fit.diagnostics["dispersion"] == pytest.approx(654.93663299589707, rel=1e-9)
+    expected = [[244.1939458749305061, 21.7644341240466446], [205.0557348760222567, 2.2617092559614975]]
+    np.testing.assert_allclose(fit.group_effects[0].coefficient.estimate[:2], expected, rtol=1e-9)
+
+
+def test_arm_bayesglm_that_rescales_the_priors_of_shares():
+    # bayesglm(cbind(incidence, size - incidence) ~ 0 + herd, data = cbpp, family = binomial, prior.mean = -2,
+    #          prior.scale = 0.8, prior.df = 4, scaled = TRUE, control as above)
+    options = {"mean": -2.0, "sd": 0.8, "df": 4.0, "scaled": True}
+    fit = wb.fit(CBPP, dataset("cbpp"), "fixed_prior", family="binomial", options=options)
+    expected = [-1.38661103337651892, -2.30329342943828630, -1.69810921910239254]
+    np.testing.assert_allclose(herds(fit)[1][:3], expected, rtol=1e-9)
+
+
+# --- what is plugged in -------------------------------------------------------------------------------
+
+
+def apart(one, other):
+    (a,), (b,) = one.group_effects, other.group_effects
+    return np.abs(a.coefficient.estimate - b.coefficient.estimate).max(axis=0)
+
+
+def test_sleepstudy_plugged_from_the_fit_without_correlation():
+    # bayesglm told the mean and SDs of (Days || Subject), against the coefficients of (Days | Subject): 0.93 and 0.166
+    design = design_of("sleepstudy--slope")
+    other = reml(design_of("sleepstudy--slope_doublebar"))
+    base = reml(design)
+    gap = apart(base, fixed_prior(design, options=Options(plug_in=other)))
+    np.testing.assert_allclose(gap, [0.93, 0.166], atol=0.001)
+    joint = fixed_prior(design, options=Options(covariance="joint", dispersion="reml"), upstream={"reml": base})
+    assert apart(base, joint).max() < 1e-8
+
+
+def test_where_no_mean_is_plugged_in_the_dispersion_is_remls():
+    # REML's sigma^2 obeys the EM's equation, but for the error of population values that are held here
+    rng = np.random.default_rng(0)
+    g, x, z = np.repeat(np.arange(12), 8), rng.normal(size=96), rng.normal(size=96)
+    y = 1 + x + rng.normal(size=12)[g] * z + rng.normal(size=96)
+    design = build_design("y ~ x + (0 + z | g)", {"y": y, "x": x, "z": z, "g": g})
+    assert plugged(design).diagnostics["dispersion"] == pytest.approx(reml(design).sigma ** 2, rel=1e-11)
+
+
+def test_a_fit_of_other_data_is_plugged_in_by_name():
+    rng = np.random.default_rng(1)
+    old = {"y": rng.normal(5, 2, 60), "x": rng.normal(size=60), "site": np.repeat(np.arange(12), 5)}
+    new = {"y": rng.normal(4, 2, 12), "x": rng.normal(size=12), "site": np.repeat(["p", "q", "r"], 4)}
+    before = wb.fit("y ~ x + (1 | site)", old)
+    fit = wb.fit("y ~ x + (1 | site)", new, "fixed_prior", options={"plug_in": before, "dispersion": "plug_in"})
+    assert fit.fixed["estimate"][0] == before.fixed["estimate"][0]
+    assert fit.sigma == pytest.approx(before.sigma, rel=1e-15)
+    (part,) = fit.components
+    np.testing.assert_array_equal(part.covariance, before.components[0].covariance)
+    elsewhere = wb.fit("y ~ x + (1 | place)", old | {"place": old["site"]})
+    with pytest.raises(OptionError, match=r"has no sd\(site, \(Intercept\)\)"):
+        wb.fit("y ~ x + (1 | site)", new, "fixed_prior", options={"plug_in": elsewhere})
+
+
+def test_stated_values_need_no_other_fit():
+    # one row per group: no maximum likelihood, but a prior all the same
+    table = {"y": [1.0, 2.0, 4.0], "g": ["a", "b", "c"]}
+    fit = wb.fit("y ~ 1 + (1 | g)", table, "fixed_prior", se=[1.0, 1.0, 1.0], options={"mean": 2.0, "sd": 1.0})
+    np.testing.assert_allclose(fit.group_effects[0].coefficient.estimate[:, 0], [1.5, 2.0, 3.0], rtol=1e-14)
+    assert Options(mean=2.0, sd=1.0).needs(fit.design) == ()
+    assert Options(mean=2.0).needs(fit.design) == ("reml",)
+    assert Options(mean=2.0, sd=1.0, dispersion="ml").needs(fit.design) == ("ml",)
+
+
+def test_priors_of_plugged_coefficients_alone_are_refused():
+    table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
+    with pytest.raises(OptionError, match="plugs in"):
+        wb.fit("y ~ 1 + (1 | g)", table, "fixed_prior", priors={"sd(g)": "HalfNormal(1)"})

@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 from workbench.comparison import Comparison, compare_fits
-from workbench.design import build_design
+from workbench.design import Design, build_design
 from workbench.errors import OptionError
 from workbench.estimators import REGISTRY, Settings, default_estimators, lookup, run_estimator
 from workbench.fit import Fit
+from workbench.plug_in import stated_priors
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -72,6 +73,7 @@ def fit(
     _refuse_idle_priors([estimator], priors)
     settings = Settings(level=level, seed=seed, progress=progress, priors=priors)
     design = build_design(formula, data, family, link, weights, offset, se)
+    _refuse_priors_of_plugged([estimator], priors, design)
     return run_estimator(estimator, design, settings, options)
 
 
@@ -119,6 +121,7 @@ def compare(
     design = build_design(formula, data, family, link, weights, offset, se)
     estimators = default_estimators(design) if estimators is None else estimators
     _refuse_idle_priors(estimators, priors)
+    _refuse_priors_of_plugged(estimators, priors, design)
     return compare_fits(design, estimators, settings, options, truth, title or str(design.formula))
 
 
@@ -130,7 +133,18 @@ def run(study: str | Path, **changes: Any) -> Comparison:
 
 
 def _refuse_idle_priors(names: Sequence[str], priors: Mapping[str, Any]) -> None:
-    """Priors that no estimator would look at are a misunderstanding."""
-    if priors and not any(REGISTRY[name].bayesian for name in names):
-        able = ", ".join(e.name for e in REGISTRY.values() if e.bayesian)
-        raise OptionError(f"Priors were given, but {', '.join(names)} takes none. Use {able}, or leave priors out.")
+    """Priors that no estimator takes are a misunderstanding."""
+    able = [e.name for e in REGISTRY.values() if e.bayesian or e.name == "fixed_prior"]
+    if priors and not set(able) & set(names):
+        raise OptionError(
+            f"Priors were given, but {', '.join(names)} takes none. Use {', '.join(able)}, or leave priors out."
+        )
+
+
+def _refuse_priors_of_plugged(names: Sequence[str], priors: Mapping[str, Any], design: Design) -> None:
+    """So are priors of what is plugged in, where no other estimator looks at them."""
+    if priors and not any(REGISTRY[name].bayesian for name in names) and not stated_priors(design, priors):
+        raise OptionError(
+            f"Priors were given for {', '.join(priors)}, but fixed_prior plugs in what varies and takes priors of "
+            "other population coefficients alone. State your own mean and SD as its options mean and sd."
+        )

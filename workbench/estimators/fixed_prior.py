@@ -15,9 +15,10 @@ families with a dispersion it ends where
 
     phi = mean of W (z - fit)^2  +  phi * mean of d'Vd,       V = (D'WD + phi S^-1)^-1,  d a row of D = [Z R]
 
-with the second mean not weighted, as in R's bayesglm. phi has no correction for degrees of freedom, so it is a little
-below REML's sigma^2, and the coefficients are a little less shrunk: that, and nothing else, is the gap to REML for one
-varying intercept. ``dispersion="reml"`` holds phi at REML's value, and the gap closes to rounding.
+with the second mean not weighted, as in R's bayesglm. REML's sigma^2 obeys the same equation (without prior weights),
+but counts the error of the population values in V, which are held here as if they were known. So phi is a little below
+sigma^2, and the coefficients are a little less shrunk: that, and nothing else, is the gap to REML for one varying
+intercept. ``dispersion="reml"`` holds phi at REML's value, and the gap closes to rounding.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def _dispersion(options: Options, fit: Fit, maximised: Fit) -> str:
     if options.dispersion == "reml" or fit.design.known_se:
         return ""
     held, was = maximised.sigma**2, fit.diagnostics["dispersion"]
-    how = "the EM, which does not count the coefficients, had" if options.dispersion == "em" else "it was held at"
+    how = "the EM, which takes the plugged-in mean as known, had" if options.dispersion == "em" else "it was held at"
     return f"dispersion held at REML's {significant(held, 8)}; {how} {significant(was, 8)}"
 
 
