@@ -62,7 +62,8 @@ def bayesglm(
     Parameters
     ----------
     formula : str
-        lme4's notation without random terms. A binomial response is 0/1, two labels (the first is failure), a
+        lme4's notation without random terms; the coefficients stand in the order in which the terms are written, as in
+        R's function, interactions not moved to the end. A binomial response is 0/1, two labels (the first is failure), a
         proportion with the number of trials as `weights`, or ``cbind(successes, failures)``.
     data : dataframe, mapping or path
         See :func:`workbench.data.read`.
@@ -82,12 +83,14 @@ def bayesglm(
         Divide each scale by the range of a column of two values, or 2 SD of one with more; multiply by 2 SD of a
         gaussian response; let the intercept's prior be about the linear predictor at the column means.
     drop_baseline : bool
-        Code factors by contrasts, rather than by the indicators of all their levels.
+        Code factors by contrasts. Otherwise they get as many columns as levels: all indicators, or (ordered) the
+        polynomials from degree zero on.
     dispersion : "em" or number > 0
         Estimated (for families that have one), or held.
     tolerance : float
         Change of deviance and dispersion that counts as none.
     max_iterations : int
+        R's ``maxit`` argument (its function does not look at ``glm.control(maxit=)``).
     prior_joint : mapping of names or places to (mean, covariance)
         Joint normal priors: ``{("(Intercept)", "x"): ([0, 0], [[1, 0.5], [0.5, 2]])}``; places count from 0. They are
         about the coefficients themselves, never scaled, and take the place of these coefficients' other priors.

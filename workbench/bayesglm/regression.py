@@ -13,7 +13,7 @@ from workbench.bayesglm.families import Family
 from workbench.data import Factor, GroupedData, Numeric, RowAccount, read, read_only
 from workbench.errors import DataError, DesignError, FormulaError, OptionError
 from workbench.formula import Formula, Name, parse
-from workbench.model_matrix import Columns, evaluate, learn, model_columns
+from workbench.model_matrix import evaluate, model_columns
 
 Array = NDArray[np.float64]
 
@@ -80,7 +80,7 @@ def read_regression(
     columns = {key: _numbers(table, where[key]) for key, value in beside.items() if value is not None}
     y, trials = _response(parsed, table, family)
     offsets = [evaluate(e, table) for e in parsed.offsets] + [columns[k] for k in columns if k == "offset"]
-    found = _columns(parsed, table, drop_baseline)
+    found = model_columns(parsed.as_written, parsed.intercept, table, drop_baseline=drop_baseline)
     if not found.names:
         raise DesignError(f"The formula {parsed} has no coefficients. Add an intercept (1) or a predictor.")
     return Regression(
@@ -93,18 +93,6 @@ def read_regression(
         offset=read_only(np.sum(offsets, axis=0) if offsets else np.zeros(len(table))),
         rows=table.rows,
     )
-
-
-def _columns(formula: Formula, table: GroupedData, drop_baseline: bool) -> Columns:
-    """The columns of the fixed terms; without dropping baselines, each term as if it stood alone without intercept."""
-    if drop_baseline:
-        return model_columns(formula.terms, formula.intercept, table)
-    learnt = learn((factor for term in formula.terms for factor in term.factors), table)
-    parts = [model_columns((), True, table, learnt)] if formula.intercept else []
-    parts += [model_columns((term,), False, table, learnt) for term in formula.terms]
-    if not parts:
-        return model_columns((), False, table, learnt)
-    return Columns(np.hstack([part.values for part in parts]), tuple(name for part in parts for name in part.names))
 
 
 def _response(formula: Formula, table: GroupedData, family: Family) -> tuple[Array, Array]:
