@@ -407,6 +407,18 @@ def test_aliased_columns_share_the_effect_or_go():
     assert flat.aliased == ("I(2 * Days)",)
 
 
+@pytest.mark.parametrize("column", ["I(0 * Days + 0.1)", "I(late + 3)"])
+def test_a_flat_column_that_centring_leaves_with_nothing_is_dropped(column):
+    # R: "non-finite coefficients"; the intercept's prior stands on the linear predictor at the means, where a flat
+    # constant, or a shifted copy of a flat column, changes nothing that could be told apart
+    data = table("sleepstudy")
+    flat = {"prior_scale": np.inf, "prior_scale_for_intercept": 3.0, "prior_df_for_intercept": np.inf}
+    fit = wb.bayesglm(f"slow ~ late + {column}", data, "binomial", **flat, **TIGHT)
+    assert fit.aliased == (column,)
+    alone = wb.bayesglm("slow ~ late", data, "binomial", **flat, **TIGHT)
+    np.testing.assert_allclose(fit.mode.coefficients, alone.mode.coefficients, rtol=1e-12)
+
+
 # --- rows and columns of their own kind -----------------------------------------------------------------
 
 

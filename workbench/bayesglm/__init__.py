@@ -166,7 +166,10 @@ def bayesglm(
 
 def _kept(arrays: Regression, priors: CoefficientPriors, everywhere: bool) -> tuple[list[int], list[int]]:
     """Places of the columns that stay, and of those that columns before them explain."""
-    looked_at = [k for k in range(len(arrays.names)) if everywhere or priors.flat[k]]
+    looks = priors.flat | everywhere
+    if priors.centre is not None:  # a flat column is centred, so a constant is left with nothing
+        looks[arrays.intercept] = True
+    looked_at = [k for k in range(len(arrays.names)) if looks[k]]
     _, found = independent(arrays.X[arrays.weights > 0][:, looked_at])
     aliased = [looked_at[k] for k in found]
     for places, _ in priors.joint:
