@@ -62,9 +62,9 @@ def bayesglm(
     Parameters
     ----------
     formula : str
-        lme4's notation without random terms; the coefficients stand in the order in which the terms are written, as in
-        R's function, interactions not moved to the end. A binomial response is 0/1, two labels (the first is failure), a
-        proportion with the number of trials as `weights`, or ``cbind(successes, failures)``.
+        lme4's notation without random terms; terms keep the order in which they are written, interactions too, as in
+        R's function. A binomial response is 0/1, two labels (the first is failure), a proportion with the number of
+        trials as `weights`, or ``cbind(successes, failures)``.
     data : dataframe, mapping or path
         See :func:`workbench.data.read`.
     family, link : str
