@@ -20,7 +20,7 @@ from workbench.bayesglm.answer import BayesGlm
 from workbench.bayesglm.em import CoefficientPriors, Mode, posterior_mode
 from workbench.bayesglm.families import family_of
 from workbench.bayesglm.regression import Regression, read_regression
-from workbench.bayesglm.scales import PriorArguments, Values, coefficient_priors
+from workbench.bayesglm.scales import PriorArguments, Values, coefficient_priors, is_number
 from workbench.errors import DesignError, OptionError, nearest
 from workbench.rank import independent
 
@@ -73,8 +73,9 @@ def bayesglm(
         Prior weights (rows with weight zero take part in scaling and centring alone) and an offset on the scale of
         the linear predictor.
     prior_mean, prior_scale, prior_df : number, sequence or mapping
-        For all p coefficients but the intercept: one number, one for each in order, or by name (those not named
-        keep the default). Scale: 2.5 (4 for probit) by default, inf is flat. Df: 1 is Cauchy, inf is normal.
+        For all p coefficients but the intercept: one number, one for each in order, or by name, as a mapping or a
+        pandas Series (those not named keep the default). Scale: 2.5 (4 for probit) by default, inf is flat. Df: 1 is
+        Cauchy, inf is normal.
     prior_mean_for_intercept, prior_scale_for_intercept, prior_df_for_intercept : number
         Scale: 10 (16 for probit) by default.
     min_prior_scale : float
@@ -137,6 +138,7 @@ def bayesglm(
     followed = _departures(documented)
     held = _held(dispersion)
     _check_numbers(tolerance, max_iterations, level)
+    _check_switches({"scaled": scaled, "drop_baseline": drop_baseline})
     chosen = family_of(family, link)
     arrays = read_regression(formula, data, chosen, weights, offset, drop_baseline)
     given = PriorArguments(
@@ -213,6 +215,8 @@ def _warnings(
 def _departures(documented: bool | Collection[str]) -> tuple[str, ...]:
     if isinstance(documented, bool):
         return DEPARTURES if documented else ()
+    if not isinstance(documented, Collection):
+        raise OptionError(f"documented is {documented!r}, but must be True, False or some of {', '.join(DEPARTURES)}.")
     named = (documented,) if isinstance(documented, str) else tuple(documented)
     for name in named:
         if name not in DEPARTURES:
@@ -223,15 +227,22 @@ def _departures(documented: bool | Collection[str]) -> tuple[str, ...]:
 def _held(dispersion: str | float) -> float | None:
     if isinstance(dispersion, str) and dispersion == "em":
         return None
-    if isinstance(dispersion, bool | str) or not isfinite(dispersion) or not dispersion > 0:
+    if not is_number(dispersion) or not isfinite(dispersion) or not dispersion > 0:
         raise OptionError(f"dispersion is {dispersion!r}, but must be 'em', or a positive number to hold it at.")
     return float(dispersion)
 
 
 def _check_numbers(tolerance: float, max_iterations: int, level: float) -> None:
-    if not 0 < tolerance < 1:
+    if not is_number(tolerance) or not 0 < tolerance < 1:
         raise OptionError(f"tolerance is {tolerance!r}, but must lie between 0 and 1.")
-    if isinstance(max_iterations, bool) or not isinstance(max_iterations, int) or max_iterations < 1:
+    whole = isinstance(max_iterations, int | np.integer) and not isinstance(max_iterations, bool)
+    if not whole or max_iterations < 1:
         raise OptionError(f"max_iterations is {max_iterations!r}, but must be a whole number of at least 1.")
-    if not 0 < level < 1:
+    if not is_number(level) or not 0 < level < 1:
         raise OptionError(f"level is {level!r}, but must lie between 0 and 1.")
+
+
+def _check_switches(switches: Mapping[str, Any]) -> None:
+    for name, value in switches.items():
+        if not isinstance(value, bool | np.bool_):
+            raise OptionError(f"{name} is {value!r}, but must be True or False.")

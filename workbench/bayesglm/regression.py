@@ -83,13 +83,16 @@ def read_regression(
     found = model_columns(parsed.as_written, parsed.intercept, table, drop_baseline=drop_baseline)
     if not found.names:
         raise DesignError(f"The formula {parsed} has no coefficients. Add an intercept (1) or a predictor.")
+    every = _weights(columns, table) * trials
+    if not every.any():
+        raise DataError("No row has weight: all weights, or the numbers of trials, are zero. Give positive ones.")
     return Regression(
         formula=parsed,
         y=read_only(y),
         X=read_only(found.values),
         names=found.names,
         intercept=0 if parsed.intercept else None,
-        weights=read_only(_weights(columns, table) * trials),
+        weights=read_only(every),
         offset=read_only(np.sum(offsets, axis=0) if offsets else np.zeros(len(table))),
         rows=table.rows,
     )
@@ -142,6 +145,4 @@ def _weights(columns: Mapping[str, Array], table: GroupedData) -> Array:
     if (values < 0).any():
         row = int(np.argmax(values < 0))
         raise DesignError(f"weights must be 0 or more, but is {values[row]:g} in data row {table.kept[row] + 1}.")
-    if not values.any():
-        raise DataError("Every weight is zero, so no row is left. Give positive weights.")
     return np.array(values)
