@@ -407,6 +407,18 @@ def test_aliased_columns_share_the_effect_or_go():
     assert flat.aliased == ("I(2 * Days)",)
 
 
+@pytest.mark.parametrize("column", ["I(0 * Days + 0.1)", "I(late + 3)"])
+def test_a_flat_column_that_centring_leaves_with_nothing_is_dropped(column):
+    # R: "non-finite coefficients"; the intercept's prior stands on the linear predictor at the means, where a flat
+    # constant, or a shifted copy of a flat column, changes nothing that could be told apart
+    data = table("sleepstudy")
+    flat = {"prior_scale": np.inf, "prior_scale_for_intercept": 3.0, "prior_df_for_intercept": np.inf}
+    fit = wb.bayesglm(f"slow ~ late + {column}", data, "binomial", **flat, **TIGHT)
+    assert fit.aliased == (column,)
+    alone = wb.bayesglm("slow ~ late", data, "binomial", **flat, **TIGHT)
+    np.testing.assert_allclose(fit.mode.coefficients, alone.mode.coefficients, rtol=1e-12)
+
+
 # --- rows and columns of their own kind -----------------------------------------------------------------
 
 
@@ -514,6 +526,9 @@ def test_priors_by_name():
     named = wb.bayesglm("slow ~ Days + late", data, "binomial", prior_scale={"late": 0.5}, prior_df={"Days": 7})
     listed = wb.bayesglm("slow ~ Days + late", data, "binomial", prior_scale=[2.5, 0.5], prior_df=[7, 1])
     np.testing.assert_array_equal(named.mode.coefficients, listed.mode.coefficients)
+    turned = pd.Series([0.5, 2.5], index=["late", "Days"])  # by its names, not by its order
+    series = wb.bayesglm("slow ~ Days + late", data, "binomial", prior_scale=turned, prior_df=pd.Series([7, 1]))
+    np.testing.assert_array_equal(series.mode.coefficients, listed.mode.coefficients)
 
 
 def test_to_dict_is_json():
@@ -570,13 +585,28 @@ def test_probabilities_never_reach_their_ends(family, link):
         ("y ~ x", {"prior_scale": -1.0}, "scale of x is -"),
         ("y ~ x", {"prior_df": 0}, "df of x is 0"),
         ("y ~ x", {"prior_mean": np.nan}, "mean of x is nan"),
+        ("y ~ x", {"prior_scale": {"(Intercept)": 1.0}}, "prior is given by prior_scale_for_intercept"),
+        ("y ~ 1", {"prior_df": {"x": 1.0}}, "no coefficients beside the intercept"),
+        ("y ~ x", {"prior_df": "Inf"}, "prior_df is 'Inf', but must be a number"),
+        ("y ~ x", {"prior_scale": [True]}, "prior_scale is [True], but must be a number"),
+        ("y ~ x", {"min_prior_scale": np.inf}, "min_prior_scale is inf"),
+        ("y ~ x", {"min_prior_scale": "a"}, "min_prior_scale is 'a'"),
+        ("y ~ x", {"scaled": "no"}, "scaled is 'no', but must be True or False"),
+        ("y ~ x", {"drop_baseline": None}, "drop_baseline is None"),
+        ("y ~ x", {"tolerance": "tight"}, "tolerance is 'tight'"),
+        ("y ~ x", {"max_iterations": 10.0}, "must be a whole number"),
+        ("y ~ x", {"level": 95}, "level is 95"),
+        ("y ~ x", {"dispersion": None}, "must be 'em', or a positive number"),
+        ("y ~ x", {"documented": 1}, "some of scaling, intercept, aliased, std_error"),
+        ("y ~ x", {"prior_joint": [("x", (0, 1))]}, "must be a mapping"),
+        ("cbind(none, none) ~ x", {"family": "binomial"}, "No row has weight"),
         ("y ~ x", {"prior_joint": {("x", "z"): (0, np.eye(2))}}, "names 'z'"),
         ("y ~ x", {"prior_joint": {"x": (0, np.eye(2))}}, "must have (1, 1)"),
         ("y ~ x", {"prior_joint": {("x", 0): (0, [[1, 2], [2, 1]])}}, "negative eigenvalue"),
         ("y ~ x", {"prior_joint": {"x": (0, 1.0), 1: (0, 1.0)}}, "x twice"),
         ("y ~ x", {"dispersion": 0.0}, "positive number"),
         ("y ~ x", {"documented": ["scale"]}, "Did you mean 'scaling'"),
-        ("y ~ x", {"weights": "none"}, "Every weight is zero"),
+        ("y ~ x", {"weights": "none"}, "No row has weight"),
         ("y ~ x", {"weights": [-1, 1, 1, 1]}, "weights must be 0 or more"),
         ("c ~ x", {}, "it has none (3 in all 4 rows)"),
         ("c ~ x", {"scaled": False}, "4 rows that are all 3"),

@@ -42,7 +42,39 @@ R = [
         [1, 0, 0, 1, 3.5, 0, 0, 0, 0, 3.5],
     ),
     ("scale(x)", "(Intercept), scale(x)", [1, -0.733152330409847]),
+    # what is left of x:b without b stands in x:a; without an intercept, the first labels are whole wherever they stand
+    ("x:a + x:b", "(Intercept), x:ap, x:aq, x:bv, x:bw", [1, 3.5, 0, 0, 3.5]),
+    ("0 + x + x:a + x:b", "x, x:ap, x:aq, x:bv, x:bw", [3.5, 3.5, 0, 0, 3.5]),
+    (
+        "x*a*b - x",
+        "(Intercept), aq, bv, bw, x:ap, x:aq, x:bv, x:bw, aq:bv, aq:bw, x:aq:bv, x:aq:bw",
+        [1, 0, 0, 1, 3.5, 0, 0, 3.5, 0, 0, 0, 0],
+    ),
 ]
+
+
+# m <- bayesglm(y ~ FORMULA, gaussian, d, x = TRUE, drop.baseline = DROP)$x; colnames(m); m[3, ]     (arm 1.13-1)
+AS_WRITTEN = [
+    ("x*a + b", True, "(Intercept), x, aq, x:aq, bv, bw", [1, 3.5, 0, 0, 0, 1]),
+    ("x:a + x", True, "(Intercept), x:ap, x:aq, x", [1, 3.5, 0, 3.5]),
+    ("0 + a:x + a", True, "ap:x, aq:x, aq", [3.5, 0, 0]),
+    (
+        "(x+a+b)^2", True,
+        "(Intercept), x, x:aq, x:bv, x:bw, aq, aq:bv, aq:bw, bv, bw",
+        [1, 3.5, 0, 0, 3.5, 0, 0, 0, 0, 1],
+    ),
+    (
+        "o + x", False, "(Intercept), o^0, o.L, o.Q, o.C, x",
+        [1, 0.5, 0.2236067977, -0.5, -0.6708203932, 3.5],
+    ),
+    ("0 + o + a", False, "olo, omid, ohi, otop, ap, aq", [0, 0, 1, 0, 1, 0]),
+    ("o:x + a", False, "(Intercept), olo:x, omid:x, ohi:x, otop:x, ap, aq", [1, 0, 0, 3.5, 0, 1, 0]),
+    (
+        "x*o", False,
+        "(Intercept), x, o^0, o.L, o.Q, o.C, x:o^0, x:o.L, x:o.Q, x:o.C",
+        [1, 3.5, 0.5, 0.2236067977, -0.5, -0.6708203932, 1.75, 0.7826237921, -1.75, -2.3478713764],
+    ),
+]  # fmt: skip
 
 
 def frames():
@@ -66,6 +98,15 @@ def test_columns_are_rs(formula, names, third_row, backend):
         frame = frames()[backend]
     parsed = parse("y ~ " + formula)
     columns = model_columns(parsed.terms, parsed.intercept, read(frame, parsed.variables))
+    assert ", ".join(columns.names) == names
+    np.testing.assert_allclose(columns.values[2], third_row, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("formula", "drop_baseline", "names", "third_row"), AS_WRITTEN, ids=[r[0] for r in AS_WRITTEN])
+def test_terms_in_the_order_of_the_text_and_baselines_kept(formula, drop_baseline, names, third_row):
+    parsed = parse("y ~ " + formula)
+    data = read(TABLE, parsed.variables)
+    columns = model_columns(parsed.as_written, parsed.intercept, data, drop_baseline=drop_baseline)
     assert ", ".join(columns.names) == names
     np.testing.assert_allclose(columns.values[2], third_row, rtol=1e-9, atol=1e-12)
 

@@ -67,6 +67,8 @@ _LINK_NAMES = {
 }  # fmt: skip
 _TINY = float(np.finfo(float).eps)
 """Probabilities stay this far from 0 and 1, means of log links from 0, and slopes of such links from 0, as in R."""
+LOGIT_REACH, CLOGLOG_REACH = 30.0, 700.0
+"""Beyond these linear predictors such means count as 0 or 1; R's limits, on which runaway fits depend."""
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,24 @@ class Family:
 
     def inverse(self, predictor: Array) -> Array:
         """The mean of a linear predictor, elementwise; the limits are never reached."""
+        if self.link_name == "logit":
+            odds = np.where(predictor < 0, _TINY, 1 / _TINY)
+            np.exp(predictor, out=odds, where=np.abs(predictor) <= LOGIT_REACH)
+            return np.asarray(odds / (1 + odds))
+        if self.link_name == "cloglog":  # 1 - exp(-exp(x)), without cancellation
+            return np.asarray(np.clip(-np.expm1(-np.exp(np.minimum(predictor, CLOGLOG_REACH))), _TINY, 1 - _TINY)
         return np.asarray(self._of_statsmodels[1].inverse(np.clip(predictor, *self._reach)), dtype=float)
 
     def slope(self, predictor: Array) -> Array:
-        """The derivative of the mean by the linear predictor, elementwise."""
-        slope = np.asarray(self._of_statsmodels[1].inverse_deriv(np.clip(predictor, *self._reach)), dtype=float)
+        """The derivative of the mean by the linear predictor, elementwise; never zero."""
+        if self.link_name == "logit":
+            odds = np.exp(np.clip(predictor, -LOGIT_REACH, LOGIT_REACH))
+            return np.where(np.abs(predictor) > LOGIT_REACH, _TINY, odds / (1 + odds) ** 2)
+        if self.link_name == "cloglog":
+            capped = np.minimum(predictor, CLOGLOG_REACH)
+            return np.maximum(np.exp(capped) * np.exp(-np.exp(capped)), _TINY)
+        within = predictor if self.of_probabilities and self.link_name != "log" else np.clip(predictor, *self._reach)
+        slope = np.asarray(self._of_statsmodels[1].inverse_deriv(within), dtype=float)
         return np.maximum(slope, _TINY) if np.isfinite(self._reach[0]) else slope
 
     def variance(self, mean: Array) -> Array:
@@ -136,6 +151,10 @@ class Family:
 
     def deviance(self, y: Array, mean: Array, weights: Array) -> float:
         """Twice the log likelihood that is lost against a perfect fit, times the dispersion."""
+        if self.of_probabilities:
+            from scipy.special import xlogy
+
+            return float(2 * np.sum(weights * (xlogy(y, y / mean) + xlogy(1 - y, (1 - y) / (1 - mean)))))
         return float(self._of_statsmodels[0].deviance(y, mean, freq_weights=weights))
 
     def start(self, y: Array, weights: Array) -> Array:

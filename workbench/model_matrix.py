@@ -8,9 +8,9 @@ fastest. Labels are coded
   categorical, orthogonal polynomials ``temperature.L``, ``.Q``, ``.C``, ``^4``), or
 * by all their indicators,
 
-following R's rule of marginality: a labelled factor inside a term gets contrasts if the term without it is in the
-model too (the empty term being the intercept); in a model without an intercept, the first labelled main
-effect gets all its indicators.
+following R's rule of marginality: a labelled factor inside a term gets contrasts if what is left of the term without it
+is nothing, or stands in a term before, be it with others; in a model without an intercept, the first labelled factor
+gets all its indicators.
 
 Numeric functions that look at the whole column (``scale``, ``center``, ``poly``) see the rows that enter the
 fit; for a table with missing values in *other* columns, R's ``scale`` would look at those rows as well. What they saw,
@@ -70,7 +70,13 @@ def learn(expressions: Iterable[Expression], data: GroupedData) -> Learnt:
     return MappingProxyType(learnt)
 
 
-def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData, learnt: Learnt | None = None) -> Columns:
+def model_columns(
+    terms: Sequence[Term],
+    intercept: bool,
+    data: GroupedData,
+    learnt: Learnt | None = None,
+    drop_baseline: bool = True,
+) -> Columns:
     """Build the columns of a sum of terms, ``(Intercept)`` first where there is one.
 
     Parameters
@@ -80,6 +86,9 @@ def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData, lea
     data : GroupedData
     learnt : mapping, optional
         From :func:`learn`, on these or on other rows; by default on these.
+    drop_baseline : bool
+        Otherwise contrasts have as many columns as there are levels: all indicators, or polynomials from degree
+        zero on (``temperature^0``).
 
     Returns
     -------
@@ -105,8 +114,8 @@ def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData, lea
     n = len(data)
     learnt = learn((factor for term in terms for factor in term.factors), data) if learnt is None else learnt
     blocks = [Columns(np.broadcast_to(1.0, (n, 1)), ("(Intercept)",))] if intercept else []
-    present = {frozenset(term.factors) for term in terms}
-    full_main_effect_given = intercept
+    before: list[frozenset[Expression]] = []
+    whole = not intercept
     for term in terms:
         coded = []
         for factor in term.factors:
@@ -115,11 +124,12 @@ def model_columns(terms: Sequence[Term], intercept: bool, data: GroupedData, lea
                 coded.append(_numeric_columns(factor, data, learnt))
                 continue
             others = frozenset(term.factors) - {factor}
-            if others:
-                contrasts = others in present
-            else:
-                contrasts, full_main_effect_given = full_main_effect_given, True
-            coded.append(_code(deparse(factor), known, _codes(factor, known, data), contrasts))
+            marginal = not others or any(others <= earlier for earlier in before)
+            contrasts, whole = marginal and not whole, False
+            coding, suffixes = _coding(deparse(factor), known, contrasts, drop_baseline)
+            names = tuple(deparse(factor) + suffix for suffix in suffixes)
+            coded.append(Columns(coding[_codes(factor, known, data)], names))
+        before.append(frozenset(term.factors))
         blocks.append(_row_product(coded))
     if not blocks:
         return Columns(np.empty((n, 0)), ())
@@ -260,22 +270,19 @@ def _codes(factor: Expression, known: Labels, data: GroupedData) -> NDArray[np.i
     return codes
 
 
-def _code(label: str, known: Labels, codes: NDArray[np.intp], contrasts: bool) -> Columns:
-    """Code labels by contrasts or by all their indicators."""
-    count = len(known.levels)
-    if not contrasts:
-        coding, suffixes = np.eye(count), known.levels
-    elif count < 2:
+def _coding(label: str, known: Labels, contrasts: bool, drop_baseline: bool) -> tuple[Matrix, Sequence[str]]:
+    """What stands for each level, shape (levels, columns), and what follows the label in the columns' names."""
+    count, first = len(known.levels), 1 if contrasts and drop_baseline else 0
+    if count < 2 and first:
         raise DesignError(
             f"{label} has a single level ({known.levels[0]!r}), so it cannot explain anything. Leave it out of the "
             "formula."
         )
-    elif known.ordered:
-        coding = orthogonal_polynomials(np.arange(count, dtype=float), count - 1, label)
-        suffixes = tuple((".L", ".Q", ".C")[k] if k < 3 else f"^{k + 1}" for k in range(count - 1))
-    else:
-        coding, suffixes = np.eye(count)[:, 1:], known.levels[1:]
-    return Columns(coding[codes], tuple(label + s for s in suffixes))
+    if count < 2 or not (known.ordered and contrasts):
+        return np.eye(count)[:, first:], known.levels[first:]
+    powers = orthogonal_polynomials(np.arange(count, dtype=float), count - 1, label)
+    suffixes = ("^0", ".L", ".Q", ".C", *(f"^{k}" for k in range(4, count)))[:count]
+    return np.column_stack([np.full(count, count**-0.5), powers])[:, first:], suffixes[first:]
 
 
 def _row_product(parts: list[Columns]) -> Columns:

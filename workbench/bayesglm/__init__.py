@@ -19,7 +19,7 @@ import numpy as np
 from workbench.bayesglm.answer import BayesGlm
 from workbench.bayesglm.plain import CoefficientPriors, Mode, posterior_mode
 from workbench.bayesglm.regression import Regression, read_regression
-from workbench.bayesglm.scales import PriorArguments, Values, coefficient_priors
+from workbench.bayesglm.scales import PriorArguments, Values, coefficient_priors, is_number
 from workbench.errors import DesignError, OptionError, nearest
 from workbench.families import family_of
 from workbench.rank import independent
@@ -62,8 +62,9 @@ def bayesglm(
     Parameters
     ----------
     formula : str
-        lme4's notation without random terms. A binomial response is 0/1, two labels (the first is failure), a
-        proportion with the number of trials as `weights`, or ``cbind(successes, failures)``.
+        lme4's notation without random terms; terms keep the order in which they are written, interactions too, as in
+        R's function. A binomial response is 0/1, two labels (the first is failure), a proportion with the number of
+        trials as `weights`, or ``cbind(successes, failures)``.
     data : dataframe, mapping or path
         See :func:`workbench.data.read`.
     family, link : str
@@ -72,8 +73,9 @@ def bayesglm(
         Prior weights (rows with weight zero take part in scaling and centring alone) and an offset on the scale of
         the linear predictor.
     prior_mean, prior_scale, prior_df : number, sequence or mapping
-        For all p coefficients but the intercept: one number, one for each in order, or by name (those not named
-        keep the default). Scale: 2.5 (4 for probit) by default, inf is flat. Df: 1 is Cauchy, inf is normal.
+        For all p coefficients but the intercept: one number, one for each in order, or by name, as a mapping or a
+        pandas Series (those not named keep the default). Scale: 2.5 (4 for probit) by default, inf is flat. Df: 1 is
+        Cauchy, inf is normal.
     prior_mean_for_intercept, prior_scale_for_intercept, prior_df_for_intercept : number
         Scale: 10 (16 for probit) by default.
     min_prior_scale : float
@@ -82,12 +84,14 @@ def bayesglm(
         Divide each scale by the range of a column of two values, or 2 SD of one with more; multiply by 2 SD of a
         gaussian response; let the intercept's prior be about the linear predictor at the column means.
     drop_baseline : bool
-        Code factors by contrasts, rather than by the indicators of all their levels.
+        Code factors by contrasts. Otherwise they get as many columns as levels: all indicators, or (ordered) the
+        polynomials from degree zero on.
     dispersion : "em" or number > 0
         Estimated (for families that have one), or held.
     tolerance : float
         Change of deviance and dispersion that counts as none.
     max_iterations : int
+        R's ``maxit`` argument (its function does not look at ``glm.control(maxit=)``).
     prior_joint : mapping of names or places to (mean, covariance)
         Joint normal priors: ``{("(Intercept)", "x"): ([0, 0], [[1, 0.5], [0.5, 2]])}``; places count from 0. They are
         about the coefficients themselves, never scaled, and take the place of these coefficients' other priors.
@@ -134,6 +138,7 @@ def bayesglm(
     followed = _departures(documented)
     held = _held(dispersion)
     _check_numbers(tolerance, max_iterations, level)
+    _check_switches({"scaled": scaled, "drop_baseline": drop_baseline})
     chosen = family_of(family, link)
     arrays = read_regression(formula, data, chosen, weights, offset, drop_baseline)
     given = PriorArguments(
@@ -146,7 +151,9 @@ def bayesglm(
     )
     kept, aliased = _kept(arrays, priors, everywhere="aliased" in followed)
     priors, X = (priors.take(kept), arrays.X[:, kept]) if aliased else (priors, arrays.X)
-    mode = posterior_mode(arrays.y, X, chosen, priors, arrays.weights, arrays.offset, held, tolerance, max_iterations)
+    mode = posterior_mode(
+        arrays.y, X, chosen, priors, arrays.weights, arrays.offset, held, tolerance, max_iterations, arrays.starting
+    )
     own = held is not None or not chosen.estimates_dispersion or "std_error" in followed
     return BayesGlm(
         regression=arrays,
@@ -163,7 +170,10 @@ def bayesglm(
 
 def _kept(arrays: Regression, priors: CoefficientPriors, everywhere: bool) -> tuple[list[int], list[int]]:
     """Places of the columns that stay, and of those that columns before them explain."""
-    looked_at = [k for k in range(len(arrays.names)) if everywhere or priors.flat[k]]
+    looks = priors.flat | everywhere
+    if priors.centre is not None:  # a flat column is centred, so a constant is left with nothing
+        looks[arrays.intercept] = True
+    looked_at = [k for k in range(len(arrays.names)) if looks[k]]
     _, found = independent(arrays.X[arrays.weights > 0][:, looked_at])
     aliased = [looked_at[k] for k in found]
     for places, _ in priors.joint:
@@ -208,6 +218,8 @@ def _warnings(
 def _departures(documented: bool | Collection[str]) -> tuple[str, ...]:
     if isinstance(documented, bool):
         return DEPARTURES if documented else ()
+    if not isinstance(documented, Collection):
+        raise OptionError(f"documented is {documented!r}, but must be True, False or some of {', '.join(DEPARTURES)}.")
     named = (documented,) if isinstance(documented, str) else tuple(documented)
     for name in named:
         if name not in DEPARTURES:
@@ -218,15 +230,22 @@ def _departures(documented: bool | Collection[str]) -> tuple[str, ...]:
 def _held(dispersion: str | float) -> float | None:
     if isinstance(dispersion, str) and dispersion == "em":
         return None
-    if isinstance(dispersion, bool | str) or not isfinite(dispersion) or not dispersion > 0:
+    if not is_number(dispersion) or not isfinite(dispersion) or not dispersion > 0:
         raise OptionError(f"dispersion is {dispersion!r}, but must be 'em', or a positive number to hold it at.")
     return float(dispersion)
 
 
 def _check_numbers(tolerance: float, max_iterations: int, level: float) -> None:
-    if not 0 < tolerance < 1:
+    if not is_number(tolerance) or not 0 < tolerance < 1:
         raise OptionError(f"tolerance is {tolerance!r}, but must lie between 0 and 1.")
-    if isinstance(max_iterations, bool) or not isinstance(max_iterations, int) or max_iterations < 1:
+    whole = isinstance(max_iterations, int | np.integer) and not isinstance(max_iterations, bool)
+    if not whole or max_iterations < 1:
         raise OptionError(f"max_iterations is {max_iterations!r}, but must be a whole number of at least 1.")
-    if not 0 < level < 1:
+    if not is_number(level) or not 0 < level < 1:
         raise OptionError(f"level is {level!r}, but must lie between 0 and 1.")
+
+
+def _check_switches(switches: Mapping[str, Any]) -> None:
+    for name, value in switches.items():
+        if not isinstance(value, bool | np.bool_):
+            raise OptionError(f"{name} is {value!r}, but must be True or False.")

@@ -89,6 +89,7 @@ def approximate_em(
     tolerance: float,
     max_iterations: int,
     floor: float = 0.1,
+    starting: Array | None = None,
 ) -> End:
     """Run the module's four steps; arguments as in :func:`workbench.bayesglm.plain.posterior_mode`.
 
@@ -99,6 +100,8 @@ def approximate_em(
     floor : float
         Added to deviance and dispersion where their changes are compared with `tolerance`: 0.1 as in R's glm, 0 for
         relative changes.
+    starting : array, shape (n,), optional
+        The weights of the responses that the first means are made of; `weights` where left out.
     """
     phi, estimated = _first_dispersion(y, family, dispersion)
     deviance, converged, a = float("inf"), False, None
@@ -106,7 +109,7 @@ def approximate_em(
     if constant:
         weighed = columns.weigh(weights, y - offset)
     else:
-        mean = family.start(y, weights)
+        mean = family.start(y, weights if starting is None else starting)
         predictor, deviance = family.link(mean), family.deviance(y, mean, weights)
     for iteration in range(1, max_iterations + 1):
         before, held = deviance, phi
@@ -115,9 +118,10 @@ def approximate_em(
             a, step = solved.a, solved.a
             deviance = squares = columns.squares(weighed, solved)
         else:
-            slope = family.slope(predictor)
-            working = weights * slope**2 / family.variance(mean)
-            z = predictor - offset + (y - mean) / slope
+            with np.errstate(all="ignore"):  # what overflows is refused by the solution
+                slope = family.slope(predictor)
+                working = weights * slope**2 / family.variance(mean)
+                z = predictor - offset + (y - mean) / slope
             weighed = columns.weigh(working, z)
             solved = columns.solve(weighed, sd, phi)
             step = solved.a

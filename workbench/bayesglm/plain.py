@@ -168,6 +168,7 @@ def posterior_mode(
     dispersion: float | None = None,
     tolerance: float = 1e-8,
     max_iterations: int = 100,
+    starting: Array | None = None,
 ) -> Mode:
     """Run the approximate EM.
 
@@ -185,6 +186,8 @@ def posterior_mode(
     tolerance : float
         Change of deviance d (|change| / (|d| + 0.1)) and of dispersion that counts as none, as in R's glm.
     max_iterations : int
+    starting : array, shape (n,), optional
+        Of binomial counts the numbers of trials, where prior weights make `weights` another thing.
 
     Returns
     -------
@@ -210,8 +213,9 @@ def posterior_mode(
     used = weights > 0
     columns = Plain(_centred(X[used], priors), priors)
     end = approximate_em(
-        columns, y[used], family, weights[used], offset[used], priors.first_scale, dispersion, tolerance, max_iterations
-    )
+        columns, y[used], family, weights[used], offset[used], priors.first_scale, dispersion, tolerance,
+        max_iterations, starting=None if starting is None else starting[used],
+    )  # fmt: skip
     b, root = _at_zero(end.a, priors), _at_zero(end.solved.root, priors)
     n, p = columns.X.shape
     return Mode(
@@ -261,7 +265,9 @@ def _solve(reduced: Array, priors: CoefficientPriors, sd: Array, phi: float) -> 
     prior = np.column_stack([np.diag(np.where(flat, 0, np.sqrt(phi))), np.zeros(len(mean))])
     upper = np.linalg.qr(np.vstack([data, prior]), mode="r")[: len(mean)]
     if not np.isfinite(upper).all():
-        raise DesignError("The working weights overflow: the fit runs away. Give priors with finite scales.")
+        raise DesignError(
+            "The working weights overflow: the fit runs away. Give tighter priors, or means nearer to the data."
+        )
     if (np.abs(np.diag(upper))[flat] <= 1e-12).any():
         raise DesignError(
             f"Columns with flat priors explain each other (columns {np.flatnonzero(flat).tolist()}, counted from 0). "

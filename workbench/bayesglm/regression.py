@@ -13,7 +13,7 @@ from workbench.data import GroupedData, Numeric, RowAccount, read, read_only
 from workbench.errors import DataError, DesignError, FormulaError, OptionError
 from workbench.families import Family
 from workbench.formula import Formula, parse
-from workbench.model_matrix import Columns, evaluate, learn, model_columns
+from workbench.model_matrix import evaluate, model_columns
 from workbench.response import read_response
 
 Array = NDArray[np.float64]
@@ -35,6 +35,8 @@ class Regression:
         The place of the column of ones.
     weights, offset : array, shape (n,)
         Prior weights, times the number of trials of binomial counts.
+    starting : array, shape (n,)
+        Numbers of trials of binomial counts, else the weights: what the first means are made with, as in R.
     rows : RowAccount
     notes : tuple of str
         Remarks on the response.
@@ -46,6 +48,7 @@ class Regression:
     names: tuple[str, ...]
     intercept: int | None
     weights: Array
+    starting: Array
     offset: Array
     rows: RowAccount
     notes: tuple[str, ...] = ()
@@ -85,32 +88,24 @@ def read_regression(
     prior_weights = _weights(columns, table)
     response = read_response(parsed, table, family, prior_weights if "weights" in columns else None)
     offsets = [evaluate(e, table) for e in parsed.offsets] + [columns[k] for k in columns if k == "offset"]
-    found = _columns(parsed, table, drop_baseline)
+    found = model_columns(parsed.as_written, parsed.intercept, table, drop_baseline=drop_baseline)
     if not found.names:
         raise DesignError(f"The formula {parsed} has no coefficients. Add an intercept (1) or a predictor.")
+    every = prior_weights * response.trials
+    if not every.any():
+        raise DataError("No row has weight: all weights, or the numbers of trials, are zero. Give positive ones.")
     return Regression(
         formula=parsed,
         y=read_only(response.y),
         X=read_only(found.values),
         names=found.names,
         intercept=0 if parsed.intercept else None,
-        weights=read_only(prior_weights * response.trials),
+        weights=read_only(every),
+        starting=read_only(every if parsed.cbind is None else response.trials),
         offset=read_only(np.sum(offsets, axis=0) if offsets else np.zeros(len(table))),
         rows=table.rows,
         notes=response.notes,
     )
-
-
-def _columns(formula: Formula, table: GroupedData, drop_baseline: bool) -> Columns:
-    """The columns of the fixed terms; without dropping baselines, each term as if it stood alone without intercept."""
-    if drop_baseline:
-        return model_columns(formula.terms, formula.intercept, table)
-    learnt = learn((factor for term in formula.terms for factor in term.factors), table)
-    parts = [model_columns((), True, table, learnt)] if formula.intercept else []
-    parts += [model_columns((term,), False, table, learnt) for term in formula.terms]
-    if not parts:
-        return model_columns((), False, table, learnt)
-    return Columns(np.hstack([part.values for part in parts]), tuple(name for part in parts for name in part.names))
 
 
 def _array(name: str, values: ArrayLike) -> Array:
@@ -134,6 +129,4 @@ def _weights(columns: Mapping[str, Array], table: GroupedData) -> Array:
     if (values < 0).any():
         row = int(np.argmax(values < 0))
         raise DesignError(f"weights must be 0 or more, but is {values[row]:g} in data row {table.kept[row] + 1}.")
-    if not values.any():
-        raise DataError("Every weight is zero, so no row is left. Give positive weights.")
     return np.array(values)

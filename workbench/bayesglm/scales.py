@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,8 @@ def coefficient_priors(
     usual = PROBIT if family.link_name == "probit" else 1.0
     scale_given = 2.5 * usual if given.scale is None else given.scale
     for_intercept = 10.0 * usual if given.intercept_scale is None else given.intercept_scale
+    if not is_number(given.min_scale) or not 0 <= given.min_scale < np.inf:
+        raise PriorError(f"min_prior_scale is {given.min_scale!r}, but must be 0 or more, and finite.")
     mean = _each("prior_mean", given.mean, names, intercept, 0.0, given.intercept_mean)
     df = _each("prior_df", given.df, names, intercept, 1.0, given.intercept_df)
     scale = _each("prior_scale", scale_given, names, intercept, 2.5 * usual, for_intercept)
@@ -148,15 +150,18 @@ def _each(
     rest = [k for k in range(len(names)) if k != intercept]
     if intercept is not None:
         values[intercept] = _number(f"{what}_for_intercept", for_intercept)
-    if isinstance(given, Mapping):
+    if (by_name := _by_name(given)) is not None:
         known = [names[k] for k in rest]
-        for name in given:
+        for name in by_name:
             if name not in known:
-                raise PriorError(f"{what} names {name!r}, which is no coefficient here. {nearest(str(name), known)}")
-        values[rest] = [_number(what, given.get(name, default)) for name in known]
+                raise PriorError(f"{what} names {name!r}, {_unknown(what, str(name), known)}")
+        values[rest] = [_number(f"{what} of {name}", by_name.get(name, default)) for name in known]
         return values
     try:
-        numbers = np.asarray(given, dtype=float)
+        numbers = np.asarray(given)
+        if numbers.dtype.kind in "bSU":  # text and truth values would become numbers
+            raise TypeError
+        numbers = numbers.astype(float)
     except (TypeError, ValueError):
         raise PriorError(f"{what} is {given!r}, but must be a number, or one for each coefficient.") from None
     if numbers.ndim and numbers.shape != (len(rest),):
@@ -168,8 +173,31 @@ def _each(
     return values
 
 
+def _by_name(given: Values) -> dict[str, Any] | None:
+    """A mapping, or a pandas Series whose index is text, as a dict; None for what goes by order."""
+    if isinstance(given, Mapping):
+        return dict(given)
+    labels = getattr(given, "index", None)
+    if not hasattr(given, "to_dict") or labels is None or not all(isinstance(label, str) for label in labels):
+        return None
+    return dict(zip(labels, np.asarray(given).tolist(), strict=True))
+
+
+def _unknown(what: str, name: str, known: list[str]) -> str:
+    if name == "(Intercept)":
+        return f"whose prior is given by {what}_for_intercept."
+    if not known:
+        return "but there are no coefficients beside the intercept."
+    return f"which is no coefficient here. {nearest(name, known)}"
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether this is one real number; text and truth values are not."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def _number(what: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+    if not is_number(value):
         raise PriorError(f"{what} is {value!r}, but must be a number.")
     return float(value)
 
@@ -189,6 +217,8 @@ def _joint_blocks(
     given: Mapping[Any, tuple[Any, Any]], names: Sequence[str]
 ) -> tuple[tuple[NDArray[np.intp], Array, Array], ...]:
     """Places, covariance and mean of every joint block."""
+    if not isinstance(given, Mapping):
+        raise PriorError(f'prior_joint is {given!r}, but must be a mapping: {{("a", "b"): (mean, covariance)}}.')
     blocks = []
     taken: set[int] = set()
     for key, stated in given.items():

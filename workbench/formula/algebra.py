@@ -70,6 +70,7 @@ def _parse(text: str) -> Formula:
         terms=algebra.terms(masks),
         random=tuple(algebra.random),
         offsets=tuple(algebra.offsets),
+        as_written=algebra.terms(masks, sort=False),
     )
 
 
@@ -88,10 +89,10 @@ class _Algebra:
         self.random: list[RandomTerm] = []
         self.offsets: list[Expression] = []
 
-    def terms(self, masks: _Masks) -> tuple[Term, ...]:
+    def terms(self, masks: _Masks, sort: bool = True) -> tuple[Term, ...]:
         """Sort by order, first come first, and name the factors."""
         self.check_size(len(masks), 0)
-        ordered = sorted(masks, key=int.bit_count)
+        ordered = sorted(masks, key=int.bit_count) if sort else masks
         return tuple(Term(tuple(v for v, bit in self.bits.items() if mask & bit)) for mask in ordered)
 
     def expand(self, node: Expression, additive: bool) -> _Masks:

@@ -133,7 +133,8 @@ class Formula:
     """A formula, read and expanded; two are equal when they say the same model.
 
     ``text`` is what was written, with R's spacing; it takes no part in equality, and
-    ``parse(str(formula)) == formula``.
+    ``parse(str(formula)) == formula``. ``terms`` are sorted by how many factors are multiplied, as R sorts them;
+    ``as_written`` has the same terms in the order of the text (R's ``keep.order = TRUE``).
 
     Examples
     --------
@@ -145,6 +146,8 @@ class Formula:
     ['Days', 'age', 'Days:age']
     >>> [block.text for block in formula.random]
     ['(1 | Subject)', '(0 + Days | Subject)']
+    >>> [term.label for term in parse("y ~ a * b + c").as_written]
+    ['a', 'b', 'a:b', 'c']
     """
 
     text: str = field(compare=False)
@@ -153,6 +156,7 @@ class Formula:
     terms: tuple[Term, ...]
     random: tuple[RandomTerm, ...]
     offsets: tuple[Expression, ...]
+    as_written: tuple[Term, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         """Give the formula with R's spacing."""
