@@ -128,19 +128,19 @@ class Family:
             np.exp(predictor, out=odds, where=np.abs(predictor) <= LOGIT_REACH)
             return np.asarray(odds / (1 + odds))
         if self.link_name == "cloglog":  # 1 - exp(-exp(x)), without cancellation
-            return np.asarray(np.clip(-np.expm1(-np.exp(np.minimum(predictor, CLOGLOG_REACH))), _TINY, 1 - _TINY)
+            return np.asarray(np.clip(-np.expm1(-np.exp(np.minimum(predictor, CLOGLOG_REACH))), _TINY, 1 - _TINY))
         return np.asarray(self._of_statsmodels[1].inverse(np.clip(predictor, *self._reach)), dtype=float)
 
     def slope(self, predictor: Array) -> Array:
         """The derivative of the mean by the linear predictor, elementwise; never zero."""
         if self.link_name == "logit":
             odds = np.exp(np.clip(predictor, -LOGIT_REACH, LOGIT_REACH))
-            return np.where(np.abs(predictor) > LOGIT_REACH, _TINY, odds / (1 + odds) ** 2)
+            return np.asarray(np.where(np.abs(predictor) > LOGIT_REACH, _TINY, odds / (1 + odds) ** 2))
         if self.link_name == "cloglog":
             capped = np.minimum(predictor, CLOGLOG_REACH)
-            return np.maximum(np.exp(capped) * np.exp(-np.exp(capped)), _TINY)
+            return np.asarray(np.maximum(np.exp(capped) * np.exp(-np.exp(capped)), _TINY))
         within = predictor if self.of_probabilities and self.link_name != "log" else np.clip(predictor, *self._reach)
-        slope = np.asarray(self._of_statsmodels[1].inverse_deriv(within), dtype=float)
+        slope: Array = np.asarray(self._of_statsmodels[1].inverse_deriv(within), dtype=float)
         return np.maximum(slope, _TINY) if np.isfinite(self._reach[0]) else slope
 
     def variance(self, mean: Array) -> Array:

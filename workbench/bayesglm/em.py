@@ -125,8 +125,7 @@ def approximate_em(
             weighed = columns.weigh(working, z)
             solved = columns.solve(weighed, sd, phi)
             step = solved.a
-            a, predictor, mean = _inside(family, columns, y, offset, a, step)
-            deviance = family.deviance(y, mean, weights)
+            a, predictor, mean, deviance = _inside(family, columns, y, weights, offset, a, step)
             squares = float(np.sum(working * (z - (predictor - offset)) ** 2))
         sd = columns.updated(a, solved, held)
         if estimated:
@@ -155,15 +154,19 @@ def _first_dispersion(y: Array, family: Family, held: float | None) -> tuple[flo
 
 
 def _inside(
-    family: Family, columns: Columns, y: Array, offset: Array, old: Array | None, new: Array
-) -> tuple[Array, Array, Array]:
-    """Coefficients, linear predictor and mean; the step is halved until all means are in the family's domain."""
+    family: Family, columns: Columns, y: Array, weights: Array, offset: Array, old: Array | None, new: Array
+) -> tuple[Array, Array, Array, float]:
+    """Coefficients, linear predictor, mean and deviance.
+
+    The step is halved until all means are in the family's domain, and the deviance is finite.
+    """
     for _ in range(HALVINGS):
         predictor = columns.predictor(new) + offset
         with np.errstate(all="ignore"):
             mean = family.inverse(predictor)
-        if family.inside(predictor, mean):
-            return new, predictor, mean
+            deviance = family.deviance(y, mean, weights) if family.inside(predictor, mean) else float("inf")
+        if np.isfinite(deviance):
+            return new, predictor, mean, deviance
         if old is None:
             old = columns.level(family.link(family.start(np.array([y.mean()]), np.ones(1))) - offset)
         new = (new + old) / 2
