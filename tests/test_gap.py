@@ -31,8 +31,8 @@ def test_twelve_groups_differ_by_the_dispersion_convention_alone():
     assert gap.explained
     assert "REML's 25.800503" in gap.table["change"][1]
     assert "25.785572" in gap.table["change"][1]
-    assert gap.sentence.startswith("REML and fixed prior lie at most 0.0002146 (group 12) apart.")
-    assert "The whole of it is dispersion convention" in gap.sentence
+    assert gap.sentence.startswith("REML and the fixed prior lie at most 0.0002146 (group 12) apart.")
+    assert "All of it is due to one cause, dispersion convention; what is left" in gap.sentence
     assert gap.sentence in str(gap)
 
 
@@ -123,7 +123,7 @@ def test_levels_without_an_estimate_of_their_own_do_not_count():
 
 def test_a_gap_of_nothing_is_said_to_be_nothing():
     gap = explained(design_of("Dyestuff2--ri"))  # REML's SD between batches is zero: every prior puts them on the mean
-    assert gap.sentence == "REML and fixed prior give the same coefficients here, to rounding."
+    assert gap.sentence == "REML and the fixed prior give the same coefficients here, to rounding."
 
 
 @pytest.mark.parametrize(

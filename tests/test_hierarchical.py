@@ -262,3 +262,15 @@ def test_crossed_factors_and_independent_terms_sample():
     assert fit.diagnostics["r_hat"] < 1.02
     assert set(fit.draws["posterior"].data_vars) >= {"effect_a", "effect_a_2", "effect_c"}
     assert np.corrcoef(fit.fitted, design.y)[0, 1] > 0.8
+
+
+def test_a_model_without_population_coefficients_is_sampled():
+    rng = np.random.default_rng(0)
+    g, x = np.repeat(np.arange(8), 6), rng.normal(size=48)
+    table = {"y": rng.normal(size=8)[g] * x + rng.normal(size=48), "x": x, "g": g}
+    design = build_design("y ~ 0 + (0 + x | g)", table)
+    fit = hierarchical(design, Settings(seed=3), Options(draws=200, tune=200))
+    assert fit.parameters.names == ("sigma", "sd(g, x)")
+    assert fit.fixed_cov.shape == (0, 0)
+    own = [float(x[g == j] @ table["y"][g == j] / (x[g == j] @ x[g == j])) for j in range(8)]
+    assert np.corrcoef(fit.group_effects[0].coefficient.estimate[:, 0], own)[0, 1] > 0.95

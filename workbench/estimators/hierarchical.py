@@ -220,7 +220,7 @@ def _parameters(design: Design, posterior: Any, level: float) -> Parameters:
 
 def _from_draws(draws: Array, level: float) -> Estimates:
     """Summaries over chains and draws of an array (chain, draw, ...)."""
-    flat = draws.reshape(-1, *draws.shape[2:])
+    flat = draws.reshape(draws.shape[0] * draws.shape[1], *draws.shape[2:])
     tail = (1 - level) / 2
     low, median, high = (
         np.quantile(flat, [tail, 0.5, 1 - tail], axis=0) if flat.size else np.empty((3, *flat.shape[1:]))

@@ -124,7 +124,7 @@ class Gap:
     @property
     def sentence(self) -> str:
         """What the table says, in words."""
-        one, other = (REGISTRY[name].title for name in (self.first, self.second))
+        one, other = called(self.first), called(self.second)
         if self._within(0):
             return f"{_capital(one)} and {other} give the same coefficients here, to rounding."
         end = self._largest(len(self.steps))
@@ -132,10 +132,10 @@ class Gap:
         if not self.steps:
             return f"{lead} No cause of this is known."
         parts = [f"{made.cause} {_share(share)}" for (_, made), share in zip(self.steps, self.shares, strict=True)]
-        whole = "The whole of it" if len(parts) == 1 and self.explained else "Of this gap (root mean square)"
-        causes = f"is {self.steps[0][1].cause}" if whole.startswith("The") else f", {join(parts)}"
+        alone = len(parts) == 1 and self.explained
+        causes = f"All of it is due to one cause, {self.steps[0][1].cause}" if alone else f"Of this, {join(parts)}"
         rest = f"what is left ({end}) is rounding." if self.explained else f"{end} is left, which these do not explain."
-        return f"{lead} {whole}{' ' * whole.startswith('The')}{causes}; {rest}"
+        return f"{lead} {causes}; {rest}"
 
     def _largest(self, step: int) -> str:
         """The largest differences of a step, by term."""
@@ -212,6 +212,11 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
             steps.append((fit.estimator, step))
             gaps.append(apart())
     return Gap(one.estimator, other.estimator, design, tuple(steps), tuple(gaps), _scales(hub))
+
+
+def called(name: str) -> str:
+    """An estimator's name within a sentence."""
+    return "the fixed prior" if name == "fixed_prior" else REGISTRY[name].title
 
 
 def _scales(hub: Fit) -> tuple[Array, ...]:

@@ -45,6 +45,10 @@ class Table:
         Footnotes: which kind each number is.
     source : str
         The file that holds it with all digits.
+    sentence : str
+        What the table says, to stand under it.
+    sortable : bool
+        Whether its rows may be put in another order.
     """
 
     key: str
@@ -54,6 +58,8 @@ class Table:
     foot: tuple[tuple[Cell, ...], ...] = ()
     notes: tuple[str, ...] = ()
     source: str = ""
+    sentence: str = ""
+    sortable: bool = True
 
 
 def number(value: float | None, places: int | None = None) -> Cell:

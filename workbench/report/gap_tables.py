@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.plots.style import title_of
+from workbench.gap import called
 from workbench.plots.varying import named, printable, varying
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.words import percent
@@ -44,20 +44,22 @@ def _table(comparison: Comparison, gap: Gap) -> Table:
     for step, left in enumerate(gap.gaps):
         cause, change, share = ("as fitted", "", Cell("")) if not step else _removed(gap, step - 1)
         largest = (np.abs(left[v.block][:, v.column]) for v in shown)
-        rows.append((text(cause), text(change), *(number(_largest(values)) for values in largest), share))
+        rows.append((text(cause), *(number(_largest(values)) for values in largest), share, text(change)))
     columns = (
         Column("cause removed", numeric=False),
-        Column("what was put in place of what", numeric=False),
-        *(Column(f"largest difference left{f': {printable(named(v, terms), 30)}' * labels}") for v in shown),
-        Column("share of the gap"),
+        *(Column(f"left{f', {printable(named(v, terms), 30)}' * labels}") for v in shown),
+        Column("share"),
+        Column("what was changed", numeric=False),
     )
-    notes = [
-        gap.sentence,
-        "Each row has the causes above it removed as well, and everything fitted anew. Shares are of the root mean "
-        "square over all levels, each term in units of the spread of REML's effects.",
-    ]
-    title = f"Why {title_of(gap.first)} and {title_of(gap.second)} differ"
-    return Table(f"gap_{gap.second}", title, columns, tuple(rows), (), tuple(notes), FILE)
+    notes = (
+        "Left is the largest difference between group coefficients once the cause, and those above it, are removed and "
+        "everything is fitted anew. Shares are of the gap's root mean square over all levels, each term in units of "
+        "the spread of REML's effects; they depend on the order, and are negative where causes had hidden each other.",
+    )
+    title = f"Why {called(gap.first)} and {called(gap.second)} differ"
+    return Table(
+        f"gap_{gap.second}", title, columns, tuple(rows), (), notes, FILE, sentence=gap.sentence, sortable=False
+    )
 
 
 def _removed(gap: Gap, k: int) -> tuple[str, str, Cell]:

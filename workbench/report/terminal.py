@@ -9,6 +9,7 @@ from workbench.plots.style import title_of
 from workbench.plots.varying import coefficients, population, printable, varying
 from workbench.report import extremes, page_tables
 from workbench.report.context import FigureCheck
+from workbench.report.gap_tables import explained
 from workbench.report.tables import estimates_file
 from workbench.report.terminal_parts import (
     LEVELS,
@@ -56,6 +57,8 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     agreement = page_tables.agreement(comparison)
     if agreement is not None:
         _print_agreement(out, comparison)
+    for gap in explained(comparison):
+        say(out, gap.sentence)
     _print_trust(out, comparison)
     for banner in banners(comparison):
         say(out, ("! " if banner.grave else "- ") + banner.text, "bold red" if banner.grave else "yellow")
