@@ -269,7 +269,7 @@ def test_a_model_without_population_coefficients_is_sampled():
     g, x = np.repeat(np.arange(8), 6), rng.normal(size=48)
     table = {"y": rng.normal(size=8)[g] * x + rng.normal(size=48), "x": x, "g": g}
     design = build_design("y ~ 0 + (0 + x | g)", table)
-    fit = hierarchical(design, Settings(seed=3), Options(draws=200, tune=200))
+    fit = run_estimator("hierarchical", design, Settings(seed=3), {"draws": 200, "tune": 200})
     assert fit.parameters.names == ("sigma", "sd(g, x)")
     assert fit.fixed_cov.shape == (0, 0)
     own = [float(x[g == j] @ table["y"][g == j] / (x[g == j] @ x[g == j])) for j in range(8)]
