@@ -364,7 +364,7 @@ def test_a_spread_of_zero_ends_at_zero():
     # HalfStudentT falls from zero on, as does the likelihood: the mode is at zero too, and no group leaves the mean
     assert at_mode.coefficients[0].std() == 0
     assert "sd(Batch, (Intercept)) " in at_mode.change
-    assert " -> 0, " in at_mode.change
+    assert " → 0, " in at_mode.change
     np.testing.assert_allclose(last.coefficients[0], reml.population.estimate[0], rtol=1e-12)
 
 

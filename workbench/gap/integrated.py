@@ -129,7 +129,7 @@ def _variances(design: Design) -> str:
 def _listed(before: Mapping[str, float], after: Mapping[str, float] | None = None) -> str:
     """Parameters with their values, or with their values before and after; the first of them where there are many."""
     shown = [
-        f"{name} = {value:.4g}" if after is None else f"{name} {value:.4g} -> {after[name]:.4g}"
+        f"{name} = {value:.4g}" if after is None else f"{name} {value:.4g} → {after[name]:.4g}"
         for name, value in list(before.items())[:LISTED]
     ]
     more = len(before) - len(shown)

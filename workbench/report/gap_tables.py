@@ -64,7 +64,7 @@ def _table(comparison: Comparison, gap: Gap) -> Table:
 
 def _removed(gap: Gap, k: int) -> tuple[str, str, Cell]:
     _, step = gap.steps[k]
-    return step.cause, step.change, Cell(percent(gap.shares[k]), gap.shares[k])
+    return step.cause, step.change[0].upper() + step.change[1:], Cell(percent(gap.shares[k]), gap.shares[k])
 
 
 def _largest(values: np.ndarray) -> float:
