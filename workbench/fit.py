@@ -67,7 +67,9 @@ class Fit:
         The estimator's own figures (gradient at the optimum, dispersion, divergences, ...).
     parameters : Parameters or None
     draws : xarray.DataTree or None
-        The ArviZ tree of a sampled fit.
+        The ArviZ tree of a sampled fit, or of draws asked for.
+    posterior : ExactPosterior or None
+        Of an exact fit: every parameter's marginal density.
     priors : mapping of str to str
         The resolved priors, by what they stand on.
     seconds : float
@@ -92,6 +94,7 @@ class Fit:
     own_fitted: Array | None = field(default=None, repr=False)
     parameters: Parameters | None = None
     draws: Any = field(default=None, repr=False)
+    posterior: Any = field(default=None, repr=False)
     priors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seconds: float = 0.0
     options: Any = field(default=None, repr=False)

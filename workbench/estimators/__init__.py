@@ -133,6 +133,15 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 options=True,
                 bayesian=True,
             ),
+            Estimator(
+                "exact",
+                "full Bayes, exact",
+                "integrated, by quadrature: one grouping factor, one varying term",
+                "exact",
+                options=True,
+                bayesian=True,
+                several_factors=False,
+            ),
         )
     }
 )

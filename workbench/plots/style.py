@@ -49,6 +49,7 @@ LOOKS = {
     "ml": Look("#E69F00", "^"),
     "fixed_prior": Look("#000000", "o", filled=False),
     "hierarchical": Look("#009E73", "D"),
+    "exact": Look("#2B7A78", "d", filled=False),
 }
 SPARE = (Look("#56B4E9", "v"), Look("#D55E00", "P"), Look("#8C6D1F", "*"), Look("#4B3F9E", "h"))
 
