@@ -38,7 +38,7 @@ TOLERANCE = 1e-10
 """Of the marginal densities of tau and sigma; of the condensed rule, in standard deviations and probabilities."""
 MOST_NODES = 1 << 19
 FINE, GRADE, GRADES = 14, 6, 4
-"""Nodes per panel of tau for distributions of coefficients; the factor by which panels shrink towards 0, and how often."""
+"""Nodes per panel of tau for distributions of coefficients; the factor by which panels shrink towards 0; how often."""
 ORDERS = (3, 4, 6, 8, 12, 16, 24)
 NEXT_ORDER = 1e-8
 """A rule for sigma given tau suffices when the one before differs by no more; it is off by about the square of that."""

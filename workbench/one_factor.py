@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -160,7 +160,7 @@ class OneFactor:
         data = moments(design)
         f, p = data.factors[0], data.p
         A, B = f.A[0, 0], np.ascontiguousarray(f.B[0].T)
-        upper = np.triu_indices(p + 1)
+        upper = _upper(p + 1)
         inverse = np.divide(1.0, A, out=np.zeros_like(A), where=A > 0)
         products = B[:, upper[0]] * B[:, upper[1]] * inverse[:, None]
         whole = np.block([[data.XtX, data.Xty[:, None]], [data.Xty[None], np.array([[data.yty]])]])
@@ -309,9 +309,12 @@ def _prior_rows(design: Design, priors: Mapping[str, Prior], data: Moments) -> t
     return read_only(rows), flat, log_constant
 
 
+_upper = cache(np.triu_indices)
+
+
 def _full(upper: Array, size: int) -> Array:
     """Symmetric matrices, shape (size, size, ...), of their upper triangles, (e, ...)."""
     full = np.empty((size, size, *upper.shape[1:]))
-    rows, columns = np.triu_indices(size)
+    rows, columns = _upper(size)
     full[rows, columns] = full[columns, rows] = upper
     return full

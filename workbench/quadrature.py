@@ -179,7 +179,9 @@ def inverse(panels: Panels, values: Array, probability: Array) -> Array:
     target = target - np.where(k > 0, below[row, k - 1], 0.0)
     c = values.reshape(len(values), m, order)[row, k] @ _legendre(order)[2].T * half[:, None]
     integral = c @ _antiderivative(order).T
-    low, high, t = -np.ones(len(k)), np.ones(len(k)), np.zeros(len(k))
+    low, high, nodes = -np.ones(len(k)), np.ones(len(k)), _legendre(order)[0]
+    passed = integral @ legendre.legvander(nodes, order).T >= target[:, None]
+    t = nodes[np.where(passed.any(axis=1), passed.argmax(axis=1), order - 1)]
     for _ in range(50):
         V = legendre.legvander(t, order)
         missed = (V * integral).sum(axis=1) - target
