@@ -14,6 +14,7 @@ estimator                   standard error
                             doi:10.2307/2529430; :mod:`workbench.standard_errors`)
 ``fixed_prior``             posterior SD, prior and dispersion held
 ``hierarchical``            posterior SD, from the draws
+``exact``                   posterior SD; of a new level too, and its interval
 ``no_pooling``              sampling SE of the group's own regression
 ``complete_pooling``        sampling SE; there are no groups
 ==========================  ============================================================================
@@ -108,7 +109,9 @@ def predict(
         rows = rows_of_the_fit(fit.design, wanted)
     else:
         rows = new_rows(fit.design, new_data, wanted, new_levels == "population")
-    if fit.draws is not None:
+    if fit.posterior is not None:
+        columns = _from_posterior(fit, rows, level)
+    elif fit.draws is not None:
         columns = _from_draws(fit, rows, level)
     else:
         estimate = _means(fit, rows)
@@ -239,6 +242,23 @@ def _from_draws(fit: Fit, rows: Rows, level: float) -> dict[str, Any]:
     kind = np.where(new, "posterior SD, new level", "posterior SD").astype(object)
     interval = np.where(new, f"normal {100 * level:.4g} %", f"equal-tailed {100 * level:.4g} %").astype(object)
     return found | {"conf_low": low, "conf_high": high, "std_error_kind": kind, "interval": interval}
+
+
+def _from_posterior(fit: Fit, rows: Rows, level: float) -> dict[str, Any]:
+    """Posterior mean, SD and equal-tailed interval of the mean of every row; a new level's effect is as any other's."""
+    row = rows.varying.get(0)
+    codes, z = (None, np.zeros(len(rows))) if row is None else (np.asarray(row.codes), row.Z[:, 0])
+    lines = fit.posterior.rows(rows.X, codes, z, np.asarray(rows.offset))
+    found = fit.posterior.summary(lines, fit.posterior.rule_for(len(rows)), level)
+    kind = np.where(rows.new == "", "posterior SD", "posterior SD, new level").astype(object)
+    return {
+        "estimate": found.mean,
+        "std_error": found.sd,
+        "conf_low": found.quantiles[:, 0],
+        "conf_high": found.quantiles[:, 2],
+        "std_error_kind": kind,
+        "interval": np.full(len(rows), f"equal-tailed {100 * level:.4g} %", dtype=object),
+    }
 
 
 # --- the table ----------------------------------------------------------------------------------------
