@@ -20,6 +20,7 @@ from workbench.errors import DesignError, OptionError, PriorError
 from workbench.estimators import Settings, run_estimator
 from workbench.explicit_model import block_names
 from workbench.priors import coefficient_name, resolve_priors
+from workbench.quadrature import Panels, gauss
 
 SCHOOLS = {
     "y": [28.0, 8, -3, 7, -1, 1, 18, 12],
@@ -334,6 +335,21 @@ def test_sums_over_many_different_groups_by_polynomials(monkeypatch):
     slow = one_factor.Spread.of(A, products).at(rho)
     np.testing.assert_allclose(fast[0], slow[0], rtol=1e-12, atol=1e-10)
     np.testing.assert_allclose(fast[1], slow[1], rtol=1e-11)
+
+
+@pytest.mark.parametrize("sd", [0.02, 0.3, 5.0])
+def test_gauss_rules_of_narrow_and_wide_densities_stay_among_their_nodes(sd):
+    # a normal density of which few nodes see anything has no rule of higher order than these: no weight goes astray
+    panels = Panels.over(0.0, 8.0, 4.0)
+    density = np.exp(-0.5 * ((panels.nodes - 4.1) / sd) ** 2) * panels.weights
+    density /= density.sum()
+    for order in (3, 6, 12, 24):
+        nodes, weights = gauss(panels.nodes, density[None], order)
+        counts = weights[0] > 1e-14
+        assert ((nodes[0][counts] > 0) & (nodes[0][counts] < 8)).all()
+        for power in range(0, min(2 * order, 12)):
+            truth = density @ ((panels.nodes - 4) / sd) ** power
+            assert weights[0] @ ((nodes[0] - 4) / sd) ** power == pytest.approx(truth, rel=1e-9, abs=1e-9)
 
 
 # --- draws --------------------------------------------------------------------------------------------

@@ -195,6 +195,9 @@ def inverse(panels: Panels, values: Array, probability: Array) -> Array:
     return np.asarray(edges[k] + half * (1 + t))
 
 
+SPENT = 1e-10
+"""The spread of what is left of a measure, over the range of its nodes, that is rounding."""
+
 Log = Callable[[Array, Array], Array]
 """Log density of two variables at every pair of their values, (K,), (M,) -> (K, M)."""
 Box = tuple[tuple[float, float], tuple[float, float]]
@@ -334,10 +337,14 @@ def jacobi(nodes: Array, weights: Array, order: int) -> Array:
     for k in range(order):
         following = nodes * basis[:, k]
         diagonal[:, k] = (following * basis[:, k]).sum(axis=1)
-        known = basis[:, : k + 1]  # all of them, not the last two alone: orthogonal to rounding
-        following -= ((known @ following[:, :, None]).swapaxes(1, 2) @ known)[:, 0]
-        beside[:, k] = np.sqrt((following**2).sum(axis=1))
-        basis[:, k + 1] = following / np.maximum(beside[:, k], 1e-300)[:, None]
+        known = basis[:, : k + 1]
+        for _ in range(1 + (order > 8)):  # against all of them, and twice where there are many: orthogonal to rounding
+            following -= ((known @ following[:, :, None]).swapaxes(1, 2) @ known)[:, 0]
+        size = np.sqrt((following**2).sum(axis=1))
+        more = size > SPENT * np.ptp(nodes)  # else the measure has no more than k + 1 nodes that count
+        beside[:, k] = np.where(more, size, 0.0)
+        basis[:, k + 1] = np.where(more[:, None], following / np.where(more, size, 1.0)[:, None], 0.0)
+        diagonal[:, k] = np.where(basis[:, k].any(axis=1), diagonal[:, k], diagonal[:, 0])
     J = np.zeros((B, order, order))
     here = np.arange(order)
     J[:, here, here] = diagonal
