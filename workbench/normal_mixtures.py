@@ -58,33 +58,35 @@ def quantiles(probabilities: tuple[float, ...], weights: Array, means: Array, sd
     """
     mean, sd = moments(weights, means, sds)
     away, own = (means - mean[:, None]) / sd[:, None], (sds / sd[:, None]) ** 2
-    skew = np.clip((away * (3 * own + away**2)) @ weights, -1, 1)
-    excess = np.clip((3 * own**2 + 6 * own * away**2 + away**4) @ weights - 3, -1, 1)
+    squared = away * away
+    skew = np.clip((away * (3 * own + squared)) @ weights, -1, 1)
+    excess = np.clip((3 * own * own + squared * (6 * own + squared)) @ weights - 3, -1, 1)
+    inverse = 1 / sds
+    scale = 1 / (inverse @ weights)  # of the components: the mixture's own SD may be as good as infinite
     columns = []
     for p in probabilities:
         z = NormalDist().inv_cdf(p)
         by_component = means + z * sds
         low, high = by_component.min(axis=1), by_component.max(axis=1)
         start = z + skew * (z**2 - 1) / 6 + excess * (z**3 - 3 * z) / 24 - skew**2 * (2 * z**3 - 5 * z) / 36
-        columns.append(_root(p, np.clip(mean + sd * start, low, high), low, high, (weights, means, sds)))
+        columns.append(_root(p, np.clip(mean + sd * start, low, high), low, high, scale, (weights, means, inverse)))
     return np.stack(columns, axis=1)
 
 
-def _root(p: float, x: Array, low: Array, high: Array, mixtures: tuple[Array, Array, Array]) -> Array:
-    """The roots of cdf(x) = p between low and high, all of shape (m,), from x."""
+def _root(p: float, x: Array, low: Array, high: Array, scale: Array, mixtures: tuple[Array, Array, Array]) -> Array:
+    """The roots of cdf(x) = p between low and high, all of shape (m,), from x; of weights, means and 1 / SDs."""
     from scipy.special import ndtr
 
-    weights, means, sds = mixtures
+    weights, means, inverse = mixtures
     found, moving = x.copy(), np.arange(len(x))
-    scale = 1 / ((1 / sds) @ weights)  # of the components: the mixture's own SD may be as good as infinite
     for _ in range(200):
-        z = (x[:, None] - means) / sds
+        z = (x[:, None] - means) * inverse
         missed = ndtr(z) @ weights - p
         bell = np.exp(-0.5 * z * z)
-        bell /= sds
+        bell *= inverse
         slope = bell @ weights / sqrt(2 * pi)
         z *= bell
-        z /= sds
+        z *= inverse
         bend = -(z @ weights) / sqrt(2 * pi)
         low, high = np.where(missed < 0, x, low), np.where(missed < 0, high, x)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -102,7 +104,8 @@ def _root(p: float, x: Array, low: Array, high: Array, mixtures: tuple[Array, Ar
             x = following
         else:
             scale = scale[going]
-            x, low, high, means, sds = following[going], low[going], high[going], means[going], sds[going]
+            x, low, high = following[going], low[going], high[going]
+            means, inverse = means[going], inverse[going]
     return found
 
 

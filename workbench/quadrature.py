@@ -45,9 +45,22 @@ def _legendre(order: int) -> tuple[Array, Array, Array]:
 
 
 @cache
-def _antiderivative(order: int) -> Array:
-    """Legendre coefficients -> those of the antiderivative that is 0 at -1, shape (order + 1, order)."""
-    return read_only(legendre.legint(np.eye(order), lbnd=-1))
+def _inside(order: int) -> tuple[Array, Array]:
+    """What takes values at the nodes to Chebyshev coefficients, which are quick to evaluate: of the interpolant itself,
+    shape (order, order), and of its antiderivative that is 0 at -1, (order + 1, order).
+    """
+    back = _legendre(order)[2]
+    angles = np.pi * (np.arange(order + 1) + 0.5) / (order + 1)
+    waves = np.cos(np.multiply.outer(np.arange(order + 1), angles)) * 2 / (order + 1)
+    waves[0] /= 2
+    to_chebyshev = waves @ legendre.legvander(np.cos(angles), order)
+    whole = to_chebyshev @ legendre.legint(np.eye(order), lbnd=-1) @ back
+    return read_only(to_chebyshev[:order, :order] @ back), read_only(whole)
+
+
+def _waves(t: Array, count: int) -> Array:
+    """The first Chebyshev polynomials at t, shape (..., count)."""
+    return np.cos(np.multiply.outer(np.arccos(np.clip(t, -1.0, 1.0)), np.arange(count)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,21 +136,14 @@ class Curve:
     values: Array
 
     @cached_property
-    def _c(self) -> Array:
-        return self.panels.coefficients(self.values)
-
-    @cached_property
-    def _integrals(self) -> Array:
-        """Coefficients of the antiderivatives, zero at the left ends, shape (m, order + 1)."""
-        half = np.diff(self.panels.edges)[:, None] / 2
-        return np.asarray(self._c @ _antiderivative(self.panels.order).T * half)
+    def _by_panel(self) -> Array:
+        return self.values.reshape(-1, self.panels.order)
 
     @cached_property
     def _ends(self) -> Array:
         """The distribution function at the edges, shape (m + 1,)."""
-        ends = np.concatenate(
-            [[0.0], np.cumsum((self.values * self.panels.weights).reshape(-1, self.panels.order).sum(axis=1))]
-        )
+        shares = (self.values * self.panels.weights).reshape(-1, self.panels.order).sum(axis=1)
+        ends = np.concatenate([[0.0], np.cumsum(shares)])
         return np.asarray(ends / ends[-1])
 
     def _place(self, x: Array) -> tuple[NDArray[np.intp], Array]:
@@ -151,13 +157,15 @@ class Curve:
         """The density at points of any shape; zero outside the panels."""
         k, t = self._place(x)
         inside = (x >= self.panels.edges[0]) & (x <= self.panels.edges[-1])
-        value = (legendre.legvander(t, self.panels.order - 1) * self._c[k]).sum(axis=-1)
+        c = self._by_panel @ _inside(self.panels.order)[0].T
+        value = (_waves(t, self.panels.order) * c[k]).sum(axis=-1)
         return np.asarray(np.where(inside, np.maximum(value, 0.0), 0.0))
 
     def cdf(self, x: Array) -> Array:
         """The distribution function at points of any shape."""
         k, t = self._place(x)
-        value = self._ends[k] + (legendre.legvander(t, self.panels.order) * self._integrals[k]).sum(axis=-1)
+        c = self._by_panel @ _inside(self.panels.order)[1].T * np.diff(self.panels.edges)[:, None] / 2
+        value = self._ends[k] + (_waves(t, self.panels.order + 1) * c[k]).sum(axis=-1)
         return np.asarray(np.clip(value, 0.0, 1.0))
 
     def quantile(self, probability: Array) -> Array:
@@ -177,13 +185,13 @@ def inverse(panels: Panels, values: Array, probability: Array) -> Array:
     k = np.minimum((below < target[:, None]).sum(axis=1), m - 1)
     row, half = np.arange(len(values)), np.diff(edges)[k] / 2
     target = target - np.where(k > 0, below[row, k - 1], 0.0)
-    c = values.reshape(len(values), m, order)[row, k] @ _legendre(order)[2].T * half[:, None]
-    integral = c @ _antiderivative(order).T
+    here = values.reshape(len(values), m, order)[row, k] * half[:, None]
+    c, integral = (here @ part.T for part in _inside(order))
     low, high, nodes = -np.ones(len(k)), np.ones(len(k)), _legendre(order)[0]
-    passed = integral @ legendre.legvander(nodes, order).T >= target[:, None]
+    passed = integral @ _waves(nodes, order + 1).T >= target[:, None]
     t = nodes[np.where(passed.any(axis=1), passed.argmax(axis=1), order - 1)]
     for _ in range(50):
-        V = legendre.legvander(t, order)
+        V = _waves(t, order + 1)
         missed = (V * integral).sum(axis=1) - target
         low, high = np.where(missed < 0, t, low), np.where(missed < 0, high, t)
         with np.errstate(divide="ignore", invalid="ignore"):
