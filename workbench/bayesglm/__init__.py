@@ -1,7 +1,8 @@
 """Regression with independent Student-t priors: what R's ``arm::bayesglm`` does, figure for figure.
 
 ``em`` is the algorithm, ``plain`` are its columns as a matrix, ``grouped`` those of grouping factors. ``scales`` makes
-priors of arguments and columns, ``regression`` arrays of a formula and a table; ``answer`` is what comes back.
+priors of arguments and columns, ``regression`` arrays of a formula and a table; ``answer`` is what comes back, with
+``goodness`` (log likelihood, null deviance) and ``prediction`` (of new rows).
 
 Source: Gelman, Jakulin, Pittau & Su (2008), A weakly informative default prior distribution for logistic and other
 regression models, Annals of Applied Statistics 2(4), doi:10.1214/08-AOAS191; and what R's function gives.
@@ -10,6 +11,7 @@ regression models, Annals of Applied Statistics 2(4), doi:10.1214/08-AOAS191; an
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from math import isfinite
 from types import MappingProxyType
 from typing import Any
@@ -156,7 +158,7 @@ def bayesglm(
     )
     own = held is not None or not chosen.estimates_dispersion or "std_error" in followed
     return BayesGlm(
-        regression=arrays,
+        regression=replace(arrays, coding=replace(arrays.coding, kept=tuple(kept))),
         family=chosen,
         terms=tuple(arrays.names[k] for k in kept),
         aliased=tuple(arrays.names[k] for k in aliased),
@@ -164,6 +166,7 @@ def bayesglm(
         mode=mode,
         error_dispersion=mode.dispersion if own or np.isnan(mode.residual_dispersion) else mode.residual_dispersion,
         level=level,
+        held=held,
         warnings=(*notes, *_warnings(arrays, aliased, mode, chosen.of_probabilities, own)),
     )
 
