@@ -627,6 +627,25 @@ def test_one_row_has_no_dispersion():
         wb.bayesglm("y ~ 1", {"y": [6.0]}, scaled=False)
 
 
+def test_a_dispersion_without_limit_is_refused():
+    # flat priors and a row of its own for most coefficients; R (not converged): coefficients that are NA
+    rows = {
+        "g": list("ddacab"),
+        "x": [-0.009759, -0.162483, -0.058773, -0.159463, 0.041493, -0.072761],
+        "w": [0.408681, 1.583178, 0.621524, 1.253325, 2.687484, 2.521120],
+        "y": [6, 0, 0, 0, 51, 1],
+    }
+    with pytest.raises(WorkbenchError, match="dispersion grows without limit"):
+        wb.bayesglm("y ~ 0 + g + x", rows, "quasipoisson", weights="w", prior_scale=np.inf)
+
+
+def test_a_fit_far_from_the_data_is_told():
+    held = {"prior_mean": 8, "prior_scale": 0.01, "prior_df": np.inf, "scaled": False}
+    fit = wb.bayesglm("y ~ x", {"x": [-1, 0, 1, 2], "y": [1, 0, 2, 1]}, "poisson", **held)
+    assert "The deviance (" in fit.warnings[0]
+    assert "is far above that of the mean response alone (2.773)" in fit.warnings[0]  # 2 (2 log 2), by hand
+
+
 def test_flat_columns_that_explain_each_other_on_arrays():
     flat = np.full(2, np.inf)
     with pytest.raises(WorkbenchError, match="explain each other"):

@@ -19,16 +19,19 @@ from typing import Any
 import numpy as np
 
 from workbench.bayesglm.answer import BayesGlm
+from workbench.bayesglm.goodness import deviance_of_the_mean
 from workbench.bayesglm.plain import CoefficientPriors, Mode, posterior_mode
 from workbench.bayesglm.regression import Regression, read_regression
 from workbench.bayesglm.scales import PriorArguments, Values, coefficient_priors, is_number
 from workbench.errors import DesignError, OptionError, nearest
-from workbench.families import family_of
+from workbench.families import Family, family_of
 from workbench.rank import independent
 
 __all__ = ["BayesGlm", "CoefficientPriors", "Mode", "bayesglm", "posterior_mode"]
 
 DEPARTURES = ("scaling", "intercept", "aliased", "std_error")
+FAR = 2.0
+"""How many times the deviance of the mean response is far from the data."""
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
@@ -167,7 +170,7 @@ def bayesglm(
         error_dispersion=mode.dispersion if own or np.isnan(mode.residual_dispersion) else mode.residual_dispersion,
         level=level,
         held=held,
-        warnings=(*notes, *_warnings(arrays, aliased, mode, chosen.of_probabilities, own)),
+        warnings=(*notes, *_warnings(arrays, aliased, mode, chosen, own)),
     )
 
 
@@ -188,9 +191,7 @@ def _kept(arrays: Regression, priors: CoefficientPriors, everywhere: bool) -> tu
     return [k for k in range(len(arrays.names)) if k not in aliased], aliased
 
 
-def _warnings(
-    arrays: Regression, aliased: list[int], mode: Mode, of_probabilities: bool, own_dispersion: bool
-) -> list[str]:
+def _warnings(arrays: Regression, aliased: list[int], mode: Mode, family: Family, own_dispersion: bool) -> list[str]:
     found = []
     if aliased:
         names = ", ".join(arrays.names[k] for k in aliased)
@@ -208,7 +209,13 @@ def _warnings(
             "standard errors mean little. Use another link."
         )
     limit = 10 * np.finfo(float).eps
-    if of_probabilities and ((mode.fitted < limit) | (mode.fitted > 1 - limit)).any():
+    plain_mean = deviance_of_the_mean(arrays, family)
+    if mode.deviance > FAR * plain_mean > 0:
+        found.append(
+            f"The deviance ({mode.deviance:.4g}) is far above that of the mean response alone ({plain_mean:.4g}): the "
+            "priors hold the fit away from the data, or it ran away. Give other priors, or use another link."
+        )
+    if family.of_probabilities and ((mode.fitted < limit) | (mode.fitted > 1 - limit)).any():
         found.append("Some fitted probabilities are 0 or 1 to rounding: outcomes are separated. Use tighter priors.")
     if not own_dispersion and np.isnan(mode.residual_dispersion):
         found.append(

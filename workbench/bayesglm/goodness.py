@@ -95,23 +95,38 @@ def null_deviance(regression: Regression, family: Family) -> float:
     >>> null_deviance(read_regression("y ~ x", {"y": [1.0, 3.0], "x": [0, 1]}, gaussian), gaussian)
     2.0
     """
+    if regression.intercept is not None and not regression.offset.any():
+        return deviance_of_the_mean(regression, family)
     used = regression.weights > 0
     y, w, offset = regression.y[used], regression.weights[used], regression.offset[used]
     if regression.intercept is None:
-        mean = family.inverse(offset)
-    elif not offset.any():
-        if np.ptp(y) == 0:
-            return 0.0
-        mean = np.full(len(y), float(w @ y / w.sum()))
-    else:
-        zero, flat = np.zeros(1), np.full(1, np.inf)
-        try:
-            alone = posterior_mode(
-                y, np.ones((len(y), 1)), family, CoefficientPriors(zero, flat, flat, flat), w, offset, 1.0,
-                starting=regression.starting[used],
-            )  # fmt: skip
-        except DesignError:
-            return float("nan")
-        return alone.deviance
-    with np.errstate(all="ignore"):
-        return family.deviance(y, mean, w) if family.inside(family.link(mean), mean) else float("nan")
+        with np.errstate(all="ignore"):  # a mean of no predictor at all may be infinite
+            mean = family.inverse(offset)
+            return family.deviance(y, mean, w) if family.within(offset, mean).all() else float("nan")
+    zero, flat = np.zeros(1), np.full(1, np.inf)
+    try:
+        alone = posterior_mode(
+            y, np.ones((len(y), 1)), family, CoefficientPriors(zero, flat, flat, flat), w, offset, 1.0,
+            starting=regression.starting[used],
+        )  # fmt: skip
+    except DesignError:
+        return float("nan")
+    return alone.deviance
+
+
+def deviance_of_the_mean(regression: Regression, family: Family) -> float:
+    """The deviance where every mean is the weighted mean of the response, whatever the columns and the offset.
+
+    Examples
+    --------
+    >>> from workbench.bayesglm.regression import read_regression
+    >>> from workbench.families import family_of
+    >>> gaussian = family_of("gaussian")
+    >>> deviance_of_the_mean(read_regression("y ~ x", {"y": [1.0, 3.0], "x": [0, 1]}, gaussian), gaussian)
+    2.0
+    """
+    used = regression.weights > 0
+    y, w = regression.y[used], regression.weights[used]
+    if np.ptp(y) == 0:
+        return 0.0
+    return family.deviance(y, np.full(len(y), float(w @ y / w.sum())), w)
