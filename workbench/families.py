@@ -121,6 +121,8 @@ class Family:
         """The linear predictor of a mean, elementwise."""
         if self.link_name == "identity":
             return np.asarray(mean, dtype=float)
+        if self.link_name == "cloglog":  # log(-log(1 - mean)), without cancellation
+            return np.asarray(np.log(-np.log1p(-np.asarray(mean, dtype=float))))
         return np.asarray(self._of_statsmodels[1](mean), dtype=float)
 
     def inverse(self, predictor: Array) -> Array:

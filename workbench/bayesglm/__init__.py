@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from math import isfinite
+from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
@@ -156,9 +157,11 @@ def bayesglm(
     )
     kept, aliased = _kept(arrays, priors, everywhere="aliased" in followed)
     priors, X = (priors.take(kept), arrays.X[:, kept]) if aliased else (priors, arrays.X)
+    began = perf_counter()
     mode = posterior_mode(
         arrays.y, X, chosen, priors, arrays.weights, arrays.offset, held, tolerance, max_iterations, arrays.starting
     )
+    seconds = perf_counter() - began
     own = held is not None or not chosen.estimates_dispersion or "std_error" in followed
     return BayesGlm(
         regression=replace(arrays, coding=replace(arrays.coding, kept=tuple(kept))),
@@ -170,6 +173,7 @@ def bayesglm(
         error_dispersion=mode.dispersion if own or np.isnan(mode.residual_dispersion) else mode.residual_dispersion,
         level=level,
         held=held,
+        seconds=seconds,
         warnings=(*notes, *_warnings(arrays, aliased, mode, chosen, own)),
     )
 

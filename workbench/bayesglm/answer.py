@@ -46,6 +46,8 @@ class BayesGlm:
         Probability of the intervals.
     held : float or None
         The dispersion that was held, if it was.
+    seconds : float
+        Wall time of the EM, without reading data.
     warnings : tuple of str
         Everything that keeps a number from being trusted, in words.
     """
@@ -59,6 +61,7 @@ class BayesGlm:
     error_dispersion: float
     level: float
     held: float | None = None
+    seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
     @cached_property
@@ -219,7 +222,10 @@ class BayesGlm:
         return predict_rows(self.regression, self.family, b, self.cov, new_data, type, level)
 
     def to_dict(self) -> dict[str, Any]:
-        """The fit as plain numbers, lists and text, for JSON; what is not finite becomes None."""
+        """The fit as plain numbers, lists and text, for JSON; what is not finite becomes None.
+
+        It has the keys of every fit's document (those of groups are empty), and its own.
+        """
         columns = ("estimate", "std_error", "conf_low", "conf_high")
         values = [plain(getattr(self.population, name)) for name in columns]
         return {
@@ -230,6 +236,7 @@ class BayesGlm:
             "link": self.family.link_name,
             "nobs": self.nobs,
             "dropped": self.regression.rows.dropped,
+            "groups": {},
             "fixed": [
                 {"term": term} | dict(zip(columns, row, strict=True))
                 for term, *row in zip(self.terms, *values, strict=True)
@@ -244,9 +251,15 @@ class BayesGlm:
             "log_likelihood": plain(self.log_likelihood),
             "aic": plain(self.aic),
             "bic": plain(self.bic),
+            "criterion": None,
+            "variance": [],
+            "effects": [],
+            "parameters": [],
             "iterations": self.iterations,
             "converged": self.converged,
+            "singular": False,
             "warnings": list(self.warnings),
+            "seconds": self.seconds,
         }
 
     def __repr__(self) -> str:

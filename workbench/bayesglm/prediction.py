@@ -66,7 +66,7 @@ def predict_rows(
     else:
         X, offset, rows, kept, lost = _columns(regression, new_data)
     eta = X @ b + offset
-    error = np.sqrt(np.einsum("mp,pr,mr->m", X, cov, X))
+    error = np.sqrt(np.maximum(np.sum(X @ cov * X, axis=1), 0))  # a row without error may fall below zero by rounding
     reach = NormalDist().inv_cdf(0.5 + level / 2) * error
     found, possible = (eta, error, eta - reach, eta + reach), np.ones(len(eta), dtype=bool)
     if type == "response":
