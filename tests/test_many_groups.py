@@ -240,7 +240,7 @@ def test_the_manifest_and_the_page_name_the_files(folder):
     tables = sorted(name for name in listed if name.startswith("tables/"))
     assert tables == [
         "tables/agreement.csv", "tables/estimates.parquet", "tables/estimates_extremes.csv",
-        "tables/shrinkage.parquet", "tables/timings.csv", "tables/variance.csv",
+        "tables/gaps.csv", "tables/shrinkage.parquet", "tables/timings.csv", "tables/variance.csv",
     ]  # fmt: skip
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "[tables/estimates.parquet](tables/estimates.parquet)" in text
