@@ -11,6 +11,7 @@ from workbench.errors import DesignError, OptionError
 from workbench.estimators import Settings, run_estimator
 from workbench.estimators.fixed_prior import Options, fixed_prior
 from workbench.estimators.reml import reml
+from workbench.report.page_tables import priors
 
 
 def plugged(design, **options):
@@ -500,3 +501,24 @@ def test_a_plugged_in_fit_of_another_response_is_named():
     table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "z": np.log([1.0, 2.0, 4.0, 3.0, 7.0, 6.0]), "g": list("aabbcc")}
     fit = wb.fit("z ~ 1 + (1 | g)", table, "fixed_prior", options={"plug_in": wb.fit("y ~ 1 + (1 | g)", table)})
     assert "The plugged-in fit is of y, this model of z" in fit.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ["Normal(251.4, 24.74), held fixed", "Normal(10.47, 5.922), held fixed"]),
+        ({"covariance": "joint"}, ["Normal(251.4, 24.74), held fixed, correlations too"]),
+        ({"df": 4.0, "sd": 2.0}, ["StudentT(4, 251.4, 2.000), held fixed"]),
+        ({"scaled": True}, ["Normal(251.4, 24.74), its scale multiplied as bayesglm's scaled = TRUE does, held fixed"]),
+    ],
+)
+def test_a_report_tells_the_prior_that_was_held_beside_the_stated_ones(options, said):
+    table = pd.read_csv(dataset("sleepstudy")).assign(z=np.sin(np.arange(180.0)))
+    both = wb.compare(
+        "Reaction ~ Days + z + (Days | Subject)", table, ["fixed_prior"], priors={"z": "Normal(0, 1)"},
+        options={"fixed_prior": options | {"plug_in": reml(design_of("sleepstudy--slope"))}},
+    )  # fmt: skip
+    rows = [[cell.text for cell in row[1:]] for row in priors(both).rows]
+    assert rows[0] == ["z", "Normal(0, 1)"]
+    assert [row[0] for row in rows[1:]] == ["each Subject's (Intercept)", "each Subject's Days"]
+    assert [row[1] for row in rows[1:]][: len(said)] == said
