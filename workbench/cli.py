@@ -311,14 +311,14 @@ def _model(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """Read KEY=VALUE; a value that is JSON (a number, true, {"(Intercept)": 2}) is taken as such, else as text."""
+    """Read KEY=VALUE; inf and JSON (a number, true, {"(Intercept)": 2}) are taken as such, other values as text."""
     from workbench.errors import OptionError
 
     key, equals, value = text.partition("=")
     if not equals:
         raise OptionError(f"--option {text!r} has no '='. Write it like --option dispersion=reml.")
     try:
-        return key.strip(), json.loads(value)
+        return key.strip(), json.loads("Infinity" if value.strip() == "inf" else value)
     except json.JSONDecodeError:
         return key.strip(), value.strip()
 
