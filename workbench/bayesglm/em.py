@@ -68,7 +68,11 @@ class Columns(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class End:
-    """Where the EM stopped; `phi_held` is the dispersion that the last step took, `phi` the one it led to."""
+    """Where the EM stopped.
+
+    `phi_held` is the dispersion that the last step took, `phi` the one it led to; `boundless` says that it had grown
+    beyond all limits, `shortened` that the last step left the family's domain.
+    """
 
     a: Array
     solved: Any
@@ -80,6 +84,7 @@ class End:
     iterations: int
     converged: bool
     shortened: bool
+    boundless: bool
 
 
 def approximate_em(
@@ -153,7 +158,8 @@ def approximate_em(
         if phi > BOUNDLESS * first:
             break
     assert a is not None
-    return End(a, solved, sd, phi, held, squares, deviance, iteration, converged, a is not step)
+    boundless = phi > BOUNDLESS * first
+    return End(a, solved, sd, phi, held, squares, deviance, iteration, converged, a is not step, boundless)
 
 
 # --- parts ----------------------------------------------------------------------------------------------

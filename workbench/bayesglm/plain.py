@@ -216,7 +216,7 @@ def posterior_mode(
         columns, y[used], family, weights[used], offset[used], priors.first_scale, dispersion, tolerance,
         max_iterations, starting=None if starting is None else starting[used],
     )  # fmt: skip
-    if not np.isfinite(end.phi):
+    if end.boundless:
         raise DesignError(
             "The dispersion grows without limit: the fit runs away. Give tighter priors, hold the dispersion "
             "(dispersion=1.0), or use another link."
