@@ -92,7 +92,7 @@ def percent(share: float) -> str:
     """
     if not math.isfinite(share):
         return MISSING
-    value = 100 * share
+    value = round(100 * share, 9)
     if 99 < value < 99.9995 or -0.1 < value < 0.1:
         return f"{significant(value, 5 if value > 1 else 2)} %"
     places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
