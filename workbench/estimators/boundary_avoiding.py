@@ -108,7 +108,7 @@ def boundary_avoiding(
     >>> table = {"y": [1.0, 4.0, 2.0, 3.0, 3.0, 2.5], "g": list("aabbcc")}
     >>> fit = boundary_avoiding(build_design("y ~ 1 + (1 | g)", table))   # REML's spread between groups is zero
     >>> round(float(fit.components[0].sd[0]), 4), round(fit.sigma, 4), fit.singular
-    (0.6796, 1.0043, False)
+    (1.2676, 1.0144, False)
     """
     check_gaussian(design, "boundary_avoiding")
     restricted = options.criterion == "REML"
