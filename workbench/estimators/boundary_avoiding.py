@@ -3,14 +3,15 @@
 Where groups differ no more than the residual spread alone explains, REML's spread between them is zero, and with
 several varying terms its correlations run to -1 or 1. Chung, Rabe-Hesketh, Dorie, Gelman & Liu (2013,
 doi:10.1007/s11336-013-9328-2) take a posterior mode instead: a density that is zero at a spread of zero, and so flat
-elsewhere that where groups tell much of their spread it hardly counts. Of one varying term it is theta^1.5, with
-theta = tau/sigma; of several (Chung, Gelman, Rabe-Hesketh, Liu & Dorie 2015, doi:10.3102/1076998615570945) it is the
-Wishart's without a scale,
+elsewhere that where groups tell much of their spread it hardly counts: a gamma density without a rate, a power of
+theta = tau/sigma, and of several varying terms (Chung, Gelman, Rabe-Hesketh, Liu & Dorie 2015,
+doi:10.3102/1076998615570945) the Wishart's without a scale. They recommend a gamma of shape 2, the power of 1; here
+stands the default of R's ``blme`` by one of them, shape 2.5 and degrees of freedom q + 2.5, the power of 1.5:
 
     p(S) = |S|^0.75,     S = Lambda Lambda' = covariance of the term's effects / sigma^2                            (1)
 
-one for every random term (two for ``(x || g)``), which is the default of R's ``blme``. With eq. 35 and 42 of Bates,
-Maechler, Bolker & Walker (2015, doi:10.18637/jss.v067.i01) what is minimised over theta, sigma profiled as in REML, is
+for every random term (two for ``(x || g)``). With eq. 35 and 42 of Bates, Maechler, Bolker & Walker (2015,
+doi:10.18637/jss.v067.i01) what is minimised over theta, sigma profiled as in REML, is
 
     criterion - 1.5 sum over terms of log|S|  =  criterion - 3 sum log theta_kk                                     (2)
 
