@@ -67,6 +67,17 @@ class Searched:
         factors = tuple(replace(f, blocks=own) for f, own in zip(seen.factors, blocks, strict=True))
         return cls(replace(seen, factors=factors), tuple(turned_maps), tuple(undetermined))
 
+    def by_level(self) -> Searched:
+        """The same in columns that are of size 1 over the rows of a typical level together, not over one row.
+
+        With m rows to a typical level, effects of size sigma / root of m, which the level just tells from none, then
+        have a Lambda of 1.
+        """
+        scales = [(len(f.sizes) / f.sizes.sum()) ** 0.5 for f in self.moments.factors]
+        own = tuple(scale * np.eye(len(R)) for scale, R in zip(scales, self.maps, strict=True))
+        maps = tuple(R @ scaled for R, scaled in zip(self.maps, own, strict=True))
+        return replace(self, moments=mapped(self.moments, own), maps=maps)
+
     def free(self, spread: float) -> tuple[Array, ...]:
         """Lambda = `spread` I of every factor, zero where there is no spread to be found."""
         return tuple(spread * np.diag(determined(f).astype(float)) for f in self.moments.factors)

@@ -36,6 +36,7 @@ CHAINS: Mapping[str, Callable[[Fit, Fit], tuple[Step, ...]]] = {
     "reml": lambda fit, hub: (),
     "reml_textbook": maximised.towards_reml,
     "ml": maximised.towards_reml,
+    "boundary_avoiding": maximised.from_boundary_avoiding,
     "complete_pooling": maximised.from_complete_pooling,
     "no_pooling": maximised.from_no_pooling,
     "fixed_prior": plugged.towards_reml,

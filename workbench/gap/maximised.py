@@ -1,4 +1,4 @@
-"""From ML, complete pooling and no pooling to REML: the variances that each of them takes.
+"""From ML, boundary avoiding, complete pooling and no pooling to REML: the variances that each of them takes.
 
 The coefficients of all of them are the conditional means of :mod:`workbench.gap.given_variances`, at variances of their
 own: ML's, zero between groups, or infinite ones.
@@ -37,6 +37,19 @@ def towards_reml(fit: Fit, maximised: Fit) -> tuple[Step, ...]:
         change = f"REML's residual SD of {ours} in place of {theirs}"
         steps.append(Step(f"residual variance {by}", change, coefficients_at(data, wanted)))
     return tuple(steps)
+
+
+def from_boundary_avoiding(fit: Fit, maximised: Fit) -> tuple[Step, ...]:
+    """Steps from the posterior mode of the variances: to the mode of its likelihood, and from ML's to REML's."""
+    by_ml = fit.criterion is not None and fit.criterion.name == "penalised deviance"
+    plain = run_estimator("ml", fit.design, Settings()) if by_ml else maximised
+    own, wanted, name = Variances.of(fit), Variances.of(plain), "ML" if by_ml else "REML"
+    change = f"{name}'s {_spreads(wanted)} in place of {_spreads(own)}"
+    if not fit.design.known_se:
+        change += f", and its residual SD of {significant(wanted.sigma, 6)} in place of {significant(own.sigma, 6)}"
+    coefficients = coefficients_at(moments(fit.design), wanted)
+    step = Step("density that keeps variances off zero", change, coefficients)
+    return (step, *(towards_reml(plain, maximised) if by_ml else ()))
 
 
 def from_complete_pooling(fit: Fit, maximised: Fit) -> tuple[Step, ...]:
