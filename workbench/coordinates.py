@@ -79,8 +79,8 @@ class Searched:
         return replace(self, moments=mapped(self.moments, own), maps=maps)
 
     def free(self, spread: float) -> tuple[Array, ...]:
-        """Lambda = `spread` I of every factor, zero where there is no spread to be found."""
-        return tuple(spread * np.diag(determined(f).astype(float)) for f in self.moments.factors)
+        """Lambda = `spread` I of every factor, less where it would drown, zero where there is no spread to be found."""
+        return tuple(min(spread, widest(f)) * np.diag(determined(f).astype(float)) for f in self.moments.factors)
 
     @cached_property
     def residual(self) -> float:
@@ -113,6 +113,17 @@ class Undetermined:
     factor: int
     place: int
     directions: Array
+
+
+DROWNED = 4e13
+"""Where Lambda'A_j Lambda is larger for a typical level, little is left of X'V^-1 X but rounding."""
+
+
+def widest(f: FactorMoments) -> float:
+    """The largest Lambda, times I, that rounding allows."""
+    diagonal = np.einsum("aaj->aj", f.A)
+    total = diagonal.sum(axis=1) if f.counts is None else diagonal @ f.counts
+    return float((DROWNED * len(f.sizes) / total.max()) ** 0.5)
 
 
 def determined(f: FactorMoments) -> NDArray[np.bool_]:

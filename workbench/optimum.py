@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.coordinates import Searched, Undetermined, determined
+from workbench.coordinates import Searched, Undetermined, determined, widest
 from workbench.curvature import average_information, hessian
 from workbench.likelihood import Conditional, Gradient, conditional, criterion, criterion_gradient
 from workbench.minimise import Minimum, minimise
@@ -234,10 +234,11 @@ def _starts(objective: _Criterion, searched: Searched) -> list[Array]:
     """
     data, shape = objective.data, objective.shape
     if len(shape.values) == 1:
-        values = [objective.value(np.array([s])) for s in SCALAR_STARTS]
+        grid = [s for s in SCALAR_STARTS if s <= widest(searched.moments.factors[0])]
+        values = [objective.value(np.array([s])) for s in grid]
         return [
             np.array([start])
-            for k, start in enumerate(SCALAR_STARTS)
+            for k, start in enumerate(grid)
             if (k == 0 or values[k] <= values[k - 1]) and (k == len(values) - 1 or values[k] < values[k + 1])
         ]
     sigma2 = _unexplained(searched)
