@@ -11,6 +11,7 @@ import pytest
 from corpus import BAYESGLM, DATA, bayesglm_figures, design_of
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import erfc
 
 import workbench as wb
 from workbench.bayesglm.plain import CoefficientPriors, posterior_mode
@@ -379,6 +380,43 @@ def test_documented_scaling_holds_the_column_scales():
     assert np.abs(as_in_r.mode.coefficients - fit.mode.coefficients).max() > 1
 
 
+def augmented_em(X, y, spread, df, df_intercept, binary):
+    """Gelman et al. (2008), section 3, the long way: inputs at their means, priors as rows of pseudo-data."""
+    C = np.column_stack([np.ones(len(y)), X - X.mean(axis=0)])
+    df = np.array([df_intercept, *[df] * X.shape[1]])
+    scale = np.array([10, *(2.5 / spread)]) * (1 if binary else 2 * y.std(ddof=1))
+    b, sd, phi = np.zeros(len(df)), scale, 1.0 if binary else y.var()
+    for _ in range(3000):
+        mean = 1 / (1 + np.exp(-C @ b)) if binary else C @ b
+        W = mean * (1 - mean) if binary else np.ones(len(y))
+        rows = np.vstack([C * np.sqrt(W)[:, None], np.diag(np.sqrt(phi) / sd)])
+        z = np.append(np.sqrt(W) * (C @ b + (y - mean) / W), np.zeros(len(df)))
+        b = np.linalg.lstsq(rows, z, rcond=None)[0]
+        V = np.linalg.inv(rows.T @ rows)
+        sd = np.sqrt((b**2 + phi * np.diag(V) + df * scale**2) / (1 + df))
+        phi = 1.0 if binary else np.mean((y - C @ b) ** 2 + phi * np.sum(C @ V * C, axis=1))
+    at_zero = np.eye(len(df))
+    at_zero[0, 1:] = -X.mean(axis=0)
+    return at_zero @ b, np.sqrt(phi * np.diag(at_zero @ V @ at_zero.T)), phi
+
+
+@pytest.mark.parametrize("response", ["slow", "Reaction"])
+@pytest.mark.parametrize(("df", "df_intercept"), [(1, 1), (7, 3)])
+def test_all_that_is_documented_is_the_papers_algorithm(response, df, df_intercept):
+    data = table("sleepstudy")
+    X, y = data[["Days", "late"]].to_numpy(float), data[response].to_numpy(float)
+    spread = np.array([2 * data["Days"].std(), 1])
+    b, error, phi = augmented_em(X, y, spread, df, df_intercept, response == "slow")
+    family = "binomial" if response == "slow" else "gaussian"
+    fit = wb.bayesglm(
+        f"{response} ~ Days + late", data, family, prior_df=df, prior_df_for_intercept=df_intercept,
+        documented=True, tolerance=1e-14, max_iterations=20_000,
+    )  # fmt: skip
+    np.testing.assert_allclose(fit.mode.coefficients, b, rtol=1e-9)
+    np.testing.assert_allclose(std_error(fit), error, rtol=1e-9)
+    assert fit.dispersion == pytest.approx(phi, rel=1e-10)
+
+
 def test_documented_intercept_does_not_depend_on_the_origin():
     data = table("sleepstudy")
     here = wb.bayesglm("slow ~ Days", data, "binomial", documented=["intercept"], **TIGHT)
@@ -538,6 +576,8 @@ def test_to_dict_is_json():
     again = json.loads(json.dumps(fit.to_dict()))
     assert [row["estimate"] for row in again["fixed"]] == fit.fixed["estimate"].tolist()
     assert (again["nobs"], again["iterations"], again["warnings"]) == (10, 55, [])
+    mixed = wb.fit("Yield ~ 1 + (1 | Batch)", DATA / "datasets" / "Dyestuff.csv").to_dict()
+    assert set(mixed) <= set(again)  # one reader reads both
 
 
 # --- links ----------------------------------------------------------------------------------------------
@@ -555,6 +595,27 @@ def test_links_round_trip_and_their_slopes(family, link, share):
     h = np.minimum(h, 1e-3 * np.abs(predictor) + 1e-6)
     slope = (chosen.inverse(predictor + h) - chosen.inverse(predictor - h)) / (2 * h)
     np.testing.assert_allclose(chosen.slope(predictor), slope, rtol=1e-4)
+
+
+LOWER_TAILS = {
+    # lowest linear predictor; mean and slope there, to leading order where the closed form would cancel
+    "logit": (-29.9, lambda e: np.exp(e) / (1 + np.exp(e)), lambda e: np.exp(e) / (1 + np.exp(e)) ** 2),
+    "probit": (-8.1, lambda e: erfc(-e / np.sqrt(2)) / 2, lambda e: np.exp(-(e**2) / 2) / np.sqrt(2 * np.pi)),
+    "cloglog": (-35.9, lambda e: -np.expm1(-np.exp(e)), lambda e: np.exp(e - np.exp(e))),
+    "cauchit": (-2e7, lambda e: np.arctan(-1 / e) / np.pi, lambda e: 1 / (np.pi * (1 + e**2))),
+    "log": (-35.9, np.exp, np.exp),
+}
+
+
+@pytest.mark.parametrize("link", LOWER_TAILS)
+@given(share=st.floats(1e-6, 1))
+def test_small_probabilities_keep_their_digits(link, share):
+    lowest, mean, slope = LOWER_TAILS[link]
+    chosen, predictor = family_of("binomial", link), np.array([lowest * share])
+    np.testing.assert_allclose(chosen.inverse(predictor), mean(predictor), rtol=1e-13)
+    np.testing.assert_allclose(chosen.slope(predictor), slope(predictor), rtol=1e-13)
+    # the mean's last digits are the predictor's, as far as a probability near a half can tell it from zero
+    np.testing.assert_allclose(chosen.link(chosen.inverse(predictor)), predictor, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize(("family", "link"), [p for p in PAIRS if p[0] == "binomial"])
@@ -625,6 +686,25 @@ def test_errors_say_what_to_do(formula, arguments, said):
 def test_one_row_has_no_dispersion():
     with pytest.raises(WorkbenchError, match=r"a single row \(6\)"):
         wb.bayesglm("y ~ 1", {"y": [6.0]}, scaled=False)
+
+
+def test_a_dispersion_without_limit_is_refused():
+    # flat priors and a row of its own for most coefficients; R (not converged): coefficients that are NA
+    rows = {
+        "g": list("ddacab"),
+        "x": [-0.009759, -0.162483, -0.058773, -0.159463, 0.041493, -0.072761],
+        "w": [0.408681, 1.583178, 0.621524, 1.253325, 2.687484, 2.521120],
+        "y": [6, 0, 0, 0, 51, 1],
+    }
+    with pytest.raises(WorkbenchError, match="dispersion grows without limit"):
+        wb.bayesglm("y ~ 0 + g + x", rows, "quasipoisson", weights="w", prior_scale=np.inf)
+
+
+def test_a_fit_far_from_the_data_is_told():
+    held = {"prior_mean": 8, "prior_scale": 0.01, "prior_df": np.inf, "scaled": False}
+    fit = wb.bayesglm("y ~ x", {"x": [-1, 0, 1, 2], "y": [1, 0, 2, 1]}, "poisson", **held)
+    assert "The deviance (" in fit.warnings[0]
+    assert "is far above that of the mean response alone (2.773)" in fit.warnings[0]  # 2 (2 log 2), by hand
 
 
 def test_flat_columns_that_explain_each_other_on_arrays():

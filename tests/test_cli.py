@@ -192,3 +192,16 @@ def test_the_module_is_the_command():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("workbench: There is no study 'nothing'")
+
+
+def test_options_of_a_comparison_are_named_by_their_estimator(capsys):
+    arguments = ("compare", SLEEP, FORMULA, "--estimators", "reml", "fixed_prior", "--json")
+    told = ("--option", "fixed_prior.covariance=joint", "--option", "fixed_prior.dispersion=reml")
+    code, out, _ = call(capsys, *arguments, *told)
+    mixed, plugged = (json.loads(line)["effects"] for line in out.splitlines())
+    assert code == 0
+    for one, other in zip(mixed, plugged, strict=True):
+        assert other["coefficient"] == pytest.approx(one["coefficient"], abs=1e-10)
+    code, _, err = call(capsys, *arguments, "--option", "dispersion=reml")
+    assert code == 2
+    assert "names no estimator. Write it like --option fixed_prior.dispersion=reml." in err

@@ -1,15 +1,17 @@
 """`fixed_prior`. Rungs: R's figures (arm), slow dense oracle, agreement with REML by construction."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from corpus import DATA, LMER, SEVERAL, bayesglm_figures, design_of
 
 import workbench as wb
 from workbench.design import build_design
-from workbench.errors import OptionError
+from workbench.errors import DesignError, OptionError
 from workbench.estimators import Settings, run_estimator
 from workbench.estimators.fixed_prior import Options, fixed_prior
 from workbench.estimators.reml import reml
+from workbench.report.page_tables import priors
 
 
 def plugged(design, **options):
@@ -386,3 +388,137 @@ def test_priors_of_plugged_coefficients_alone_are_refused():
     table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
     with pytest.raises(OptionError, match="plugs in"):
         wb.fit("y ~ 1 + (1 | g)", table, "fixed_prior", priors={"sd(g)": "HalfNormal(1)"})
+
+
+# --- weights, and what never settles --------------------------------------------------------------------
+
+
+def weighted(unit=1.0, **options):
+    rng = np.random.default_rng(5)
+    g, x = np.repeat(np.arange(8), 10), rng.normal(size=80)
+    y = 2 + x + rng.normal(0, 1, 8)[g] + rng.normal(size=80)
+    w = unit * (1 + np.arange(80) % 3)
+    return wb.fit("y ~ x + (1 | g)", {"y": y, "x": x, "g": g, "w": w}, "fixed_prior", weights="w", options=options)
+
+
+def test_the_dispersion_of_weighted_rows_is_said_to_depend_on_their_unit():
+    # R's does (see test_arm_bayesglm_with_prior_weights); held, it does not
+    held, thousand = weighted(dispersion="reml"), weighted(1000.0, dispersion="reml")
+    assert thousand.sigma**2 == pytest.approx(1000 * held.sigma**2, rel=1e-9)
+    (one,), (other,) = held.group_effects, thousand.group_effects
+    np.testing.assert_allclose(other.effect.estimate, one.effect.estimate, rtol=0, atol=1e-9)
+    assert held.warnings == ()
+    fit, other = weighted(), weighted(1000.0)
+    assert abs(other.sigma**2 / (1000 * fit.sigma**2) - 1) > 0.05
+    assert "depends on the unit of the weights" in fit.warnings[-1]
+    assert plugged(design_of("sleepstudy--slope")).warnings == ()  # without weights there is nothing to say
+
+
+def test_a_dispersion_that_grows_without_bound_is_not_converged():
+    # so does R's, of such data: bayesglm(y ~ x + g, weights = w, prior.df = Inf, prior.scale = Inf,
+    #   control = glm.control(maxit = 1000)) warns "algorithm did not converge", its dispersion is of the order 1e+266
+    fit = weighted(1e-4)
+    assert not fit.converged
+    assert np.isfinite(fit.sigma)
+    assert "grows without bound" in fit.warnings[0]
+
+
+def test_a_dispersion_of_zero_is_refused():
+    table = {"y": [1.0, 1.0, 2.0, 2.0, 3.0, 3.0], "g": list("aabbcc")}
+    with pytest.raises(DesignError, match="explain the response exactly"):
+        wb.fit("y ~ 1 + (1 | g)", table, "fixed_prior", options={"mean": 1.0, "sd": 1.0})
+
+
+def test_separated_outcomes_are_named():
+    table = {"y": [1, 1, 0, 0, 1, 0], "x": [1.0, 1, 0, 0, 1, 0], "g": list("aabbcc")}
+    stated = {"mean": 0.0, "sd": 1.0, "tolerance": 1e-15}
+    fit = wb.fit("y ~ x + (1 | g)", table, "fixed_prior", family="binomial", options=stated)
+    assert "outcomes are separated" in fit.warnings[-1]
+    calm = wb.fit(
+        "y ~ x + (1 | g)", table, "fixed_prior", family="binomial", options=stated, priors={"x": "Cauchy(0, 2.5)"}
+    )
+    assert calm.warnings == ()
+
+
+# --- messages, and what is a number -----------------------------------------------------------------------
+
+
+def test_numbers_of_numpy_and_series_are_numbers():
+    design = design_of("sleepstudy--slope")
+    plain = plugged(design, mean={"(Intercept)": 250.0, "Days": 10.0}, sd=5.0)
+    given = plugged(
+        design, mean=pd.Series({"(Intercept)": 250, "Days": 10}), sd=np.float32(5), max_iterations=np.int64(99)
+    )
+    np.testing.assert_array_equal(given.fitted, plain.fitted)
+    assert Options(mean=np.int64(2), sd=np.int64(1)).needs(design) == ()
+
+
+def test_a_prior_whose_terms_go_together_is_singular():
+    # all of x's spread goes with the intercept's: REML finds a correlation of 1
+    rng = np.random.default_rng(0)
+    g, x = np.repeat(np.arange(9), 10), rng.normal(size=90) + 3
+    y = 2 + x + rng.normal(size=9)[g] * (1 + 0.5 * x) + 0.8 * rng.normal(size=90)
+    design = build_design("y ~ x + (x | g)", {"y": y, "x": x, "g": g})
+    assert reml(design).singular
+    assert plugged(design, covariance="joint").singular
+    assert not plugged(design).singular  # independent priors have both SDs
+
+
+def shares(**options):
+    return wb.fit(CBPP, dataset("cbpp"), "fixed_prior", family="binomial", options={"mean": 0.0, "sd": 1.0} | options)
+
+
+def from_other_fits(**options):
+    table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "x": [1.0, 2.0, 3.0, 5.0, 4.0, 6.0], "g": list("aabbcc")}
+    known = wb.fit("y ~ 1 + (1 | g)", table, se=np.ones(6))
+    return wb.fit("y ~ x + (1 | g)", table, "fixed_prior", options={"plug_in": known} | options)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda: shares(dispersion="reml"), "nothing that is plugged in has a dispersion of binomial"),
+        (lambda: shares(dispersion="plug_in"), "Use 'em', or a number."),
+        (lambda: from_other_fits(dispersion="plug_in"), "no fit with a residual variance is plugged in"),
+        (lambda: plugged(design_of("sleepstudy--slope"), plug_in=from_other_fits()), "no population coefficient Days"),
+        (lambda: from_other_fits(sd=np.inf), "sd is inf, but must be a finite number"),
+    ],
+)  # fmt: skip
+def test_what_was_wrong_is_what_is_said(made, said):
+    with pytest.raises(OptionError, match=said):
+        made()
+
+
+def test_known_standard_errors_leave_no_dispersion_to_hold():
+    table = {"y": [1.0, 2.0, 4.0], "g": ["a", "b", "c"]}
+    with pytest.raises(OptionError, match="dispersion is 3, but with known standard errors it is 1"):
+        wb.fit(
+            "y ~ 1 + (1 | g)", table, "fixed_prior", se=[1.0, 1.0, 1.0], options={"mean": 2.0, "sd": 1, "dispersion": 3}
+        )
+
+
+def test_a_plugged_in_fit_of_another_response_is_named():
+    table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "z": np.log([1.0, 2.0, 4.0, 3.0, 7.0, 6.0]), "g": list("aabbcc")}
+    fit = wb.fit("z ~ 1 + (1 | g)", table, "fixed_prior", options={"plug_in": wb.fit("y ~ 1 + (1 | g)", table)})
+    assert "The plugged-in fit is of y, this model of z" in fit.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, ["Normal(251.4, 24.74), held fixed", "Normal(10.47, 5.922), held fixed"]),
+        ({"covariance": "joint"}, ["Normal(251.4, 24.74), held fixed, correlations too"]),
+        ({"df": 4.0, "sd": 2.0}, ["StudentT(4, 251.4, 2.000), held fixed"]),
+        ({"scaled": True}, ["Normal(251.4, 24.74), its scale multiplied as bayesglm's scaled = TRUE does, held fixed"]),
+    ],
+)
+def test_a_report_tells_the_prior_that_was_held_beside_the_stated_ones(options, said):
+    table = pd.read_csv(dataset("sleepstudy")).assign(z=np.sin(np.arange(180.0)))
+    both = wb.compare(
+        "Reaction ~ Days + z + (Days | Subject)", table, ["fixed_prior"], priors={"z": "Normal(0, 1)"},
+        options={"fixed_prior": options | {"plug_in": reml(design_of("sleepstudy--slope"))}},
+    )  # fmt: skip
+    rows = [[cell.text for cell in row[1:]] for row in priors(both).rows]
+    assert rows[0] == ["z", "Normal(0, 1)"]
+    assert [row[0] for row in rows[1:]] == ["each Subject's (Intercept)", "each Subject's Days"]
+    assert [row[1] for row in rows[1:]][: len(said)] == said

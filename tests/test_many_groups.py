@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from posterior_like import as_sampled
+from scipy.optimize import minimize_scalar
 
 import workbench as wb
 from workbench.comparison import Comparison
@@ -396,3 +397,29 @@ def test_nothing_loops_over_levels():
     assert turns > 0
     assert more_calls < 1.2 * calls
     assert more_turns < turns + 200
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_few_groups_of_very_many_rows_are_fitted(seed):
+    # with some 125,000 rows a level, Lambda = 10^6 leaves rounding alone; the criterion of a one-way layout by hand
+    rng = np.random.default_rng(seed)
+    N, J = 10**6, 8
+    g, noise = rng.integers(0, J, N), rng.normal(size=N)
+    y = rng.normal(size=J)[g] + noise
+    fit = wb.fit("y ~ 1 + (1 | g)", {"y": y, "g": g})
+    n = np.bincount(g).astype(float)
+    means = np.bincount(g, y) / n
+    within = np.sum((y - means[g]) ** 2)
+
+    def criterion(log_theta):
+        v = n / (1 + n * np.exp(2 * log_theta))
+        r2 = within + np.sum(v * (means - v @ means / v.sum()) ** 2)
+        return np.sum(np.log(n / v)) + np.log(v.sum()) + (N - 1) * np.log(r2)
+
+    best = minimize_scalar(criterion, bracket=(-1, 1), tol=1e-10)
+    assert fit.converged
+    theta = fit.components[0].sd[0] / fit.sigma
+    assert np.log(theta) == pytest.approx(
+        best.x, abs=1e-4
+    )  # the criterion, of some 10^7, has 9 digits behind its point
+    assert criterion(np.log(theta)) <= best.fun + 1e-8

@@ -1,6 +1,7 @@
 """The report. Rungs: closed form (every sentence and cell recomputed from the fits), invariance (twice the same bytes),
 refusals and failures (whole or not at all)."""
 
+import ast
 import hashlib
 import io
 import json
@@ -699,3 +700,20 @@ def test_checks_fit_eighty_columns_with_every_verdict_and_digit():
     lines = [line.rstrip() for line in text.getvalue().splitlines()]
     assert any(line.startswith("NO") and line.endswith("1.2500000000") for line in lines)
     assert any(line.startswith("yes") and line.endswith("25.7855723402") for line in lines)
+
+
+def test_the_code_of_a_report_holds_options_and_priors(tmp_path):
+    options = {"fixed_prior": {"dispersion": "reml", "sd": {"(Intercept)": 2.0}}}
+    table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0, 2.0, 4.0], "x": [0.0, 1, 1, 0, 3, 2, 1, 2], "g": list("aabbccdd")}
+    arguments = ("y ~ x + (1 | g)", table, ["reml", "fixed_prior"])
+    made = wb.compare(*arguments, options=options, priors={"x": "Normal(0, 1)"})
+    text = (write_report(made, tmp_path / "r") / "README.md").read_text(encoding="utf-8")
+    assert "--prior \"x=Normal(0, 1)\" --option 'fixed_prior.dispersion=reml'" in text
+    (line,) = (row for row in text.splitlines() if row.startswith("    options="))
+    again = wb.compare(
+        *arguments,
+        options=ast.literal_eval(line.removeprefix("    options=").rstrip(",")),
+        priors={"x": "Normal(0, 1)"},
+    )
+    np.testing.assert_array_equal(again.estimates["estimate"], made.estimates["estimate"])
+    assert '    priors={"x": "Normal(0, 1)"},' in text

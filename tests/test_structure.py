@@ -15,10 +15,9 @@ ORDER = [
     "errors", "rounding", "words", "families", "formula", "tables", "data", "coding", "model_matrix", "rank",
     "least_squares", "response", "design", "new_rows", "centred", "blocks", "cells", "moments", "group_coefficients",
     "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates", "minimise", "optimum", "estimates",
-    "doubts", "bayesglm", "fit", "priors", "explicit_model", "quadrature", "normal_mixtures", "one_factor",
-    "deviations", "exact_posterior", "plug_in", "standard_errors", "predict", "simulate",
-    "estimators", "gap", "inference", "comparison", "plots", "report", "reference", "study", "api", "cli", "__init__",
-    "__main__",
+    "doubts", "bayesglm", "fit", "answer", "priors", "explicit_model", "quadrature", "normal_mixtures", "one_factor",
+    "deviations", "exact_posterior", "plug_in", "standard_errors", "predict", "simulate", "estimators", "gap",
+    "inference", "comparison", "plots", "report", "reference", "study", "api", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 

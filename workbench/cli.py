@@ -89,6 +89,13 @@ def _parser() -> argparse.ArgumentParser:
     compare = command("compare", _compare, "fit several estimators to a table and print them side by side")
     _add_model(compare)
     _add_estimators(compare)
+    compare.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="ESTIMATOR.KEY=VALUE",
+        help="an option of one of the estimators; repeatable",
+    )
     compare.add_argument("--out", metavar="DIR", help="write the report to this folder as well")
     compare.add_argument("--json", action="store_true", help="print one JSON document per fit, a line each")
 
@@ -200,6 +207,7 @@ def _compare(given: argparse.Namespace) -> int:
         given.data,
         _names(given.estimators),
         progress=_progress(given) and not given.json,
+        options=_options_by_estimator(given.option),
         **_model(given),
     )
     if given.json:
@@ -311,16 +319,30 @@ def _model(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """Read KEY=VALUE; a value that is JSON (a number, true, {"(Intercept)": 2}) is taken as such, else as text."""
+    """Read KEY=VALUE; inf and JSON (a number, true, {"(Intercept)": 2}) are taken as such, other values as text."""
     from workbench.errors import OptionError
 
     key, equals, value = text.partition("=")
     if not equals:
         raise OptionError(f"--option {text!r} has no '='. Write it like --option dispersion=reml.")
     try:
-        return key.strip(), json.loads(value)
+        return key.strip(), json.loads("Infinity" if value.strip() == "inf" else value)
     except json.JSONDecodeError:
         return key.strip(), value.strip()
+
+
+def _options_by_estimator(given: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Read ESTIMATOR.KEY=VALUE."""
+    from workbench.errors import OptionError
+
+    found: dict[str, dict[str, Any]] = {}
+    for text in given:
+        key, value = _option(text)
+        estimator, dot, own = key.partition(".")
+        if not dot:
+            raise OptionError(f"--option {text!r} names no estimator. Write it like --option fixed_prior.{text}.")
+        found.setdefault(estimator, {})[own] = value
+    return found
 
 
 def _names(given: Sequence[str] | None) -> list[str] | None:

@@ -67,9 +67,20 @@ class Searched:
         factors = tuple(replace(f, blocks=own) for f, own in zip(seen.factors, blocks, strict=True))
         return cls(replace(seen, factors=factors), tuple(turned_maps), tuple(undetermined))
 
+    def by_level(self) -> Searched:
+        """The same in columns that are of size 1 over the rows of a typical level together, not over one row.
+
+        With m rows to a typical level, effects of size sigma / root of m, which the level just tells from none, then
+        have a Lambda of 1.
+        """
+        scales = [(len(f.sizes) / f.sizes.sum()) ** 0.5 for f in self.moments.factors]
+        own = tuple(scale * np.eye(len(R)) for scale, R in zip(scales, self.maps, strict=True))
+        maps = tuple(R @ scaled for R, scaled in zip(self.maps, own, strict=True))
+        return replace(self, moments=mapped(self.moments, own), maps=maps)
+
     def free(self, spread: float) -> tuple[Array, ...]:
-        """Lambda = `spread` I of every factor, zero where there is no spread to be found."""
-        return tuple(spread * np.diag(determined(f).astype(float)) for f in self.moments.factors)
+        """Lambda = `spread` I of every factor, less where it would drown, zero where there is no spread to be found."""
+        return tuple(min(spread, widest(f)) * np.diag(determined(f).astype(float)) for f in self.moments.factors)
 
     @cached_property
     def residual(self) -> float:
@@ -102,6 +113,17 @@ class Undetermined:
     factor: int
     place: int
     directions: Array
+
+
+DROWNED = 4e13
+"""Where Lambda'A_j Lambda is larger for a typical level, little is left of X'V^-1 X but rounding."""
+
+
+def widest(f: FactorMoments) -> float:
+    """The largest Lambda, times I, that rounding allows."""
+    diagonal = np.einsum("aaj->aj", f.A)
+    total = diagonal.sum(axis=1) if f.counts is None else diagonal @ f.counts
+    return float((DROWNED * len(f.sizes) / total.max()) ** 0.5)
 
 
 def determined(f: FactorMoments) -> NDArray[np.bool_]:

@@ -24,7 +24,9 @@ MOVES = 1e-3
 
 
 def singular_factors(data: Moments, at: Optimum) -> list[str]:
-    """The grouping factors whose covariance lies on its boundary."""
+    """The grouping factors whose covariance lies on its boundary; none where a density kept it off."""
+    if at.power:
+        return []
     low = at.theta.on_diagonal & (at.theta.values < SINGULAR)
     return list(dict.fromkeys(data.factors[at.theta.entries[k][0]].group for k in np.flatnonzero(low)))
 

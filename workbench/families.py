@@ -1,4 +1,4 @@
-"""Families of responses and their links, statsmodels' under one roof.
+"""Families of responses and their links, statsmodels' under one roof (loaded for what is not gaussian with identity).
 
 =====================  ============================================  ==================================
 family                 links, the default first                      variance; dispersion
@@ -119,10 +119,16 @@ class Family:
 
     def link(self, mean: Array) -> Array:
         """The linear predictor of a mean, elementwise."""
+        if self.link_name == "identity":
+            return np.asarray(mean, dtype=float)
+        if self.link_name == "cloglog":  # log(-log(1 - mean)), without cancellation
+            return np.asarray(np.log(-np.log1p(-np.asarray(mean, dtype=float))))
         return np.asarray(self._of_statsmodels[1](mean), dtype=float)
 
     def inverse(self, predictor: Array) -> Array:
         """The mean of a linear predictor, elementwise; the limits are never reached."""
+        if self.link_name == "identity":
+            return np.asarray(predictor, dtype=float)
         if self.link_name == "logit":
             odds = np.where(predictor < 0, _TINY, 1 / _TINY)
             np.exp(predictor, out=odds, where=np.abs(predictor) <= LOGIT_REACH)
@@ -133,6 +139,8 @@ class Family:
 
     def slope(self, predictor: Array) -> Array:
         """The derivative of the mean by the linear predictor, elementwise; never zero."""
+        if self.link_name == "identity":
+            return np.ones_like(predictor, dtype=float)
         if self.link_name == "logit":
             odds = np.exp(np.clip(predictor, -LOGIT_REACH, LOGIT_REACH))
             return np.asarray(np.where(np.abs(predictor) > LOGIT_REACH, _TINY, odds / (1 + odds) ** 2))
@@ -147,6 +155,8 @@ class Family:
         """The variance function of a mean, elementwise; a response varies by dispersion / weight times it."""
         if self.of_probabilities:
             return mean * (1 - mean)
+        if self.name == "gaussian":
+            return np.ones_like(mean, dtype=float)
         return np.asarray(self._of_statsmodels[0].variance(mean), dtype=float)
 
     def deviance(self, y: Array, mean: Array, weights: Array) -> float:
@@ -155,6 +165,8 @@ class Family:
             from scipy.special import xlogy
 
             return float(2 * np.sum(weights * (xlogy(y, y / mean) + xlogy(1 - y, (1 - y) / (1 - mean)))))
+        if self.name == "gaussian":
+            return float(np.sum(weights * (y - mean) ** 2))
         return float(self._of_statsmodels[0].deviance(y, mean, freq_weights=weights))
 
     def start(self, y: Array, weights: Array) -> Array:
@@ -173,13 +185,18 @@ class Family:
 
     def inside(self, predictor: Array, mean: Array) -> bool:
         """Whether all means, and the linear predictors they come from, are in the domain."""
-        if not (np.isfinite(predictor).all() and np.isfinite(mean).all()):
-            return False
-        if self.link_name in ("sqrt", "inverse_squared") and not (predictor > 0).all():
-            return False
-        if self.name == "gaussian":
-            return True
-        return bool((mean > 0).all() and (not self.of_probabilities or (mean < 1).all()))
+        return bool(self.within(predictor, mean).all())
+
+    def within(self, predictor: Array, mean: Array) -> NDArray[np.bool_]:
+        """Which means, and the linear predictors they come from, are in the domain, elementwise."""
+        within = np.isfinite(predictor) & np.isfinite(mean)
+        if self.link_name in ("sqrt", "inverse_squared"):
+            within &= predictor > 0
+        if self.name != "gaussian":
+            within &= mean > 0
+        if self.of_probabilities:
+            within &= mean < 1
+        return np.asarray(within)
 
     def check_response(self, label: str, y: Array) -> None:
         """Refuse a response that the family cannot have, with the first such value."""

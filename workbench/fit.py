@@ -151,7 +151,7 @@ class Fit:
 
     @property
     def standard_errors(self) -> pd.DataFrame:
-        """Three standard errors of every group estimate, each under its own name, of a `reml` or `ml` fit.
+        """Three standard errors of every group estimate, each under its own name (`reml`, `ml`, `boundary_avoiding`).
 
         ``conditional_sd`` takes the population values as known, ``effect_prediction_se`` is of the effect with them
         estimated, ``coefficient_se`` of population value + effect; see :mod:`workbench.standard_errors`.

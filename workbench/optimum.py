@@ -3,6 +3,10 @@
 Before the search, the varying columns of each block are made orthonormal over the whole table, so that the search does
 not depend on their scale or origin, and a start of Lambda = I means the same for every data set. Groups that share
 their design are condensed, which changes nothing but the time.
+
+A density |S|^power of every term's relative covariance S = Lambda Lambda' may stand beside the likelihood
+(:mod:`workbench.estimators.boundary_avoiding`): it adds -2 power log|S| = -4 power sum log|theta_kk| to the criterion,
+over the diagonal of Lambda. Other coordinates of the columns change |S| by a factor that does not depend on theta.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.coordinates import Searched, Undetermined, determined
+from workbench.coordinates import Searched, Undetermined, determined, widest
 from workbench.curvature import average_information, hessian
 from workbench.likelihood import Conditional, Gradient, conditional, criterion, criterion_gradient
 from workbench.minimise import Minimum, minimise
@@ -37,6 +41,8 @@ THREADED = 100_000
 """From so many entries of R'W R on, threads of the linear algebra are limited, which itself takes milliseconds."""
 SEVERAL_STARTS = 500
 """Up to so many effects, several factors with a slope get more than one start: optima hide, and searches are cheap."""
+LIFTED = 0.1
+"""The smallest diagonal entry of theta from which a search that must keep off zero starts."""
 SCALAR_STARTS = tuple(np.geomspace(0.02, 2e5, 15))
 
 
@@ -58,6 +64,8 @@ class Optimum:
         Of the moments' columns to the orthonormal ones.
     undetermined : tuple of Undetermined
         Spreads of which the likelihood says nothing; they are zero in `factors`.
+    power : float
+        Of the density |S|^power that was maximised with the likelihood; zero for none.
     """
 
     theta: Theta
@@ -66,9 +74,10 @@ class Optimum:
     given: Conditional
     maps: tuple[Array, ...]
     undetermined: tuple[Undetermined, ...]
+    power: float = 0.0
 
 
-def optimum(data: Moments, restricted: bool, searched: Searched | None = None) -> Optimum:
+def optimum(data: Moments, restricted: bool, searched: Searched | None = None, power: float = 0.0) -> Optimum:
     """Minimise the REML criterion, or the deviance, over theta.
 
     Parameters
@@ -78,6 +87,9 @@ def optimum(data: Moments, restricted: bool, searched: Searched | None = None) -
         REML (eq. 42) rather than ML (eq. 35).
     searched : Searched, optional
         Of the same moments, where they are at hand.
+    power : float
+        Of a density |S|^power to be maximised with the likelihood. Its slopes are tame, and the search is at its best,
+        where `searched` is :meth:`workbench.coordinates.Searched.by_level`.
 
     Examples
     --------
@@ -90,10 +102,10 @@ def optimum(data: Moments, restricted: bool, searched: Searched | None = None) -
     """
     searched = searched or Searched.of(data, restricted)
     with _threads(data):
-        theta, best = _search(searched, restricted)
+        theta, best = _search(searched, restricted, power)
         factors = tuple(R @ Lambda for R, Lambda in zip(searched.maps, theta.factors, strict=True))
         given = conditional(data, factors)
-    return Optimum(theta, best, factors, given, searched.maps, searched.undetermined)
+    return Optimum(theta, best, factors, given, searched.maps, searched.undetermined, power)
 
 
 def _threads(data: Moments) -> AbstractContextManager[Any]:
@@ -114,18 +126,23 @@ _cores: Callable[[], int | None] = getattr(os, "process_cpu_count", os.cpu_count
 
 
 class _Criterion:
-    """The criterion of given moments as a function of theta, with what its last evaluation left behind."""
+    """The criterion of given moments as a function of theta, with what its last evaluation left behind.
 
-    def __init__(self, data: Moments, restricted: bool) -> None:
+    The density |S|^power, if there is one, is part of it.
+    """
+
+    def __init__(self, data: Moments, restricted: bool, power: float = 0.0) -> None:
         self.data = data
         self.restricted = restricted
+        self.power = power
         self.shape = Theta.of(data, tuple(np.eye(f.Zty.shape[1]) for f in data.factors))
         self.exact = len(data.factors) == 1
         self._last: tuple[Array, Conditional, Gradient] | None = None
 
     def value(self, values: Array) -> float:
         """The criterion alone."""
-        return criterion(self.data, conditional(self.data, self.shape.at(values).factors), self.restricted)
+        given = conditional(self.data, self.shape.at(values).factors)
+        return criterion(self.data, given, self.restricted) + self._density(values)[0]
 
     def __call__(self, values: Array) -> tuple[float, Array]:
         """The criterion and its gradient, shape (m,)."""
@@ -133,7 +150,8 @@ class _Criterion:
         given = conditional(self.data, factors)
         gradient = criterion_gradient(self.data, factors, given, self.restricted)
         self._last = (values, given, gradient)
-        return criterion(self.data, given, self.restricted), self.shape.gather(gradient.by_factor)
+        more, slope, _ = self._density(values)
+        return criterion(self.data, given, self.restricted) + more, self.shape.gather(gradient.by_factor) + slope
 
     def second(self, values: Array) -> Array:
         """The Hessian, shape (m, m), of one factor; of several, the average information."""
@@ -141,8 +159,20 @@ class _Criterion:
             self(values)
         assert self._last is not None
         _, given, gradient = self._last
-        curved = hessian if self.exact else average_information
-        return curved(self.data, self.shape.at(values).factors, given, gradient, self.restricted, self.shape.entries)
+        curved, factors = hessian if self.exact else average_information, self.shape.at(values).factors
+        second = curved(self.data, factors, given, gradient, self.restricted, self.shape.entries)
+        return second + np.diag(self._density(values)[2])
+
+    def _density(self, values: Array) -> tuple[float, Array, Array]:
+        """-2 log |S|^power, its slope and its curvature by the entries of theta, shape (m,): zero off the diagonal."""
+        if not self.power:
+            none = np.zeros(len(values))
+            return 0.0, none, none
+        diagonal = self.shape.on_diagonal
+        with np.errstate(divide="ignore"):  # without end at zero
+            per = np.where(diagonal, 4 * self.power / np.where(diagonal, values, 1.0), 0.0)
+            value = -4 * self.power * float(np.log(np.abs(values[diagonal])).sum())
+        return value, -per, per**2 / (4 * self.power)
 
     def minimise(self, start: Array, found: list[Minimum]) -> None:
         """Add the local minimum nearest to a start to those found."""
@@ -162,20 +192,25 @@ class _Criterion:
         return float(64 * np.finfo(float).eps * self.data.yty / r2 * self.data.n)
 
 
-def _search(searched: Searched, restricted: bool) -> tuple[Theta, Minimum]:
+def _search(searched: Searched, restricted: bool, power: float) -> tuple[Theta, Minimum]:
     """The best certified minimum over several starts, in its canonical form, for orthonormal columns."""
-    objective = _Criterion(searched.moments, restricted)
+    objective = _Criterion(searched.moments, restricted, power)
     shape = objective.shape
     if not len(shape.values):
         none = np.empty(0)
         return shape, Minimum(none, objective.value(none), none, none, np.empty((0, 0)), 1, True)
     found: list[Minimum] = []
-    for start in _starts(objective, searched):
+    starts = _starts(objective, searched)
+    if power and len(shape.values) > 1:
+        starts.append(_lifted(_search(searched, restricted, 0.0)[0]))
+    for start in starts:
         objective.minimise(start, found)
     near = max(1e-9, objective.rounding())
     best = min(found, key=lambda m: (m.value - near * m.certified, not m.certified))
     diagonal = shape.on_diagonal
     end = shape.at(best.x).canonical()
+    if power:  # which keeps it off the boundary
+        return end, replace(best, evaluations=sum(m.evaluations for m in found))
     if len(shape.values) > 1 and np.abs(end.values[diagonal]).min() < SINGULAR:
         starts = [best.x + np.where(diagonal, 0.5, 0.0)]
         packed = end.packed(SINGULAR).values
@@ -199,10 +234,11 @@ def _starts(objective: _Criterion, searched: Searched) -> list[Array]:
     """
     data, shape = objective.data, objective.shape
     if len(shape.values) == 1:
-        values = [objective.value(np.array([s])) for s in SCALAR_STARTS]
+        grid = [s for s in SCALAR_STARTS if s <= widest(searched.moments.factors[0])]
+        values = [objective.value(np.array([s])) for s in grid]
         return [
             np.array([start])
-            for k, start in enumerate(SCALAR_STARTS)
+            for k, start in enumerate(grid)
             if (k == 0 or values[k] <= values[k - 1]) and (k == len(values) - 1 or values[k] < values[k + 1])
         ]
     sigma2 = _unexplained(searched)
@@ -214,6 +250,11 @@ def _starts(objective: _Criterion, searched: Searched) -> list[Array]:
     else:
         sizes = [0.2, 10.0] if len(shape.values) > 3 else [0.2]
     return [suggested, *(np.where(shape.on_diagonal, size, 0.0) for size in sizes)]
+
+
+def _lifted(theta: Theta) -> Array:
+    """The entries of a maximum of the likelihood, moved off the boundary, where a density |S|^power is zero."""
+    return np.where(theta.on_diagonal, np.maximum(theta.values, LIFTED), theta.values)
 
 
 def _unexplained(searched: Searched) -> float:

@@ -104,7 +104,7 @@ def says_everything(design: Design, mean: Stated, sd: Stated) -> bool:
     paired = {
         term for block in design.blocks for term, k in zip(block.terms, block.fixed, strict=True) if k is not None
     }
-    all_means = isinstance(mean, int | float) or paired <= set(mean or ())
+    all_means = paired <= set(mean or ()) if mean is None or isinstance(mean, Mapping) else True
     return all_means and all(_stated_sd(sd, block, term) is not None for block in design.blocks for term in block.terms)
 
 
@@ -164,7 +164,9 @@ def stated_priors(design: Design, given: Mapping[str, Any]) -> Mapping[str, Prio
         name = coefficient_name(term)
         if name in named or ("b" in named and term != "(Intercept)"):
             if resolved[name].kind == "Uniform":
-                raise PriorError(f"{resolved[name]} cannot be the prior of {name} here. Use Normal, StudentT or Flat.")
+                raise PriorError(
+                    f"{resolved[name]} cannot be the prior of {name} here. Use Normal, StudentT, Cauchy or Flat."
+                )
             found[name] = resolved[name]
     return found
 
@@ -220,7 +222,7 @@ def _means(design: Design, source: Fit | None, mean: Stated) -> tuple[Array, ...
             elif term in known:
                 values[k] = known[term]
             else:
-                raise _missing(f"the mean of {term}", source, known)
+                raise _missing(term, source, known, "population coefficient ")
         found.append(values)
     if not all(np.isfinite(values).all() for values in found):
         raise OptionError(f"The prior needs finite means, but they are {[v.tolist() for v in found]}.")
@@ -255,10 +257,14 @@ def _covariance(block: RandomBlock, source: Fit | None, stated: list[float | Non
     return np.asarray(scaled)
 
 
-def _missing(what: str, source: Fit | None, known: Any) -> OptionError:
+def _missing(what: str, source: Fit | None, known: Any, kind: str = "") -> OptionError:
+    option = "mean" if kind else "sd"
     if source is None:
-        return OptionError(f"Nothing says {what}. State it (mean=, sd=), or plug in a fit (plug_in=).")
-    return OptionError(f"The plugged-in fit ({source.design.formula}) has no {what}. {nearest(what, list(known))}")
+        return OptionError(f"Nothing says the {kind}{what}. State it ({option}=), or plug in a fit (plug_in=).")
+    return OptionError(
+        f"The plugged-in fit ({source.design.formula}) has no {kind}{what}. {nearest(what, list(known))} Or state it "
+        f"({option}=)."
+    )
 
 
 def _stated_sd(sd: Stated, block: RandomBlock, term: str) -> float | None:

@@ -47,18 +47,19 @@ from workbench.moments import Moments, moments
 from workbench.new_rows import Rows
 from workbench.plug_in import PlugIn, held, rest_columns, rest_prior
 from workbench.priors import parse_prior
+from workbench.words import join
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
 
-MAXIMISED = ("reml", "ml")
+MAXIMISED = ("reml", "ml", "boundary_avoiding")
 """The estimators whose effects are predictions at estimated variances."""
 
 
 def standard_errors(fit: Fit) -> pd.DataFrame:
-    """The three standard errors of every group estimate of a `reml` or `ml` fit, side by side.
+    """The three standard errors of every group estimate of a fit by `MAXIMISED`, side by side.
 
     Returns
     -------
@@ -83,7 +84,7 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
 
     if fit.estimator not in MAXIMISED:
         raise OptionError(
-            f"These standard errors belong to {' and '.join(MAXIMISED)}; the effects of {fit.estimator} have one kind "
+            f"These standard errors belong to {join(MAXIMISED)}; the effects of {fit.estimator} have one kind "
             "each, in fit.effects and fit.coefficients (see std_error_kind). Fit reml to have them."
         )
     check_gaussian(fit.design, "standard_errors")
@@ -203,7 +204,7 @@ def _sparse(part: tuple[Array, NDArray[np.intp]] | None, m: int, J: int, q: int)
 
 
 def joint_error(fit: Fit) -> JointError | None:
-    """The joint error of a fit's estimates, for `reml`, `ml`, `fixed_prior` and `no_pooling`; None for others.
+    """The joint error of a fit's estimates, for `MAXIMISED`, `fixed_prior` and `no_pooling`; None for others.
 
     Under a fixed prior the population coefficients of varying columns are held, and the columns R that do not vary take
     the place of X; with t priors, or rescaled ones, there is no such error (None). Without pooling,

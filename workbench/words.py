@@ -87,13 +87,13 @@ def percent(share: float) -> str:
 
     Examples
     --------
-    >>> percent(0.0419), percent(0.686), percent(1.2), percent(0.99995)
-    ('4.19 %', '68.6 %', '120 %', '99.995 %')
+    >>> percent(0.0419), percent(0.686), percent(1.2), percent(0.99995), percent(1 - 1e-12)
+    ('4.19 %', '68.6 %', '120 %', '99.995 %', '100 %')
     """
     if not math.isfinite(share):
         return MISSING
-    value = 100 * share
-    if 99 < value < 100 or -0.1 < value < 0.1:
+    value = round(100 * share, 9)
+    if 99 < value < 99.9995 or -0.1 < value < 0.1:
         return f"{significant(value, 5 if value > 1 else 2)} %"
     places = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
     return f"{fixed(value, min(places, 2))} %"

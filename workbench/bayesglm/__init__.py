@@ -1,7 +1,8 @@
 """Regression with independent Student-t priors: what R's ``arm::bayesglm`` does, figure for figure.
 
 ``em`` is the algorithm, ``plain`` are its columns as a matrix, ``grouped`` those of grouping factors. ``scales`` makes
-priors of arguments and columns, ``regression`` arrays of a formula and a table; ``answer`` is what comes back.
+priors of arguments and columns, ``regression`` arrays of a formula and a table; ``answer`` is what comes back, with
+``goodness`` (log likelihood, null deviance) and ``prediction`` (of new rows).
 
 Source: Gelman, Jakulin, Pittau & Su (2008), A weakly informative default prior distribution for logistic and other
 regression models, Annals of Applied Statistics 2(4), doi:10.1214/08-AOAS191; and what R's function gives.
@@ -10,23 +11,28 @@ regression models, Annals of Applied Statistics 2(4), doi:10.1214/08-AOAS191; an
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from math import isfinite
+from time import perf_counter
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from workbench.bayesglm.answer import BayesGlm
+from workbench.bayesglm.goodness import deviance_of_the_mean
 from workbench.bayesglm.plain import CoefficientPriors, Mode, posterior_mode
 from workbench.bayesglm.regression import Regression, read_regression
 from workbench.bayesglm.scales import PriorArguments, Values, coefficient_priors, is_number
 from workbench.errors import DesignError, OptionError, nearest
-from workbench.families import family_of
+from workbench.families import Family, family_of
 from workbench.rank import independent
 
 __all__ = ["BayesGlm", "CoefficientPriors", "Mode", "bayesglm", "posterior_mode"]
 
 DEPARTURES = ("scaling", "intercept", "aliased", "std_error")
+FAR = 2.0
+"""How many times the deviance of the mean response is far from the data."""
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
@@ -151,12 +157,14 @@ def bayesglm(
     )
     kept, aliased = _kept(arrays, priors, everywhere="aliased" in followed)
     priors, X = (priors.take(kept), arrays.X[:, kept]) if aliased else (priors, arrays.X)
+    began = perf_counter()
     mode = posterior_mode(
         arrays.y, X, chosen, priors, arrays.weights, arrays.offset, held, tolerance, max_iterations, arrays.starting
     )
+    seconds = perf_counter() - began
     own = held is not None or not chosen.estimates_dispersion or "std_error" in followed
     return BayesGlm(
-        regression=arrays,
+        regression=replace(arrays, coding=replace(arrays.coding, kept=tuple(kept))),
         family=chosen,
         terms=tuple(arrays.names[k] for k in kept),
         aliased=tuple(arrays.names[k] for k in aliased),
@@ -164,7 +172,9 @@ def bayesglm(
         mode=mode,
         error_dispersion=mode.dispersion if own or np.isnan(mode.residual_dispersion) else mode.residual_dispersion,
         level=level,
-        warnings=(*notes, *_warnings(arrays, aliased, mode, chosen.of_probabilities, own)),
+        held=held,
+        seconds=seconds,
+        warnings=(*notes, *_warnings(arrays, aliased, mode, chosen, own)),
     )
 
 
@@ -185,9 +195,7 @@ def _kept(arrays: Regression, priors: CoefficientPriors, everywhere: bool) -> tu
     return [k for k in range(len(arrays.names)) if k not in aliased], aliased
 
 
-def _warnings(
-    arrays: Regression, aliased: list[int], mode: Mode, of_probabilities: bool, own_dispersion: bool
-) -> list[str]:
+def _warnings(arrays: Regression, aliased: list[int], mode: Mode, family: Family, own_dispersion: bool) -> list[str]:
     found = []
     if aliased:
         names = ", ".join(arrays.names[k] for k in aliased)
@@ -205,7 +213,13 @@ def _warnings(
             "standard errors mean little. Use another link."
         )
     limit = 10 * np.finfo(float).eps
-    if of_probabilities and ((mode.fitted < limit) | (mode.fitted > 1 - limit)).any():
+    plain_mean = deviance_of_the_mean(arrays, family)
+    if mode.deviance > FAR * plain_mean > 0:
+        found.append(
+            f"The deviance ({mode.deviance:.4g}) is far above that of the mean response alone ({plain_mean:.4g}): the "
+            "priors hold the fit away from the data, or it ran away. Give other priors, or use another link."
+        )
+    if family.of_probabilities and ((mode.fitted < limit) | (mode.fitted > 1 - limit)).any():
         found.append("Some fitted probabilities are 0 or 1 to rounding: outcomes are separated. Use tighter priors.")
     if not own_dispersion and np.isnan(mode.residual_dispersion):
         found.append(

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.bayesglm.goodness import log_likelihood, null_deviance
 from workbench.bayesglm.plain import CoefficientPriors, Mode
+from workbench.bayesglm.prediction import predict_rows
 from workbench.bayesglm.regression import Regression
 from workbench.data import read_only
 from workbench.estimates import Estimates, plain
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
+SHOWN = 50
+"""How many coefficients are printed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,11 @@ class BayesGlm:
     error_dispersion : float
         The dispersion that standard errors take.
     level : float
+        Probability of the intervals.
+    held : float or None
+        The dispersion that was held, if it was.
+    seconds : float
+        Wall time of the EM, without reading data.
     warnings : tuple of str
         Everything that keeps a number from being trusted, in words.
     """
@@ -51,12 +60,19 @@ class BayesGlm:
     mode: Mode
     error_dispersion: float
     level: float
+    held: float | None = None
+    seconds: float = 0.0
     warnings: tuple[str, ...] = ()
 
     @cached_property
     def cov(self) -> Array:
         """Covariance matrix of the coefficients, shape (p, p): curvature, prior SDs and dispersion held."""
         return read_only(self.mode.unscaled * self.error_dispersion)
+
+    @property
+    def fixed_cov(self) -> Array:
+        """The same under the name that it has in every fit."""
+        return self.cov
 
     @cached_property
     def population(self) -> Estimates:
@@ -94,9 +110,54 @@ class BayesGlm:
         return self.mode.dispersion
 
     @property
+    def sigma(self) -> float:
+        """Its square root."""
+        return float(np.sqrt(self.mode.dispersion))
+
+    @property
     def deviance(self) -> float:
         """Of the data alone, without the priors."""
         return self.mode.deviance
+
+    @cached_property
+    def null_deviance(self) -> float:
+        """Of the intercept alone (of no column, where there is none), with the offset, by maximum likelihood."""
+        return null_deviance(self.regression, self.family)
+
+    @property
+    def nobs(self) -> int:
+        """Rows that have weight."""
+        return int((self.regression.weights > 0).sum())
+
+    @property
+    def df_residual(self) -> int:
+        """Rows less coefficients; the priors are not counted."""
+        return self.nobs - len(self.terms)
+
+    @property
+    def df_null(self) -> int:
+        """The same of the model that `null_deviance` is of."""
+        return self.nobs - (self.regression.intercept is not None)
+
+    @cached_property
+    def log_likelihood(self) -> float | None:
+        """Of the data alone, without the priors; None for a quasi family. See :mod:`workbench.bayesglm.goodness`."""
+        return log_likelihood(self.regression, self.family, self.mode.fitted, self.deviance, self.held)
+
+    @property
+    def df(self) -> int:
+        """Number of parameters, for AIC and BIC: the coefficients, and a dispersion if one is estimated."""
+        return len(self.terms) + (self.family.estimates_dispersion and self.held is None)
+
+    @property
+    def aic(self) -> float | None:
+        """-2 log likelihood + 2 df, as R's; a prior that shrinks much makes this count too many parameters."""
+        return None if self.log_likelihood is None else -2 * self.log_likelihood + 2 * self.df
+
+    @property
+    def bic(self) -> float | None:
+        """-2 log likelihood + df log n."""
+        return None if self.log_likelihood is None else float(-2 * self.log_likelihood + self.df * np.log(self.nobs))
 
     @property
     def iterations(self) -> int:
@@ -123,8 +184,48 @@ class BayesGlm:
         """Response (a proportion, of binomial counts) less mean, shape (n,)."""
         return np.asarray(self.regression.y - self.mode.fitted)
 
+    def predict(self, new_data: Any = None, type: str = "response", level: float | None = None) -> pd.DataFrame:
+        """The mean of new rows (or of the fit's own), or their linear predictor, with its error.
+
+        Parameters
+        ----------
+        new_data : dataframe, mapping or path, optional
+            Needs the columns of the predictors and of offsets; not the response. By default the rows of the fit.
+            Factors, contrasts, ``scale()``, ``center()`` and ``poly()`` are coded as in the fit.
+        type : "response" or "link"
+            The mean (a probability, of a binomial response), or the linear predictor.
+        level : float, optional
+            Probability of the intervals; by default the fit's.
+
+        Returns
+        -------
+        DataFrame
+            One row per row of `new_data` (with its index, if it is a pandas one): ``estimate, std_error, conf_low,
+            conf_high`` and the labels ``point``, ``std_error_kind``, ``interval``. Rows with a missing value have NaN
+            and a label that says so, as do rows whose mean leaves the family's domain; ``.attrs["rows"]`` counts them.
+
+        Raises
+        ------
+        DataError, DesignError
+            A label that the fit did not see, a missing column, labels in place of numbers, an array of offsets.
+        OptionError
+            An unknown type.
+
+        Examples
+        --------
+        >>> from workbench.bayesglm import bayesglm
+        >>> fit = bayesglm("y ~ x", {"x": range(1, 11), "y": [0] * 5 + [1] * 5}, "binomial")
+        >>> fit.predict({"x": [5, 12]})[["estimate", "conf_low", "conf_high"]].round(3).values.tolist()
+        [[0.361, 0.062, 0.83], [0.999, 0.48, 1.0]]
+        """
+        b, level = self.mode.coefficients, self.level if level is None else level
+        return predict_rows(self.regression, self.family, b, self.cov, new_data, type, level)
+
     def to_dict(self) -> dict[str, Any]:
-        """The fit as plain numbers, lists and text, for JSON; what is not finite becomes None."""
+        """The fit as plain numbers, lists and text, for JSON; what is not finite becomes None.
+
+        It has the keys of every fit's document (those of groups are empty), and its own.
+        """
         columns = ("estimate", "std_error", "conf_low", "conf_high")
         values = [plain(getattr(self.population, name)) for name in columns]
         return {
@@ -133,27 +234,51 @@ class BayesGlm:
             "formula": str(self.regression.formula),
             "family": self.family.name,
             "link": self.family.link_name,
-            "nobs": int((self.regression.weights > 0).sum()),
+            "nobs": self.nobs,
             "dropped": self.regression.rows.dropped,
+            "groups": {},
             "fixed": [
                 {"term": term} | dict(zip(columns, row, strict=True))
                 for term, *row in zip(self.terms, *values, strict=True)
             ],
             "fixed_cov": plain(self.cov),
+            "sigma": plain(self.sigma),
             "dispersion": plain(self.dispersion),
             "deviance": plain(self.deviance),
+            "null_deviance": plain(self.null_deviance),
+            "df_residual": self.df_residual,
+            "df_null": self.df_null,
+            "log_likelihood": plain(self.log_likelihood),
+            "aic": plain(self.aic),
+            "bic": plain(self.bic),
+            "criterion": None,
+            "variance": [],
+            "effects": [],
+            "parameters": [],
             "iterations": self.iterations,
             "converged": self.converged,
+            "singular": False,
             "warnings": list(self.warnings),
+            "seconds": self.seconds,
         }
 
     def __repr__(self) -> str:
-        """Formula, coefficients with errors, dispersion."""
-        rows = (
-            f"  {term} {estimate:.6g} ({error:.6g})"
-            for term, estimate, error in zip(
-                self.terms, self.population.estimate, self.population.std_error, strict=True
-            )
-        )
-        head = f"bayesglm {self.regression.formula}, {self.family.name} ({self.family.link_name})"
-        return "\n".join([head, *rows, f"  dispersion {self.dispersion:.6g}, {self.iterations} iterations"])
+        """Formula, coefficients with errors and intervals, how it fits, and what keeps it from being trusted."""
+        found = self.population
+        columns = ("estimate", "std_error", "conf_low", "conf_high")
+        rows = zip(self.terms, *(getattr(found, name) for name in columns), strict=True)
+        cells = [["", *columns], *([term, *(f"{v:.6g}" for v in row)] for term, *row in rows)]
+        more = len(cells) - 1 - SHOWN
+        cells = cells[: SHOWN + 1]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = [f"bayesglm {self.regression.formula}, {self.family.name} ({self.family.link_name})"]
+        for name, *values in cells:
+            right = "  ".join(text.rjust(width) for text, width in zip(values, widths[1:], strict=True))
+            lines.append(f"  {name.ljust(widths[0])}  {right}")
+        if more > 0:
+            lines.append(f"  and {more:,} more, in .fixed")
+        free = f"{self.nobs:,} rows, {len(self.terms):,} coefficients"
+        lines.append(f"  {free}, deviance {self.deviance:.6g} (null {self.null_deviance:.6g})")
+        ended = "" if self.converged else ", NOT CONVERGED"
+        lines.append(f"  dispersion {self.dispersion:.6g}, {self.iterations} iterations{ended}")
+        return "\n".join([*lines, *(f"  Note: {warning}" for warning in self.warnings)])

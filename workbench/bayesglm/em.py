@@ -13,6 +13,8 @@ A t prior is a normal one whose variance is itself random. Every iteration
    of freedom (it starts at var(y) / 10,000);
 
 until deviance and phi stand still together. For normal priors this is the posterior mode; for others it is close to it.
+The second mean in 4 is not weighted, as in R's bayesglm, so that phi depends on the unit of the weights: where they are
+far below 1 it may grow without bound, which ends the EM unconverged.
 
 The EM knows the columns by what it asks of them (:class:`Columns`): those of a matrix are in
 :mod:`workbench.bayesglm.plain`, those of grouping factors in :mod:`workbench.bayesglm.grouped`.
@@ -32,6 +34,8 @@ from workbench.families import Family
 Array = NDArray[np.float64]
 HALVINGS = 60
 """How often a step that leaves the family's domain is halved."""
+VANISHED, BOUNDLESS = 1e-20, 1e100
+"""Times the first dispersion, below which (where changes are relative) and above which it will never settle."""
 
 
 class Columns(Protocol):
@@ -64,7 +68,11 @@ class Columns(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class End:
-    """Where the EM stopped; `phi_held` is the dispersion that the last step took, `phi` the one it led to."""
+    """Where the EM stopped.
+
+    `phi_held` is the dispersion that the last step took, `phi` the one it led to; `boundless` says that it had grown
+    beyond all limits, `shortened` that the last step left the family's domain.
+    """
 
     a: Array
     solved: Any
@@ -76,6 +84,7 @@ class End:
     iterations: int
     converged: bool
     shortened: bool
+    boundless: bool
 
 
 def approximate_em(
@@ -102,8 +111,15 @@ def approximate_em(
         relative changes.
     starting : array, shape (n,), optional
         The weights of the responses that the first means are made of; `weights` where left out.
+
+    Raises
+    ------
+    DesignError
+        A dispersion that goes to zero where changes are relative (the columns explain the response exactly), no spread
+        to start it from, no coefficients that keep the means in the family's domain.
     """
     phi, estimated = _first_dispersion(y, family, dispersion)
+    first = phi
     deviance, converged, a = float("inf"), False, None
     constant = family.constant_weights
     if constant:
@@ -130,12 +146,20 @@ def approximate_em(
         sd = columns.updated(a, solved, held)
         if estimated:
             phi = squares / len(y) + held * columns.leverage(weighed, solved)
+            if floor == 0 and phi < VANISHED * first:
+                raise DesignError(
+                    "The dispersion goes to zero: the groups and other columns explain the response exactly. Let fewer "
+                    "terms vary, or hold the dispersion."
+                )
         still = abs(deviance - before) <= tolerance * (floor + abs(deviance))
         if iteration > 1 and still and abs(phi - held) <= tolerance * (floor + abs(phi)):
             converged = True
             break
+        if phi > BOUNDLESS * first:
+            break
     assert a is not None
-    return End(a, solved, sd, phi, held, squares, deviance, iteration, converged, a is not step)
+    boundless = phi > BOUNDLESS * first
+    return End(a, solved, sd, phi, held, squares, deviance, iteration, converged, a is not step, boundless)
 
 
 # --- parts ----------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.crossed import as_rows
+from workbench.bayesglm.products import absorbed, between, times
 from workbench.design import Design
 from workbench.likelihood import Conditional, conditional, conditional_covariances
 from workbench.moments import FactorMoments, Moments, moments
@@ -189,7 +189,7 @@ class Grouped:
         given = solved.given
         rows = tuple(u.reshape(-1, 1) for u in given.u)
         b = given.b[:, None]
-        products, of_b = _times(data, rows, b)
+        products, of_b = times(data, rows, b)
         left = 2 * sum(float(f.Zty.ravel() @ u[:, 0]) for f, u in zip(data.factors, rows, strict=True))
         left += 2 * float(data.Xty @ given.b)
         both = sum(float(u[:, 0] @ p[:, 0]) for u, p in zip(rows, products, strict=True)) + float(given.b @ of_b[:, 0])
@@ -211,11 +211,11 @@ class Grouped:
         inside = conditional_covariances(solved.data, solved.factors, given)
         total = float(np.sum(plain.factors[0].A * np.moveaxis(inside[0], 0, -1)))
         if given.schur is not None and plain.rest is not None and solved.data.rest is not None:
-            across = _between(plain, solved.data, given.P, weighed.unweighted is weighed.moments)
+            across = between(plain, solved.data, given.P, weighed.unweighted is weighed.moments)
             total += float(np.sum((plain.rest.RtR - 2 * across) * given.schur.covariance))
         if len(given.b):
             rows = tuple(-pull.reshape(-1, len(given.b)) for pull in given.pull)
-            products, of_b = _times(plain, rows, np.eye(len(given.b)))
+            products, of_b = times(plain, rows, np.eye(len(given.b)))
             left_over = of_b + sum(u.T @ p for u, p in zip(rows, products, strict=True))
             total += float(np.sum(left_over * given.b_cov))
         return total / solved.data.n
@@ -268,82 +268,6 @@ def root_of(covariance: Array) -> Array:
     """A square root of a covariance matrix, singular ones included."""
     values, vectors = np.linalg.eigh(covariance)
     return np.asarray(vectors * np.sqrt(np.clip(values, 0, None)))
-
-
-# --- cross-products -----------------------------------------------------------------------------------
-
-
-def absorbed(data: Moments, roots: tuple[Array, ...]) -> Moments:
-    """Cross-products of columns multiplied, level by level, by `roots`, shape (J_f, q_f, q_f) by factor."""
-    factors = tuple(
-        replace(
-            f,
-            A=np.einsum("jca,cdj,jdb->abj", root, f.A, root),
-            B=np.einsum("jca,ckj->akj", root, f.B),
-        )
-        for f, root in zip(data.factors, roots, strict=True)
-    )
-    if data.rest is None:
-        return replace(data, factors=factors)
-    rest, right = data.rest, [np.swapaxes(root, 1, 2) for root in roots[1:]]
-    rows = _by_level(right, rest.blocks.take(rest.RtR))
-    RtR = rest.blocks.put(_by_level(right, rest.blocks.take(np.swapaxes(rest.blocks.put(rows), 1, 2))))
-    Z1tR = _diagonal(roots[:1]).T @ rest.Z1tR @ _diagonal(roots[1:])
-    if not isinstance(Z1tR, np.ndarray):
-        Z1tR = Z1tR.tocsr()
-        Z1tR.sort_indices()
-    return replace(data, factors=factors, rest=replace(rest, Z1tR=Z1tR, RtR=np.ascontiguousarray(RtR)))
-
-
-def _by_level(roots: list[Array], rows: Array) -> Array:
-    """Rows (N, k) of all effects of several factors, those of every level multiplied by its own matrix."""
-    made, start = np.empty_like(rows), 0
-    for root in roots:
-        J, q, _ = root.shape
-        here = slice(start, start + J * q)
-        made[here] = (root @ rows[here].reshape(J, q, -1)).reshape(J * q, -1)
-        start = here.stop
-    return made
-
-
-def _diagonal(roots: tuple[Array, ...]) -> Any:
-    """A sparse block-diagonal matrix of the levels' matrices, of one factor or of several side by side."""
-    from scipy.sparse import block_diag, bsr_array
-
-    parts = []
-    for root in roots:
-        J, q, _ = root.shape
-        parts.append(bsr_array((np.ascontiguousarray(root), np.arange(J), np.arange(J + 1)), shape=(J * q, J * q)))
-    return (parts[0] if len(parts) == 1 else block_diag(parts)).tocsr()
-
-
-def _between(plain: Moments, data: Moments, P: Array, same: bool) -> Array:
-    """Sum over the first factor's levels of R_j'P_j R_j, one side without weights, (C, m, m)."""
-    assert plain.rest is not None
-    assert data.rest is not None
-    if same:
-        return data.rest.cells.weigh(P)
-    weighed = _diagonal((np.ascontiguousarray(np.moveaxis(P, -1, 0)),)) @ data.rest.Z1tR
-    both = plain.rest.Z1tR.T @ weighed
-    return both[None] if isinstance(both, np.ndarray) else data.rest.blocks.gather(both)
-
-
-def _times(data: Moments, rows: tuple[Array, ...], b: Array) -> tuple[list[Array], Array]:
-    """[Z R]'W[Z R] times coefficients: rows (J_f q_f, k) by factor, and (p, k)."""
-    levels = [np.moveaxis(u.reshape(*f.Zty.shape, -1), 0, -1) for f, u in zip(data.factors, rows, strict=True)]
-    products = [as_rows([np.einsum("akj,kl->alj", f.B[:, :-1], b)]) for f in data.factors]
-    of_b = data.XtX @ b
-    for f, u in zip(data.factors, levels, strict=True):
-        of_b = of_b + np.einsum("akj,alj->kl", f.B[:, :-1], u)
-    products[0] += as_rows([np.einsum("acj,ckj->akj", data.factors[0].A, levels[0])])
-    if data.rest is not None:
-        others = np.concatenate(rows[1:])
-        products[0] += data.rest.Z1tR @ others
-        ends = np.cumsum([len(u) for u in rows[1:]])[:-1]
-        among = np.split(data.rest.within_rest(others) + data.rest.Z1tR.T @ rows[0], ends)
-        for k, part in enumerate(among, start=1):
-            products[k] += part
-    return products, of_b
 
 
 # --- priors -------------------------------------------------------------------------------------------

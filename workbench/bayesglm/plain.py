@@ -196,8 +196,8 @@ def posterior_mode(
     Raises
     ------
     DesignError
-        Columns with flat priors that explain each other; no spread to start the dispersion from; no coefficients
-        that keep the means in the family's domain.
+        Columns with flat priors that explain each other; no spread to start the dispersion from, or one that grows
+        without limit; no coefficients that keep the means in the family's domain.
 
     Examples
     --------
@@ -216,6 +216,11 @@ def posterior_mode(
         columns, y[used], family, weights[used], offset[used], priors.first_scale, dispersion, tolerance,
         max_iterations, starting=None if starting is None else starting[used],
     )  # fmt: skip
+    if end.boundless:
+        raise DesignError(
+            "The dispersion grows without limit: the fit runs away. Give tighter priors, hold the dispersion "
+            "(dispersion=1.0), or use another link."
+        )
     b, root = _at_zero(end.a, priors), _at_zero(end.solved.root, priors)
     n, p = columns.X.shape
     return Mode(
@@ -261,7 +266,8 @@ def _solve(reduced: Array, priors: CoefficientPriors, sd: Array, phi: float) -> 
     for places, covariance in priors.joint:
         T[np.ix_(places, places)] = _root(covariance)
     mean = np.where(flat, 0, priors.mean)
-    data = np.column_stack([columns @ T, reduced[:, -1] - columns @ mean])
+    with np.errstate(all="ignore"):  # what overflows is refused below
+        data = np.column_stack([columns @ T, reduced[:, -1] - columns @ mean])
     prior = np.column_stack([np.diag(np.where(flat, 0, np.sqrt(phi))), np.zeros(len(mean))])
     upper = np.linalg.qr(np.vstack([data, prior]), mode="r")[: len(mean)]
     if not np.isfinite(upper).all():
@@ -288,7 +294,8 @@ def _updated(a: Array, root: Array, phi: float, priors: CoefficientPriors) -> Ar
     normal = np.isinf(priors.df)
     df = np.where(normal, 0, priors.df)
     scale = np.where(np.isinf(priors.scale), 0, priors.scale)
-    variance = ((a - priors.mean) ** 2 + phi * np.sum(root**2, axis=1) + df * scale**2) / (1 + df)
+    with np.errstate(over="ignore"):  # a dispersion that runs away is refused at the end
+        variance = ((a - priors.mean) ** 2 + phi * np.sum(root**2, axis=1) + df * scale**2) / (1 + df)
     sd = np.where(normal | np.isinf(priors.scale), priors.scale, np.sqrt(variance))
     for places, covariance in priors.joint:
         sd[places] = np.sqrt(np.diag(covariance))

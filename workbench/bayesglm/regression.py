@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.coding import Coding
 from workbench.data import GroupedData, Numeric, RowAccount, read, read_only
 from workbench.errors import DataError, DesignError, FormulaError, OptionError
 from workbench.families import Family
 from workbench.formula import Formula, parse
-from workbench.model_matrix import evaluate, model_columns
+from workbench.model_matrix import evaluate, learn, model_columns
 from workbench.response import read_response
 
 Array = NDArray[np.float64]
@@ -38,6 +39,10 @@ class Regression:
     starting : array, shape (n,)
         Numbers of trials of binomial counts, else the weights: what the first means are made with, as in R.
     rows : RowAccount
+    coding : Coding
+        How the columns were made, for new rows; `kept` are those that have a coefficient.
+    drop_baseline : bool
+        Whether factors were coded by contrasts.
     notes : tuple of str
         Remarks on the response.
     """
@@ -51,6 +56,8 @@ class Regression:
     starting: Array
     offset: Array
     rows: RowAccount
+    coding: Coding
+    drop_baseline: bool = True
     notes: tuple[str, ...] = ()
 
 
@@ -87,8 +94,9 @@ def read_regression(
     columns = {key: _numbers(table, where[key]) for key, value in beside.items() if value is not None}
     prior_weights = _weights(columns, table)
     response = read_response(parsed, table, family, prior_weights if "weights" in columns else None)
-    offsets = [evaluate(e, table) for e in parsed.offsets] + [columns[k] for k in columns if k == "offset"]
-    found = model_columns(parsed.as_written, parsed.intercept, table, drop_baseline=drop_baseline)
+    learnt = learn((*(f for term in parsed.as_written for f in term.factors), *parsed.offsets), table)
+    offsets = [evaluate(e, table, learnt) for e in parsed.offsets] + [columns[k] for k in columns if k == "offset"]
+    found = model_columns(parsed.as_written, parsed.intercept, table, learnt, drop_baseline)
     if not found.names:
         raise DesignError(f"The formula {parsed} has no coefficients. Add an intercept (1) or a predictor.")
     every = prior_weights * response.trials
@@ -104,6 +112,13 @@ def read_regression(
         starting=read_only(every if parsed.cbind is None else response.trials),
         offset=read_only(np.sum(offsets, axis=0) if offsets else np.zeros(len(table))),
         rows=table.rows,
+        coding=Coding(
+            learnt,
+            tuple(range(len(found.names))),
+            where["offset"] if "offset" in columns else None,
+            offset_is_column=isinstance(offset, str),
+        ),
+        drop_baseline=drop_baseline,
         notes=response.notes,
     )
 

@@ -110,6 +110,13 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
             Estimator("reml", "REML", "maximised, fixed effects integrated out", "reml"),
             Estimator("ml", "ML", "maximised", "reml"),
             Estimator(
+                "boundary_avoiding",
+                "boundary avoiding",
+                "maximised with a density that keeps variances off zero",
+                "boundary_avoiding",
+                options=True,
+            ),
+            Estimator(
                 "reml_textbook",
                 "REML, textbook",
                 "maximised, as REML or ML, by explicit n x n matrices",

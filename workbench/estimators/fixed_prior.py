@@ -27,12 +27,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
 from types import MappingProxyType
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.bayesglm.em import End, approximate_em
 from workbench.bayesglm.grouped import Grouped, GroupPrior, Solved, prior_scales
+from workbench.bayesglm.scales import is_number
 from workbench.design import Design
 from workbench.errors import OptionError, nearest
 from workbench.estimates import Component, Estimates, GroupEffects
@@ -44,6 +46,8 @@ from workbench.plug_in import PlugIn, Stated, held, plug_in, rest_columns, rest_
 Array = NDArray[np.float64]
 SOURCES = ("reml", "ml")
 """Estimators that can be plugged in by name."""
+NO_SPREAD = 1e-12
+"""A smaller eigenvalue of the correlations is zero."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Options:
     ----------
     dispersion : "em", "reml", "ml", "plug_in" or a number > 0
         Estimated as Gelman et al. (2008), held at the residual variance of REML, ML or of the fit in `plug_in`, or held
-        at a value.
+        at a value. With "em", the dispersion of counts and shares is 1. Known standard errors leave nothing to hold.
     covariance : "independent" or "joint"
         Priors on varying terms one by one (bayesglm), or with the plugged-in correlations.
     mean : number, mapping of term to number, or None
@@ -86,27 +90,31 @@ class Options:
 
     def __post_init__(self) -> None:
         rules = ("em", *SOURCES, "plug_in")
-        if isinstance(self.dispersion, str):
-            if self.dispersion not in rules:
-                raise OptionError(
-                    f"dispersion is {self.dispersion!r}, but must be one of {', '.join(map(repr, rules))} or a "
-                    f"positive number. {nearest(self.dispersion, rules)}"
-                )
-        elif not _is_number(self.dispersion) or not self.dispersion > 0:
-            raise OptionError(f"dispersion is {self.dispersion!r}, but must be 'em', 'reml' or a positive number.")
+        if self.dispersion not in rules and not (_is_number(self.dispersion) and self.dispersion > 0):
+            hint = nearest(self.dispersion, rules) if isinstance(self.dispersion, str) else "Or leave it out."
+            raise OptionError(
+                f"dispersion is {self.dispersion!r}, but must be one of {', '.join(map(repr, rules))} or a positive, "
+                f"finite number. {hint}"
+            )
         if self.covariance not in ("independent", "joint"):
             raise OptionError(
                 f"covariance is {self.covariance!r}. {nearest(str(self.covariance), ('independent', 'joint'))}"
             )
         for what, given in (("mean", self.mean), ("sd", self.sd)):
+            if callable(to_dict := getattr(given, "to_dict", None)):  # a pandas Series
+                given = to_dict()
+                object.__setattr__(self, what, given)
             values = list(given.values()) if isinstance(given, Mapping) else [] if given is None else [given]
             if not all(_is_number(value) for value in values):
-                raise OptionError(f"{what} is {given!r}, but must be a number, or a number for each term by name.")
+                raise OptionError(
+                    f"{what} is {given!r}, but must be a finite number, or one for each term by name: "
+                    f'{what}={{"(Intercept)": 1.0}}.'
+                )
         if not isinstance(self.plug_in, Fit) and self.plug_in not in SOURCES:
             raise OptionError(
                 f"plug_in is {self.plug_in!r}, but must be a fit or its name. {nearest(str(self.plug_in), SOURCES)}"
             )
-        if isinstance(self.df, bool) or not isinstance(self.df, int | float) or not self.df > 0:
+        if not is_number(self.df) or not self.df > 0:
             raise OptionError(f"df is {self.df!r}, but must be positive (inf for normal priors).")
         if not isinstance(self.scaled, bool):
             raise OptionError(f"scaled is {self.scaled!r}, but must be true or false.")
@@ -116,7 +124,7 @@ class Options:
             )
         if not _is_number(self.tolerance) or not self.tolerance > 0:
             raise OptionError(f"tolerance is {self.tolerance!r}, but must be a positive number.")
-        if not isinstance(self.max_iterations, int) or self.max_iterations < 1:
+        if not isinstance(self.max_iterations, int | np.integer) or self.max_iterations < 1:
             raise OptionError(f"max_iterations is {self.max_iterations!r}, but must be a whole number of at least 1.")
 
     def needs(self, design: Design) -> tuple[str, ...]:
@@ -125,13 +133,19 @@ class Options:
         Raises
         ------
         OptionError
-            Neither REML nor ML fit the family, and mean and SD are not stated.
+            Neither REML nor ML fit the family, and mean and SD are not stated; or their residual variance is asked for.
         """
         named = [self.dispersion] if self.dispersion in SOURCES else []
         if isinstance(self.plug_in, str) and (
             self.dispersion == "plug_in" or not says_everything(design, self.mean, self.sd)
         ):
             named.append(self.plug_in)
+        own = self.dispersion == "plug_in" and isinstance(self.plug_in, Fit) and design.family == "gamma"
+        if design.family != "gaussian" and self.dispersion in (*SOURCES, "plug_in") and not own:
+            raise OptionError(
+                f"dispersion is {self.dispersion!r}, but nothing that is plugged in has a dispersion of "
+                f"{design.family} responses. Use 'em', or a number."
+            )
         if named and design.family != "gaussian":
             raise OptionError(
                 f"{named[0]} does not fit {design.family} responses, so it has no mean and SD to plug in. State "
@@ -140,8 +154,8 @@ class Options:
         return tuple(dict.fromkeys(str(name) for name in named))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+def _is_number(value: object) -> TypeGuard[float]:
+    return is_number(value) and isfinite(value)
 
 
 def fixed_prior(
@@ -202,8 +216,8 @@ def fixed_prior(
     return replace(
         fit,
         converged=end.converged and (source is None or source.converged),
-        singular=any(not np.diag(S).all() for S in prior.covariances),
-        warnings=(*design.notes, *_warnings(end, options, source)),
+        singular=any(_is_singular(S) for S in prior.covariances),
+        warnings=(*design.notes, *_warnings(fit, end, options, source, dispersion is None)),
         priors=MappingProxyType({name: str(value) for name, value in stated.items()}),
     )
 
@@ -230,11 +244,13 @@ def _group_priors(design: Design, prior: PlugIn, options: Options) -> dict[str, 
 def _held_dispersion(
     design: Design, family: Family, options: Options, source: Fit | None, upstream: Mapping[str, Fit]
 ) -> float | None:
-    if design.known_se:
-        return 1.0
     rule = options.dispersion
+    if design.known_se:
+        if not isinstance(rule, str) and rule != 1:
+            raise OptionError(f"dispersion is {rule:g}, but with known standard errors it is 1. Leave one of them out.")
+        return 1.0
     if rule == "plug_in":
-        if source is None or not family.estimates_dispersion:
+        if source is None or source.design.known_se:
             raise OptionError("dispersion is 'plug_in', but no fit with a residual variance is plugged in. Use 'em'.")
         return source.sigma**2
     if isinstance(rule, str):
@@ -242,15 +258,36 @@ def _held_dispersion(
     return float(rule)
 
 
-def _warnings(end: End, options: Options, source: Fit | None) -> list[str]:
+def _is_singular(covariance: Array) -> bool:
+    """Whether an SD is zero, or a combination of the terms has none."""
+    sd = np.sqrt(np.diag(covariance))
+    return not sd.all() or bool(np.linalg.eigvalsh(covariance / np.outer(sd, sd))[0] < NO_SPREAD)
+
+
+def _warnings(fit: Fit, end: End, options: Options, source: Fit | None, free: bool) -> list[str]:
     found = []
-    if not end.converged:
+    design, family = fit.design, family_of(fit.design.family, fit.design.link)
+    if not end.converged and end.iterations < options.max_iterations:
+        found.append("The dispersion grows without bound, as that of R's bayesglm does where weights are far below 1.")
+    elif not end.converged:
         found.append(
             f"Deviance and dispersion had not settled after {end.iterations:,} iterations. Raise max_iterations or "
             "hold the dispersion."
         )
     if source is not None and not source.converged:
         found.append(f"The {source.estimator} fit that was plugged in did not converge.")
+    if source is not None and source.design.response != design.response:
+        found.append(
+            f"The plugged-in fit is of {source.design.response}, this model of {design.response}: means and SDs are "
+            "taken as they are, which needs both to be in one unit."
+        )
+    unit = "weights" if not (design.weights == 1).all() else "response" if family.link_name == "inverse" else ""
+    if free and family.estimates_dispersion and unit:
+        way = "'reml' or a number" if design.family == "gaussian" else "a number"
+        found.append(
+            "The dispersion was estimated as R's bayesglm does, counting rows without their working weights, so that "
+            f"it depends on the unit of the {unit}. To hold it: dispersion={way}."
+        )
     if isfinite(options.df):
         found.append(
             f"With t priors (df = {options.df:g}) the end of the approximate EM is close to the posterior mode, but is "
@@ -258,6 +295,9 @@ def _warnings(end: End, options: Options, source: Fit | None) -> list[str]:
         )
     if end.shortened:
         found.append("The last step was shortened to keep the means in the family's domain. Use another link.")
+    limit = 10 * np.finfo(float).eps
+    if family.of_probabilities and ((fit.fitted < limit) | (fit.fitted > 1 - limit)).any():
+        found.append("Some fitted probabilities are 0 or 1 to rounding: outcomes are separated. Use tighter priors.")
     return found
 
 

@@ -6,7 +6,7 @@ and the estimators without pooling by moving their variances (``maximised``). Ea
 copies REML's answer, so that rounding is all that may be left at the end; what is more is said to be unexplained.
 """
 
-from workbench.gap.explanation import Gap, called, explain_gap
+from workbench.gap.explanation import Gap, called, explain_gap, same_design
 from workbench.gap.steps import Step
 
-__all__ = ["Gap", "Step", "called", "explain_gap"]
+__all__ = ["Gap", "Step", "called", "explain_gap", "same_design"]

@@ -36,6 +36,7 @@ CHAINS: Mapping[str, Callable[[Fit, Fit], tuple[Step, ...]]] = {
     "reml": lambda fit, hub: (),
     "reml_textbook": maximised.towards_reml,
     "ml": maximised.towards_reml,
+    "boundary_avoiding": maximised.from_boundary_avoiding,
     "complete_pooling": maximised.from_complete_pooling,
     "no_pooling": maximised.from_no_pooling,
     "fixed_prior": plugged.towards_reml,
@@ -57,8 +58,9 @@ class Gap:
         Causes in the order in which they were removed, and from whose fit.
     gaps : tuple of tuple of array, shape (J, q)
         First less second, by random block: as fitted, and after each step.
-    scales : tuple of array, shape (q,)
-        By random block, below which a difference is rounding.
+    scales, units : tuple of array, shape (q,)
+        By random block: below which a difference is rounding; and what shares are measured in, the spread of REML's
+        effects (where that is zero, the gap as fitted).
     """
 
     first: str
@@ -67,6 +69,7 @@ class Gap:
     steps: tuple[tuple[str, Step], ...]
     gaps: tuple[tuple[Array, ...], ...]
     scales: tuple[Array, ...]
+    units: tuple[Array, ...]
 
     @table
     def table(self) -> pd.DataFrame:
@@ -109,15 +112,15 @@ class Gap:
     def shares(self) -> tuple[float, ...]:
         """How much of the gap each step took away, as a share of its root mean square; negative where it grew.
 
-        Over all groups and terms, each in units of the spread of REML's effects.
+        Over all groups and terms, each in its `units`; zero where the gap as fitted is rounding.
         """
         left = [self._size(gaps) for gaps in self.gaps]
-        if not left[0] > 0:
+        if self._within(0):
             return tuple(0.0 for _ in self.steps)
         return tuple((before - after) / left[0] for before, after in pairwise(left))
 
     def _size(self, gaps: tuple[Array, ...]) -> float:
-        parts = [gap[np.isfinite(gap).all(axis=1)] / scale for gap, scale in zip(gaps, self.scales, strict=True)]
+        parts = [gap[np.isfinite(gap).all(axis=1)] / unit for gap, unit in zip(gaps, self.units, strict=True)]
         flat = np.concatenate([part.ravel() for part in parts])
         return float(np.sqrt(np.mean(flat**2))) if flat.size else 0.0
 
@@ -179,7 +182,8 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
     Raises
     ------
     ComparisonError
-        The same estimator twice, one whose causes are not known, or a family that REML does not fit.
+        The same estimator twice, one whose causes are not known, fits of different designs, or a family that REML does
+        not fit.
 
     Examples
     --------
@@ -200,6 +204,13 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
     if design.family != "gaussian":
         raise ComparisonError(f"Gaps are explained for gaussian responses so far, not {design.family}.")
     hub = run_estimator("reml", design, Settings()) if maximised is None else maximised
+    for fit in (other, hub):
+        if not same_design(one, fit):
+            a, b = (f"{k.estimator} ({k.design.formula}, {k.design.n:,} rows)" for k in (one, fit))
+            raise ComparisonError(
+                f"{a} and {b} are fits of different designs: response, rows, terms, weights or offset differ, which is "
+                "no cause that can be removed. Fit both to the same, as compare() does."
+            )
     current = {fit.estimator: coefficients_of(fit) for fit in (one, other)}
 
     def apart() -> tuple[Array, ...]:
@@ -211,7 +222,7 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
             current[fit.estimator] = step.coefficients
             steps.append((fit.estimator, step))
             gaps.append(apart())
-    return Gap(one.estimator, other.estimator, design, tuple(steps), tuple(gaps), _scales(hub))
+    return Gap(one.estimator, other.estimator, design, tuple(steps), tuple(gaps), *_measures(hub, gaps[0]))
 
 
 def called(name: str) -> str:
@@ -219,14 +230,30 @@ def called(name: str) -> str:
     return "the fixed prior" if name == "fixed_prior" else REGISTRY[name].title
 
 
-def _scales(hub: Fit) -> tuple[Array, ...]:
-    """By block and term, the size of REML's effects and of its coefficients, times what counts as rounding."""
-    found = []
-    for part in hub.group_effects:
+def _measures(hub: Fit, first: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """By block and term: below which a gap is rounding, and the unit of its share."""
+    scales, units = [], []
+    for part, gap in zip(hub.group_effects, first, strict=True):
         effect = np.sqrt(np.mean(part.effect.estimate**2, axis=0))
-        size = np.abs(part.coefficient.estimate).max(axis=0)
-        found.append(np.maximum(ROUNDING * effect, DIGITS * size) + np.finfo(float).tiny)
-    return tuple(found)
+        digits = DIGITS * np.abs(part.coefficient.estimate).max(axis=0)
+        scales.append(np.maximum(ROUNDING * effect, digits) + np.finfo(float).tiny)
+        # a spread of zero is no unit: one term would have all of the gap
+        fitted = np.sqrt(np.mean(gap[np.isfinite(gap).all(axis=1)] ** 2, axis=0)) if np.isfinite(gap).any() else effect
+        units.append(np.where(effect > digits, effect, np.where(fitted > digits, fitted, 1.0)))
+    return tuple(scales), tuple(units)
+
+
+def same_design(one: Fit, other: Fit) -> bool:
+    """Whether two fits are of the same rows, response, columns, weights and offset."""
+    a, b = one.design, other.design
+    if a is b:
+        return True
+    if (a.n, a.fixed_terms, a.family, a.link) != (b.n, b.fixed_terms, b.family, b.link):
+        return False
+    if [(k.group, k.terms, k.levels) for k in a.blocks] != [(k.group, k.terms, k.levels) for k in b.blocks]:
+        return False
+    arrays = [[k.y, k.X, k.weights, k.offset, *(m.Z for m in k.blocks), *(m.codes for m in k.blocks)] for k in (a, b)]
+    return all(map(np.array_equal, *arrays))
 
 
 def _figures(gap: Array, levels: object) -> tuple[float, float, str]:

@@ -6,6 +6,7 @@ on what does not vary. So a fixed prior differs from REML by its options alone:
 =============================  =====================================================================
 cause                          taken back by
 =============================  =====================================================================
+unfinished EM                  iterating until nothing changes
 rescaling                      prior SDs as plugged in, not multiplied or divided by spreads of data
 prior family and df            normal priors in place of Student-t ones
 priors of other covariates     flat ones
@@ -23,13 +24,20 @@ from dataclasses import replace
 from math import isfinite
 from typing import Any
 
+import numpy as np
+
 from workbench.design import Design
 from workbench.estimators import Settings, run_estimator
+from workbench.estimators.fixed_prior import Options
 from workbench.fit import Fit
 from workbench.gap.steps import Step, coefficients_of
+from workbench.plug_in import plug_in
 from workbench.words import join, significant
 
-Options = Any
+UNHURRIED = Options()
+"""Its tolerance and limit of iterations end the EM where nothing changes any more."""
+SAME = 1e-11
+"""Dispersions that differ by a smaller share are the same."""
 
 
 def towards_reml(plugged: Fit, maximised: Fit) -> tuple[Step, ...]:
@@ -46,9 +54,9 @@ def towards_reml(plugged: Fit, maximised: Fit) -> tuple[Step, ...]:
     fit, steps = plugged, []
     for cause, applies, remove in _CAUSES:
         change = applies(options, fit, maximised)
+        options = remove(options, fit)
         if not change:
             continue
-        options = remove(options)
         priors = {} if cause == "priors of other covariates" else priors
         fit = _refit(plugged.design, options, priors, maximised)
         steps.append(Step(cause, change(fit) if callable(change) else change, coefficients_of(fit)))
@@ -60,6 +68,17 @@ def _refit(design: Design, options: Options, priors: Mapping[str, str], maximise
 
 
 # --- causes, in the order in which they are removed -----------------------------------------------------
+
+
+def _unfinished(options: Options, fit: Fit, maximised: Fit) -> str | Callable[[Fit], str]:
+    was = fit.diagnostics["iterations"]
+    stopped = was >= options.max_iterations and options.max_iterations < UNHURRIED.max_iterations
+    if not stopped and options.tolerance <= UNHURRIED.tolerance:
+        return ""
+    why = "its limit" if stopped else f"by a tolerance of {options.tolerance:g}"
+    return lambda after: (
+        f"the EM run on to iteration {after.diagnostics['iterations']:,}, not ended at iteration {was:,}, {why}"
+    )
 
 
 def _rescaled(options: Options, fit: Fit, maximised: Fit) -> str:
@@ -87,11 +106,20 @@ def _stated(options: Options, fit: Fit, maximised: Fit) -> str | Callable[[Fit],
 
 
 def _other_fit(options: Options, fit: Fit, maximised: Fit) -> str | Callable[[Fit], str]:
-    if options.plug_in == "reml" or options.plug_in is maximised:
+    if options.plug_in == "reml" or _plugs_the_same(options.plug_in, fit.design, maximised):
         return ""
     name = options.plug_in if isinstance(options.plug_in, str) else f"those of {options.plug_in.design.formula}"
     was = "ML's" if name == "ml" else name
     return lambda after: f"REML's {_moments(after)} in place of {was} ({_moments(fit)})"
+
+
+def _plugs_the_same(source: Any, design: Design, maximised: Fit) -> bool:
+    """Whether a fit has the very numbers of REML's, fitted again."""
+    if isinstance(source, str):
+        return False
+    one, other = plug_in(design, source), plug_in(design, maximised)
+    pairs = zip((*one.means, *one.covariances), (*other.means, *other.covariances), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 def _moments(fit: Fit) -> str:
@@ -114,19 +142,34 @@ def _uncorrelated(options: Options, fit: Fit, maximised: Fit) -> str:
 
 
 def _dispersion(options: Options, fit: Fit, maximised: Fit) -> str:
-    if options.dispersion == "reml" or fit.design.known_se:
-        return ""
     held, was = maximised.sigma**2, fit.diagnostics["dispersion"]
-    how = "the EM, which takes the plugged-in mean as known, had" if options.dispersion == "em" else "it was held at"
+    if fit.design.known_se or abs(was - held) <= SAME * held:
+        return ""
+    how = "it was held at"
+    if options.dispersion == "em":
+        unweighted = "" if (fit.design.weights == 1).all() else " and counts its rows without their weights"
+        how = f"the EM, which takes the plugged-in mean as known{unweighted}, had"
     return f"dispersion held at REML's {significant(held, 8)}; {how} {significant(was, 8)}"
 
 
-_CAUSES: tuple[tuple[str, Callable[..., Any], Callable[[Options], Options]], ...] = (
-    ("rescaling", _rescaled, lambda o: replace(o, scaled=False)),
-    ("prior family and df", _heavy, lambda o: replace(o, df=float("inf"))),
-    ("priors of other covariates", _stated_covariates, lambda o: o),
-    ("stated mean and SD", _stated, lambda o: replace(o, mean=None, sd=None)),
-    ("plug-in from another fit", _other_fit, lambda o: replace(o, plug_in="reml")),
-    ("dropped correlation", _uncorrelated, lambda o: replace(o, covariance="joint")),
-    ("dispersion convention", _dispersion, lambda o: replace(o, dispersion="reml")),
+def _plug_in_reml(options: Options, fit: Fit) -> Options:
+    """The dispersion stays as it is: it has a cause of its own."""
+    kept = fit.diagnostics["dispersion"] if options.dispersion == "plug_in" else options.dispersion
+    return replace(options, plug_in="reml", dispersion=kept)
+
+
+def _finish(options: Options, fit: Fit) -> Options:
+    most = max(options.max_iterations, UNHURRIED.max_iterations)
+    return replace(options, tolerance=min(options.tolerance, UNHURRIED.tolerance), max_iterations=most)
+
+
+_CAUSES: tuple[tuple[str, Callable[..., Any], Callable[[Options, Fit], Options]], ...] = (
+    ("unfinished EM", _unfinished, _finish),
+    ("rescaling", _rescaled, lambda o, fit: replace(o, scaled=False)),
+    ("prior family and df", _heavy, lambda o, fit: replace(o, df=float("inf"))),
+    ("priors of other covariates", _stated_covariates, lambda o, fit: o),
+    ("stated mean and SD", _stated, lambda o, fit: replace(o, mean=None, sd=None)),
+    ("plug-in from another fit", _other_fit, _plug_in_reml),
+    ("dropped correlation", _uncorrelated, lambda o, fit: replace(o, covariance="joint")),
+    ("dispersion convention", _dispersion, lambda o, fit: replace(o, dispersion="reml")),
 )

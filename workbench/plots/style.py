@@ -47,6 +47,7 @@ LOOKS = {
     "no_pooling": Look(OWN, "x"),
     "reml": Look("#A4428A", "+"),
     "ml": Look("#E69F00", "^"),
+    "boundary_avoiding": Look("#D55E00", "p"),
     "fixed_prior": Look("#000000", "o", filled=False),
     "hierarchical": Look("#009E73", "D"),
     "exact": Look("#2B7A78", "d", filled=False),

@@ -125,7 +125,7 @@ def view(comparison: Comparison, v: Varying) -> View:
     first = _series(fits[mixed_name], v, at)
     plugged, full = (_series(fits[name], v, at) if name in fits else None for name in ("fixed_prior", "hierarchical"))
     apart, largest = _apart(comparison, v, mixed_name)
-    marks = _marks(first, plugged, full, known is not None)
+    marks = _marks(first, plugged, full, known is not None, _plugged_in(comparison, mixed_name))
     return View(
         title=f"Mixed model and Bayes: {printable(v.quantity, 60)}",
         caption=" ".join(part for part in (marks, apart, shown.note) if part),
@@ -153,7 +153,21 @@ def _series(fit: Fit, v: Varying, at: NDArray[np.intp]) -> Series:
     return Series(fit.estimator, estimate, low, high, kind if (high > low).any() else "")
 
 
-def _marks(mixed: Series, plugged: Series | None, full: Series | None, true: bool) -> str:
+def _plugged_in(comparison: Comparison, mixed: str) -> str:
+    """What the fixed prior holds, in words."""
+    if "fixed_prior" not in comparison.fits:
+        return ""
+    one, other = comparison.fits[mixed], comparison.fits["fixed_prior"]
+    d = other.diagnostics
+    heavy = np.isfinite(d.get("prior_df", np.inf)) or d.get("prior_scaled", False)
+    pairs = zip(one.components, other.components, strict=True)
+    same = all(np.array_equal(np.diag(a.covariance), np.diag(b.covariance)) for a, b in pairs)
+    kept = [k for block in one.design.blocks for k in block.fixed if k is not None]
+    same = same and np.array_equal(one.population.estimate[kept], other.population.estimate[kept])
+    return "the same mean and spread" if same and not heavy else "a mean and a spread of their own"
+
+
+def _marks(mixed: Series, plugged: Series | None, full: Series | None, true: bool, what: str) -> str:
     """Which mark and which line is whose."""
 
     def line(what: str, series: Series) -> str:
@@ -165,7 +179,7 @@ def _marks(mixed: Series, plugged: Series | None, full: Series | None, true: boo
     said = [f"{mark}: {name}{line(thin, mixed)}."]
     if plugged is not None:
         pale = line("a broad pale line", plugged)
-        said.append(f"Open circles: the same mean and spread plugged in as a fixed prior{pale}.")
+        said.append(f"Open circles: {what} plugged in as a fixed prior{pale}.")
     if full is not None:
         said.append(f"Diamonds, set to the right: full Bayes, the posterior mean{line('a line', full)}.")
     if true:

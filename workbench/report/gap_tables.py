@@ -25,10 +25,14 @@ FILE = "tables/gaps.csv"
 
 
 def explained(comparison: Comparison) -> tuple[Gap, ...]:
-    """The gaps of `PAIRS` that this comparison has; of full Bayes where its draws are at hand."""
-    if comparison.design.family != "gaussian":
+    """The gaps of `PAIRS` that this comparison has; of full Bayes where its draws are at hand, and of one design."""
+    from workbench.gap import same_design
+
+    hub = comparison.fits.get("reml")
+    if comparison.design.family != "gaussian" or hub is None:
         return ()
-    able = {name for name, fit in comparison.fits.items() if name != "hierarchical" or fit.draws is not None}
+    fits = {name: fit for name, fit in comparison.fits.items() if same_design(hub, fit)}
+    able = {name for name, fit in fits.items() if name != "hierarchical" or fit.draws is not None}
     return tuple(comparison.explain_gap(*pair) for pair in PAIRS if set(pair) <= able)
 
 

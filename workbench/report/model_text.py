@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup, escape
 
+from workbench.fit import Fit
 from workbench.formula import deparse
+from workbench.priors import default_priors
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -157,7 +160,12 @@ def command(comparison: Comparison, context: Context) -> str:
     design = comparison.design
     family = "" if design.family == "gaussian" else f" --family {design.family} --link {design.link}"
     model = f'{data_name(context)} "{design.formula}"{family}'
-    return f"workbench compare {model} --estimators {names} --out report"
+    more = [f'--prior "{key}={text}"' for key, text in _stated_priors(comparison, context).items()]
+    for name, fit in comparison.fits.items():
+        for key, value in _own_options(fit).items():
+            shown = "..." if isinstance(value, Fit) else json.dumps(value, default=dict, ensure_ascii=False).strip('"')
+            more.append(f"--option '{name}.{key}={shown}'")
+    return " ".join([f"workbench compare {model} --estimators {names}", *more, "--out report"])
 
 
 def data_name(context: Context) -> str:
@@ -191,8 +199,11 @@ def python_code(comparison: Comparison, context: Context) -> str:
         missing.append("se = ...                  # the known standard errors, one per row")
     if study.get("seed", 1) != 1:
         given.append(f"seed={study['seed']}")
-    if study.get("priors"):
-        given.append(f"priors={json.dumps({k: str(v) for k, v in study['priors'].items()}, ensure_ascii=False)}")
+    if priors := _stated_priors(comparison, context):
+        given.append(f"priors={json.dumps(priors, ensure_ascii=False)}")
+    options, unsaid = _options(comparison)
+    given += [f"options={options}"] if options else []
+    missing += unsaid
     return "\n".join(
         [
             "import workbench as wb",
@@ -205,6 +216,41 @@ def python_code(comparison: Comparison, context: Context) -> str:
             "comparison.plot.shrinkage()",
         ]
     )
+
+
+def _own_options(fit: Fit) -> dict[str, Any]:
+    """A fit's options that are not its estimator's defaults."""
+    if not is_dataclass(fit.options) or isinstance(fit.options, type):
+        return {}
+    default = type(fit.options)()
+    values = {field.name: getattr(fit.options, field.name) for field in fields(fit.options)}
+    return {key: value for key, value in values.items() if isinstance(value, Fit) or value != getattr(default, key)}
+
+
+def _options(comparison: Comparison) -> tuple[str, list[str]]:
+    """Options of the estimators that are not their defaults, as Python, and lines for what cannot be written down."""
+    parts, unsaid = [], []
+    for name, fit in comparison.fits.items():
+        own = []
+        for key, value in _own_options(fit).items():
+            if isinstance(value, Fit):
+                unsaid.append(f"other_fit = ...           # the fit of {_one_line(str(value.design.formula))}")
+            shown = (
+                "other_fit" if isinstance(value, Fit) else repr(dict(value) if isinstance(value, Mapping) else value)
+            )
+            own.append(f"{json.dumps(key)}: {shown}")
+        parts += [f"{json.dumps(name)}: {{{', '.join(own)}}}"] if own else []
+    return (f"{{{', '.join(parts)}}}" if parts else ""), unsaid
+
+
+def _stated_priors(comparison: Comparison, context: Context) -> dict[str, str]:
+    """Priors that are not the defaults, by name."""
+    if context.study.get("priors"):
+        return {key: str(prior) for key, prior in context.study["priors"].items()}
+    design = comparison.design
+    usual = {key: str(prior) for key, prior in default_priors(design).items()} if design.family == "gaussian" else {}
+    every = {key: text for fit in comparison.fits.values() for key, text in fit.priors.items()}
+    return {key: text for key, text in every.items() if usual.get(key) != text}
 
 
 def r_code(comparison: Comparison, context: Context) -> str:

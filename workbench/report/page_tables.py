@@ -142,16 +142,10 @@ def priors(comparison: Comparison) -> Table | None:
     for name, fit in comparison.fits.items():
         rows += [(text(title_of(name)), text(what), text(str(prior))) for what, prior in fit.priors.items()]
         mean, sd = fit.diagnostics.get("prior_mean"), fit.diagnostics.get("prior_sd")
-        if not fit.priors and mean is not None and sd is not None:
+        if mean is not None and sd is not None:
             for v, m, s in zip(varying(comparison), mean, sd, strict=False):
                 what = f"each {v.group}'s {v.term}"
-                rows.append(
-                    (
-                        text(title_of(name)),
-                        text(what),
-                        text(f"Normal({significant(m)}, {significant(s)}), held fixed"),
-                    )
-                )
+                rows.append((text(title_of(name)), text(what), text(_held(fit, v.block, m, s))))
     if not rows:
         return None
     columns = (
@@ -160,6 +154,17 @@ def priors(comparison: Comparison) -> Table | None:
         Column("prior", numeric=False),
     )
     return Table("priors", "Priors", columns, tuple(rows))
+
+
+def _held(fit: Fit, block: int, mean: float, sd: float) -> str:
+    """A plugged-in prior in words, as the options of `fixed_prior` have made it."""
+    df = fit.diagnostics["prior_df"]
+    values = f"{significant(mean)}, {significant(sd)}"
+    said = f"StudentT({df:g}, {values})" if np.isfinite(df) else f"Normal({values})"
+    covariance = fit.components[block].covariance
+    correlated = bool(np.any(np.diag(np.diag(covariance)) != covariance))
+    more = ", its scale multiplied as bayesglm's scaled = TRUE does" * bool(fit.diagnostics["prior_scaled"])
+    return f"{said}{more}, held fixed{', correlations too' * correlated}"
 
 
 def parameters(comparison: Comparison) -> Table | None:
