@@ -41,6 +41,7 @@ CHAINS: Mapping[str, Callable[[Fit, Fit], tuple[Step, ...]]] = {
     "no_pooling": maximised.from_no_pooling,
     "fixed_prior": plugged.towards_reml,
     "hierarchical": integrated.towards_reml,
+    "exact": integrated.towards_reml,
 }
 """How every estimator's fit is led to REML's."""
 
@@ -227,7 +228,7 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
 
 def called(name: str) -> str:
     """An estimator's name within a sentence."""
-    return "the fixed prior" if name == "fixed_prior" else REGISTRY[name].title
+    return {"fixed_prior": "the fixed prior", "exact": "exact full Bayes"}.get(name, REGISTRY[name].title)
 
 
 def _measures(hub: Fit, first: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:

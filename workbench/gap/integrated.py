@@ -63,7 +63,7 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     Parameters
     ----------
     full : Fit
-        `hierarchical`, with its draws.
+        `hierarchical`, with its draws; or `exact`, which has no Monte Carlo error to begin with.
     maximised : Fit
         `reml`, of the same design.
 
@@ -77,7 +77,7 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     Raises
     ------
     ComparisonError
-        `full` has no draws.
+        A sampled `full` has no draws.
 
     Notes
     -----
@@ -85,7 +85,8 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     takes b as drawn, and steps 2 and 3 put the normal prior in its place that pulls as much at b's posterior mean
     (Student-t and Cauchy), or none (Uniform).
     """
-    if full.draws is None:
+    sampled = full.estimator == "hierarchical"
+    if sampled and full.draws is None:
         raise ComparisonError(
             f"The {full.estimator} fit has no draws, which the way to REML starts from. Fit it again, with draws kept."
         )
@@ -97,7 +98,7 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     mode, remarks = posterior_mode(density, (ours, mean), thorough=_work(data) < HEAVY)
     values = [v.named(design) for v in (mean, mode, ours)]
     return (
-        _averaged(design, data, full.draws["posterior"], of_b),
+        *((_averaged(design, data, full.draws["posterior"], of_b),) if sampled else ()),
         Step(
             "integrated versus plugged-in variance",
             f"The average over the posterior of {_variances(design)} became the value at their posterior means: "

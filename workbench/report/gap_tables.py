@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.gap import Gap
 
-PAIRS = (("reml", "fixed_prior"), ("reml", "hierarchical"))
+PAIRS = (("reml", "fixed_prior"), ("reml", "hierarchical"), ("reml", "exact"))
 """The gaps that a report explains, where both were fitted."""
 TERMS = 4
 """So many varying terms have columns of their own."""
