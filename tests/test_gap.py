@@ -99,6 +99,7 @@ def test_the_other_estimators_end_at_reml_too():
     assert pair.explained
 
 
+@pytest.mark.slow
 def test_a_gap_of_full_bayes_is_explained_without_sampling_again():
     design = design_of("twelve_groups--ri")
     fits = {"reml": run_estimator("reml", design, Settings())}
@@ -238,6 +239,7 @@ def test_complete_pooling_is_remls_where_reml_finds_no_spread():
     assert gap.explained
 
 
+@pytest.mark.slow
 def test_the_long_way_by_ml_is_told_from_another_search():
     design = design_of("twelve_groups--ri")
     both = compare_fits(design, ["reml", "reml_textbook"], Settings(), {"reml_textbook": {"criterion": "ML"}})

@@ -193,7 +193,10 @@ def test_no_time_of_day_and_twice_the_same_bytes(report, twelve, tmp_path):
 # --- whole or not at all ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("step", ["tables.write_tables", "render.html", "render.readme", "write.manifest"])
+SLOW_STEPS = [pytest.param(step, marks=pytest.mark.slow) for step in ("tables.write_tables", "render.html")]
+
+
+@pytest.mark.parametrize("step", [*SLOW_STEPS, "render.readme", pytest.param("write.manifest", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("failure", "raised"),
     [(OSError(28, "disk full"), ReportError), (KeyboardInterrupt(), KeyboardInterrupt), (ValueError(), ValueError)],

@@ -85,7 +85,7 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     takes b as drawn, and steps 2 and 3 put the normal prior in its place that pulls as much at b's posterior mean
     (Student-t and Cauchy), or none (Uniform).
     """
-    sampled = full.estimator == "hierarchical"
+    sampled = full.estimator != "exact"
     if sampled and full.draws is None:
         raise ComparisonError(
             f"The {full.estimator} fit has no draws, which the way to REML starts from. Fit it again, with draws kept."
