@@ -161,6 +161,21 @@ class Moments:
         """Fixed columns."""
         return len(self.Xty)
 
+    def with_prior(self, mean: Array, weight: Array) -> Moments:
+        """The moments with one more row per fixed column, which says that its coefficient is `mean`, shape (p,) both.
+
+        A row of weight 0 says nothing; a normal prior has the weight sigma^2 / SD^2 (Lindley & Smith 1972,
+        doi:10.1111/j.2517-6161.1972.tb00885.x).
+        """
+        T, away = self.shift.to_data, mean - self.shift.origin
+        pull = T.T * weight
+        return replace(
+            self,
+            XtX=self.XtX + pull @ T,
+            Xty=self.Xty + pull @ away,
+            yty=self.yty + float(weight @ away**2),
+        )
+
     @property
     def factor(self) -> FactorMoments:
         """The grouping factor, for estimators that take exactly one; several are a DesignError."""

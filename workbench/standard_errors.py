@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 
 from workbench.bayesglm.grouped import Grouped, GroupPrior
 from workbench.cells import Cells
+from workbench.covariances import relative_factors, square_root
 from workbench.crossed import Schur
 from workbench.design import check_gaussian
 from workbench.errors import OptionError
@@ -89,7 +90,7 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
         )
     check_gaussian(fit.design, "standard_errors")
     data = moments(fit.design)
-    factors = relative_factors(fit, data)
+    factors = _factors(fit, data)
     given = conditional(data, factors)
     covariances = conditional_covariances(data, factors, given)
     given = in_data_units(data, given)
@@ -109,16 +110,8 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def relative_factors(fit: Fit, data: Moments) -> tuple[Array, ...]:
-    """Square roots of the components over sigma^2, for the centred columns of the moments, shape (q_f, q_f)."""
-    factors = []
-    for f in data.factors:
-        root = np.zeros((len(f.fixed), len(f.fixed)))
-        for where, place in zip(f.blocks, f.places, strict=True):
-            values, vectors = np.linalg.eigh(fit.components[place].covariance)
-            root[where, where] = vectors * np.sqrt(np.clip(values, 0, None)) / fit.sigma
-        factors.append(np.linalg.solve(f.to_data, root))
-    return tuple(factors)
+def _factors(fit: Fit, data: Moments) -> tuple[Array, ...]:
+    return relative_factors(data, [square_root(part.covariance) for part in fit.components], fit.sigma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +210,7 @@ def joint_error(fit: Fit) -> JointError | None:
     data = moments(fit.design)
     if fit.estimator == "no_pooling":
         return _without_pooling(fit, data)
-    factors, fixed = relative_factors(fit, data), data.shift.to_data
+    factors, fixed = _factors(fit, data), data.shift.to_data
     given = conditional(data, factors)
     return JointError(data, fit.sigma**2, fixed, given.b_cov, given.pull, given.P_first, given.schur, factors)
 

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.bayesglm.products import absorbed, between, times
+from workbench.covariances import square_root
 from workbench.design import Design
 from workbench.likelihood import Conditional, conditional, conditional_covariances
 from workbench.moments import FactorMoments, Moments, moments
@@ -264,12 +265,6 @@ def split(a: Array, design: Design) -> tuple[dict[str, Array], Array]:
     return effects, a[start:]
 
 
-def root_of(covariance: Array) -> Array:
-    """A square root of a covariance matrix, singular ones included."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors * np.sqrt(np.clip(values, 0, None)))
-
-
 # --- priors -------------------------------------------------------------------------------------------
 
 
@@ -280,7 +275,7 @@ def _covariance(prior: GroupPrior) -> Array:
 
 def _own_root(f: FactorMoments, covariance: Array) -> Array:
     """A root of the covariance of a factor's centred columns."""
-    return np.asarray(np.linalg.solve(f.to_data, root_of(covariance)))
+    return np.asarray(np.linalg.solve(f.to_data, square_root(covariance)))
 
 
 def _with_rest_prior(data: Moments, prior: RestPrior, sd: Array, phi: float) -> Moments:
@@ -289,13 +284,7 @@ def _with_rest_prior(data: Moments, prior: RestPrior, sd: Array, phi: float) -> 
     if not stated.any():
         return data
     weight = np.where(stated, phi / np.where(stated, sd, 1.0) ** 2, 0.0)
-    T, away = data.shift.to_data, prior.mean - data.shift.origin
-    return replace(
-        data,
-        XtX=data.XtX + T.T @ (weight[:, None] * T),
-        Xty=data.Xty + T.T @ (weight * away),
-        yty=data.yty + float(weight @ away**2),
-    )
+    return data.with_prior(prior.mean, weight)
 
 
 def _expected(deviation: Array, variance: Array, scale: Array | None, df: Any) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.bayesglm.em import approximate_em
+from workbench.covariances import square_root
 from workbench.errors import DesignError
 from workbench.families import Family
 
@@ -264,7 +265,7 @@ def _solve(reduced: Array, priors: CoefficientPriors, sd: Array, phi: float) -> 
     length = np.linalg.norm(columns, axis=0)
     T = np.diag(np.where(flat, 1 / np.where(length > 0, length, 1), sd))
     for places, covariance in priors.joint:
-        T[np.ix_(places, places)] = _root(covariance)
+        T[np.ix_(places, places)] = square_root(covariance)
     mean = np.where(flat, 0, priors.mean)
     with np.errstate(all="ignore"):  # what overflows is refused below
         data = np.column_stack([columns @ T, reduced[:, -1] - columns @ mean])
@@ -281,12 +282,6 @@ def _solve(reduced: Array, priors: CoefficientPriors, sd: Array, phi: float) -> 
         )
     root = T @ np.linalg.inv(upper[:, :-1])
     return mean + root @ upper[:, -1], root
-
-
-def _root(covariance: Array) -> Array:
-    """A square root of a covariance matrix, singular ones included."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors * np.sqrt(np.clip(values, 0, None)))
 
 
 def _updated(a: Array, root: Array, phi: float, priors: CoefficientPriors) -> Array:

@@ -203,7 +203,9 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
             )
     design = one.design
     if design.family != "gaussian":
-        raise ComparisonError(f"Gaps are explained for gaussian responses so far, not {design.family}.")
+        raise ComparisonError(
+            f"Gaps are explained for gaussian responses so far, not {design.family}. Look at comparison.agreement."
+        )
     hub = run_estimator("reml", design, Settings()) if maximised is None else maximised
     for fit in (other, hub):
         if not same_design(one, fit):

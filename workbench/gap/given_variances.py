@@ -13,11 +13,12 @@ doi:10.1111/j.2517-6161.1972.tb00885.x). In the centred coordinates, where b = T
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.covariances import relative_factors, square_root
 from workbench.design import Design
 from workbench.fit import Fit
 from workbench.likelihood import Conditional, conditional
@@ -62,24 +63,7 @@ class Variances:
     def factors(self, data: Moments) -> tuple[Array, ...]:
         """Lambda of every grouping factor, of the moments' columns, shape (q_f, q_f)."""
         pairs = zip(self.sd, self.correlation, strict=True)
-        return relative_factors(data, [sd[:, None] * root(correlation) for sd, correlation in pairs], self.sigma)
-
-
-def root(correlation: Array) -> Array:
-    """A square root of correlation matrices, shape (..., q, q), singular ones included."""
-    values, vectors = np.linalg.eigh(correlation)
-    return np.asarray(vectors * np.sqrt(np.clip(values, 0.0, None))[..., None, :])
-
-
-def relative_factors(data: Moments, roots: list[Array], sigma: float) -> tuple[Array, ...]:
-    """Lambda of every grouping factor, of the moments' columns, from roots of the covariances of the data's own."""
-    found = []
-    for f in data.factors:
-        whole = np.zeros_like(f.to_data)
-        for here, place in zip(f.blocks, f.places, strict=True):
-            whole[here, here] = roots[place]
-        found.append(np.linalg.solve(f.to_data, whole) / sigma)
-    return tuple(found)
+        return relative_factors(data, [sd[:, None] * square_root(correlation) for sd, correlation in pairs], self.sigma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +93,7 @@ class PopulationPrior:
 
     def joined(self, data: Moments, sigma: float) -> Moments:
         """The moments with this prior as further rows; `sigma` is that of the data's rows."""
-        T, away = data.shift.to_data, self.mean - data.shift.origin
-        pull = sigma**2 * T.T * self.precision
-        return replace(
-            data,
-            XtX=data.XtX + pull @ T,
-            Xty=data.Xty + pull @ away,
-            yty=data.yty + sigma**2 * float(self.precision @ away**2),
-        )
+        return data.with_prior(self.mean, sigma**2 * self.precision)
 
 
 def _normal(prior: Prior, at: float) -> tuple[float, float]:

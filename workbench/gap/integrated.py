@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.covariances import relative_factors, square_root
 from workbench.design import Design
 from workbench.errors import ComparisonError
 from workbench.explicit_model import block_names
@@ -34,8 +35,6 @@ from workbench.gap.given_variances import (
     Variances,
     coefficients_at,
     group_coefficients,
-    relative_factors,
-    root,
 )
 from workbench.gap.posterior_mode import Density, posterior_mode
 from workbench.gap.steps import Step
@@ -149,7 +148,7 @@ def _averaged(design: Design, data: Moments, posterior: Any, of_b: PopulationPri
     roots = [posterior[f"sd_{name}"].values[:, kept, :, None] for name in names]
     for k, (name, block) in enumerate(zip(names, design.blocks, strict=True)):
         if len(block.terms) > 1:
-            roots[k] = roots[k] * root(posterior[f"cor_{name}"].values[:, kept])
+            roots[k] = roots[k] * square_root(posterior[f"cor_{name}"].values[:, kept])
     sigmas = np.ones((chains, each)) if design.known_se else posterior["sigma"].values[:, kept]
     watched = [_spread_out(len(block.levels)) for block in design.blocks]
     means = [np.zeros((len(block.levels), len(block.terms))) for block in design.blocks]

@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.covariances import relative_factors
 from workbench.design import Design
-from workbench.gap.given_variances import PopulationPrior, Variances, relative_factors
+from workbench.gap.given_variances import PopulationPrior, Variances
 from workbench.likelihood import Conditional, conditional, criterion_gradient, degrees_of_freedom
 from workbench.moments import Moments
 from workbench.priors import Prior

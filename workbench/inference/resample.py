@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.covariances import square_root
 from workbench.data import read_only
 from workbench.errors import OptionError, nearest
 from workbench.estimates import table
@@ -263,7 +264,7 @@ class _Refit:
         roots: tuple[Array, ...] = ()
         if effects == "new":
             mean = design.X @ fit.population.estimate + design.offset
-            roots = tuple(_root(part.covariance) for part in fit.components)
+            roots = tuple(square_root(part.covariance) for part in fit.components)
         return cls(Responses.of(design, data), restricted, mean, fit.sigma / np.sqrt(design.weights), roots, own)
 
     def draw(self, random: np.random.Generator) -> Array:
@@ -282,9 +283,3 @@ class _Refit:
         return np.array(
             [*values_at(design, data, at, self.restricted), value, float(singular), float(at.minimum.certified)]
         )
-
-
-def _root(covariance: Array) -> Array:
-    """Any root of a covariance, a singular one too."""
-    values, vectors = np.linalg.eigh(covariance)
-    return np.asarray(vectors * np.sqrt(np.clip(values, 0.0, None)))
