@@ -30,13 +30,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.coding import Coding, Learnt, shared_spreads
-from workbench.data import Factor, GroupedData, LazyLevels, Numeric, RowAccount, as_factor, read, read_only
+from workbench.data import Factor, GroupedData, LazyLevels, RowAccount, as_factor, read_only
 from workbench.errors import DataError, DesignError, FormulaError, OptionError
 from workbench.families import GROUPED_LINKS, family_of
 from workbench.formula import Formula, RandomTerm, parse
 from workbench.model_matrix import Columns, evaluate, learn, model_columns
 from workbench.rank import independent
 from workbench.response import failure_label, one_sided, read_response
+from workbench.row_arguments import read_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,23 +186,9 @@ def build_design(
         raise FormulaError(f'The formula is {formula!r}, but must be text such as "y ~ x + (1 | g)".')
     parsed = parse(formula) if isinstance(formula, str) else formula
     chosen = family_of(family, link, GROUPED_LINKS)
-    if not parsed.random:
-        raise DesignError(
-            f"The formula {parsed} has no random term, so there are no group effects. Add one, such as (1 | group)."
-        )
-    if se is not None and weights is not None:
-        raise OptionError("Both weights and se were given; se already sets the weights to 1/se^2. Give one of them.")
-    if se is not None and chosen.name != "gaussian":
-        raise OptionError(
-            f"se gives the known standard errors of a gaussian response; a {chosen.name} response varies as its mean "
-            "says. Leave se out, or use weights."
-        )
-    beside = {"weights": weights, "offset": offset, "se": se}
-    where = {key: value if isinstance(value, str) else f"{key} (an array)" for key, value in beside.items()}
-    arrays = {where[k]: _array(k, v) for k, v in beside.items() if v is not None and not isinstance(v, str)}
-    named = [value for value in beside.values() if isinstance(value, str)]
-    table = read(data, [*parsed.variables, *named], arrays)
-    columns = {key: _numbers(table, where[key]) for key, value in beside.items() if value is not None}
+    _check_request(parsed, chosen.name, weights is not None, se is not None)
+    read = read_rows(parsed, data, {"weights": weights, "offset": offset, "se": se})
+    table, columns = read.table, read.columns
     failure = failure_label(parsed, table)
     table, columns = _without_zeros(table, columns, columns.get("weights"), trialless=False)
 
@@ -235,7 +222,9 @@ def build_design(
         offset=read_only(total_offset),
         known_se="se" in columns,
         rows=table.rows,
-        coding=Coding(learnt, tuple(kept), where["offset"] if offset is not None else None, isinstance(offset, str)),
+        coding=Coding(
+            learnt, tuple(kept), read.names["offset"] if "offset" in columns else None, isinstance(offset, str)
+        ),
         trials=read_only(response.trials),
         outcomes=response.outcomes,
         remarks=(*response.notes, *one_sided(parsed.response_label, response.y, chosen)),
@@ -256,6 +245,21 @@ def check_gaussian(design: Design, what: str) -> None:
 # --- parts --------------------------------------------------------------------------------------------
 
 
+def _check_request(formula: Formula, family: str, weights: bool, se: bool) -> None:
+    """Refuse what no table could make a design of."""
+    if not formula.random:
+        raise DesignError(
+            f"The formula {formula} has no random term, so there are no group effects. Add one, such as (1 | group)."
+        )
+    if se and weights:
+        raise OptionError("Both weights and se were given; se already sets the weights to 1/se^2. Give one of them.")
+    if se and family != "gaussian":
+        raise OptionError(
+            f"se gives the known standard errors of a gaussian response; a {family} response varies as its mean "
+            "says. Leave se out, or use weights."
+        )
+
+
 def _check_response(label: str, y: NDArray[np.float64], offset: NDArray[np.float64], family: str) -> None:
     """Refuse a response without spread where a dispersion is estimated, or of a size that floats cannot square.
 
@@ -272,13 +276,6 @@ def _check_response(label: str, y: NDArray[np.float64], offset: NDArray[np.float
         )
     if not 1e-120 < spread < 1e120:
         raise DesignError(f"The response {label} spreads over {spread:g}, too far for its squares. Change its unit.")
-
-
-def _array(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    try:
-        return np.array(values, dtype=float)
-    except (TypeError, ValueError):
-        raise OptionError(f"{name} must be a column's name or an array of numbers, one per row.") from None
 
 
 def _same_columns(term: RandomTerm, formula: Formula) -> bool:
@@ -330,13 +327,6 @@ def _combined(levels: tuple[Sequence[str], ...], used: NDArray[np.intp]) -> tupl
         rest, code = np.divmod(rest, len(own))
         parts.append([own[c] for c in code.tolist()])
     return tuple(map(":".join, zip(*reversed(parts), strict=True)))
-
-
-def _numbers(table: GroupedData, name: str) -> NDArray[np.float64]:
-    column = table[name]
-    if not isinstance(column, Numeric):
-        raise DesignError(f"{name} must be numbers, but holds labels such as {column.levels[0]!r}.")
-    return column.numbers
 
 
 def _without_zeros(

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.coding import Coding
-from workbench.data import GroupedData, Numeric, RowAccount, read, read_only
-from workbench.errors import DataError, DesignError, FormulaError, OptionError
+from workbench.data import GroupedData, RowAccount, read_only
+from workbench.errors import DataError, DesignError, FormulaError
 from workbench.families import Family
 from workbench.formula import Formula, parse
 from workbench.model_matrix import evaluate, learn, model_columns
 from workbench.response import read_response
+from workbench.row_arguments import read_rows
 
 Array = NDArray[np.float64]
 
@@ -87,11 +88,8 @@ def read_regression(
             f"bayesglm takes no random terms, but the formula has ({parsed.random[0].text}). Write the group as a "
             "factor (y ~ x + group) and give its coefficients a prior, or use fit()."
         )
-    beside = {"weights": weights, "offset": offset}
-    where = {key: value if isinstance(value, str) else f"{key} (an array)" for key, value in beside.items()}
-    arrays = {where[k]: _array(k, v) for k, v in beside.items() if v is not None and not isinstance(v, str)}
-    table = read(data, [*parsed.variables, *(v for v in beside.values() if isinstance(v, str))], arrays)
-    columns = {key: _numbers(table, where[key]) for key, value in beside.items() if value is not None}
+    rows = read_rows(parsed, data, {"weights": weights, "offset": offset})
+    table, columns = rows.table, rows.columns
     prior_weights = _weights(columns, table)
     response = read_response(parsed, table, family, prior_weights if "weights" in columns else None)
     learnt = learn((*(f for term in parsed.as_written for f in term.factors), *parsed.offsets), table)
@@ -115,26 +113,12 @@ def read_regression(
         coding=Coding(
             learnt,
             tuple(range(len(found.names))),
-            where["offset"] if "offset" in columns else None,
+            rows.names["offset"] if "offset" in columns else None,
             offset_is_column=isinstance(offset, str),
         ),
         drop_baseline=drop_baseline,
         notes=response.notes,
     )
-
-
-def _array(name: str, values: ArrayLike) -> Array:
-    try:
-        return np.array(values, dtype=float)
-    except (TypeError, ValueError):
-        raise OptionError(f"{name} must be a column's name or an array of numbers, one per row.") from None
-
-
-def _numbers(table: GroupedData, name: str) -> Array:
-    column = table[name]
-    if not isinstance(column, Numeric):
-        raise DesignError(f"{name} must be numbers, but holds labels such as {column.levels[0]!r}.")
-    return column.numbers
 
 
 def _weights(columns: Mapping[str, Array], table: GroupedData) -> Array:
