@@ -41,11 +41,6 @@ class PlugIn:
     means: tuple[Array, ...]
     covariances: tuple[Array, ...]
 
-    @property
-    def correlated(self) -> bool:
-        """Whether any block has a covariance besides its variances."""
-        return any(np.any(np.diag(np.diag(S)) != S) for S in self.covariances)
-
     def independent(self) -> PlugIn:
         """The same without correlations."""
         return replace(self, covariances=tuple(np.diag(np.diag(S)) for S in self.covariances))
@@ -111,14 +106,9 @@ def says_everything(design: Design, mean: Stated, sd: Stated) -> bool:
 # --- the regression that is left ----------------------------------------------------------------------
 
 
-def plugged_columns(design: Design) -> frozenset[int]:
-    """Columns of X whose population coefficient is plugged in: those that vary by some group."""
-    return frozenset(k for block in design.blocks for k in block.fixed if k is not None)
-
-
 def rest_columns(design: Design) -> list[int]:
-    """Columns of X that do not vary."""
-    plugged = plugged_columns(design)
+    """Columns of X that vary by no group; the population coefficients of the others are plugged in."""
+    plugged = {k for block in design.blocks for k in block.fixed if k is not None}
     return [k for k in range(design.X.shape[1]) if k not in plugged]
 
 
@@ -137,13 +127,9 @@ def held(design: Design, means: Sequence[Array]) -> Design:
         design,
         X=design.X if len(rest) == design.X.shape[1] else read_only(design.X[:, rest]),
         fixed_terms=tuple(design.fixed_terms[k] for k in rest),
-        blocks=tuple(replace(block, fixed=tuple(_moved(k, rest) for k in block.fixed)) for block in design.blocks),
+        blocks=tuple(replace(block, fixed=(None,) * len(block.fixed)) for block in design.blocks),
         offset=read_only(offset),
     )
-
-
-def _moved(column: int | None, rest: list[int]) -> int | None:
-    return rest.index(column) if column is not None and column in rest else None
 
 
 def stated_priors(design: Design, given: Mapping[str, Any]) -> Mapping[str, Prior]:

@@ -70,15 +70,14 @@ class Columns(Protocol):
 class End:
     """Where the EM stopped.
 
-    `phi_held` is the dispersion that the last step took, `phi` the one it led to; `boundless` says that it had grown
-    beyond all limits, `shortened` that the last step left the family's domain.
+    `phi` is the dispersion that the last step led to; `boundless` says that it had grown beyond all limits, `shortened`
+    that the last step left the family's domain.
     """
 
     a: Array
     solved: Any
     sd: Any
     phi: float
-    phi_held: float
     squares: float
     deviance: float
     iterations: int
@@ -120,7 +119,7 @@ def approximate_em(
     """
     phi, estimated = _first_dispersion(y, family, dispersion)
     first = phi
-    deviance, converged, a = float("inf"), False, None
+    deviance, converged, boundless, a = float("inf"), False, False, None
     constant = family.constant_weights
     if constant:
         weighed = columns.weigh(weights, y - offset)
@@ -155,11 +154,11 @@ def approximate_em(
         if iteration > 1 and still and abs(phi - held) <= tolerance * (floor + abs(phi)):
             converged = True
             break
-        if phi > BOUNDLESS * first:
+        boundless = phi > BOUNDLESS * first
+        if boundless:
             break
     assert a is not None
-    boundless = phi > BOUNDLESS * first
-    return End(a, solved, sd, phi, held, squares, deviance, iteration, converged, a is not step, boundless)
+    return End(a, solved, sd, phi, squares, deviance, iteration, converged, a is not step, boundless)
 
 
 # --- parts ----------------------------------------------------------------------------------------------

@@ -212,7 +212,7 @@ def fixed_prior(
         columns, design.y, family, design.weights, regression.offset, columns.first(), dispersion,
         options.tolerance, options.max_iterations, floor=0.0,
     )  # fmt: skip
-    fit = _assemble(design, prior, columns, family, end, settings, options)
+    fit = _assemble(design, prior, columns, end, settings, options)
     return replace(
         fit,
         converged=end.converged and (source is None or source.converged),
@@ -267,15 +267,20 @@ def _is_singular(covariance: Array) -> bool:
 def _warnings(fit: Fit, end: End, options: Options, source: Fit | None, free: bool) -> list[str]:
     found = []
     design, family = fit.design, family_of(fit.design.family, fit.design.link)
-    if not end.converged and end.iterations < options.max_iterations:
-        found.append("The dispersion grows without bound, as that of R's bayesglm does where weights are far below 1.")
+    if end.boundless:
+        found.append(
+            "The dispersion grows without bound, as that of R's bayesglm does where weights are far below 1. Hold the "
+            "dispersion, or multiply the weights so that their mean is 1."
+        )
     elif not end.converged:
         found.append(
             f"Deviance and dispersion had not settled after {end.iterations:,} iterations. Raise max_iterations or "
             "hold the dispersion."
         )
     if source is not None and not source.converged:
-        found.append(f"The {source.estimator} fit that was plugged in did not converge.")
+        found.append(
+            f"The {source.estimator} fit that was plugged in did not converge; see its warnings, or state mean and SD."
+        )
     if source is not None and source.design.response != design.response:
         found.append(
             f"The plugged-in fit is of {source.design.response}, this model of {design.response}: means and SDs are "
@@ -304,9 +309,7 @@ def _warnings(fit: Fit, end: End, options: Options, source: Fit | None, free: bo
 # --- the answer ---------------------------------------------------------------------------------------
 
 
-def _assemble(
-    design: Design, prior: PlugIn, columns: Grouped, family: Family, end: End, settings: Settings, options: Options
-) -> Fit:
+def _assemble(design: Design, prior: PlugIn, columns: Grouped, end: End, settings: Settings, options: Options) -> Fit:
     solved: Solved = end.solved
     rest = rest_columns(design)
     b, b_cov = np.zeros(design.X.shape[1]), np.zeros((design.X.shape[1], design.X.shape[1]))
@@ -328,7 +331,7 @@ def _assemble(
         ),
         group_effects=_group_effects(design, prior, solved, end.phi, settings.level, options),
         sigma=float(np.sqrt(end.phi)),
-        own_fitted=predictor if family.constant_weights else family.inverse(predictor),
+        own_fitted=design.mean(predictor),
         diagnostics=MappingProxyType(
             {
                 "dispersion": end.phi,

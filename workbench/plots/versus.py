@@ -160,8 +160,8 @@ def _plugged_in(comparison: Comparison, mixed: str) -> str:
     one, other = comparison.fits[mixed], comparison.fits["fixed_prior"]
     d = other.diagnostics
     heavy = np.isfinite(d.get("prior_df", np.inf)) or d.get("prior_scaled", False)
-    pairs = zip(one.components, other.components, strict=True)
-    same = all(np.array_equal(np.diag(a.covariance), np.diag(b.covariance)) for a, b in pairs)
+    pairs = zip(one.components, other.components, strict=False)
+    same = bool(one.components) and all(np.array_equal(np.diag(a.covariance), np.diag(b.covariance)) for a, b in pairs)
     kept = [k for block in one.design.blocks for k in block.fixed if k is not None]
     same = same and np.array_equal(one.population.estimate[kept], other.population.estimate[kept])
     return "the same mean and spread" if same and not heavy else "a mean and a spread of their own"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.gap import called
+from workbench.gap import called, same_design
 from workbench.plots.varying import named, printable, varying
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.words import percent
@@ -26,8 +26,6 @@ FILE = "tables/gaps.csv"
 
 def explained(comparison: Comparison) -> tuple[Gap, ...]:
     """The gaps of `PAIRS` that this comparison has; of full Bayes where its draws are at hand, and of one design."""
-    from workbench.gap import same_design
-
     hub = comparison.fits.get("reml")
     if comparison.design.family != "gaussian" or hub is None:
         return ()
