@@ -372,3 +372,17 @@ def test_the_table_of_pictures_is_in_the_reports_order(sleep):
     for picture in prints(sleep):
         assert picture.view.alt
         assert picture.view.caption
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "Open circles: the same mean and spread plugged in"),
+        ({"sd": 2.0}, "Open circles: a mean and a spread of their own plugged in"),
+        ({"df": 4.0}, "Open circles: a mean and a spread of their own plugged in"),
+    ],
+)
+def test_versus_says_whether_the_fixed_prior_holds_the_mixed_models_mean_and_spread(options, said):
+    path = DATA / "twelve_groups.csv"
+    both = wb.compare("samples ~ 1 + (1 | group)", path, ["reml", "fixed_prior"], options={"fixed_prior": options})
+    assert said in versus.view(both, varying(both)[0]).caption
