@@ -18,9 +18,9 @@ import workbench as wb
 from workbench.design import build_design
 from workbench.errors import DesignError, OptionError, PriorError
 from workbench.estimators import Settings, run_estimator
-from workbench.explicit_model import block_names
+from workbench.exact_posterior.quadrature import Panels, gauss
 from workbench.priors import coefficient_name, resolve_priors
-from workbench.quadrature import Panels, gauss
+from workbench.sampling.names import block_names
 
 SCHOOLS = {
     "y": [28.0, 8, -3, 7, -1, 1, 18, 12],
@@ -325,7 +325,7 @@ def test_condensed_rules_give_what_all_nodes_give():
 
 
 def test_sums_over_many_different_groups_by_polynomials(monkeypatch):
-    from workbench import one_factor
+    from workbench.exact_posterior import one_factor
 
     rng = np.random.default_rng(3)
     A, products = rng.lognormal(1, 1.5, 900), rng.normal(size=(900, 3)) ** 2

@@ -4,7 +4,6 @@ of whatever draws there are."""
 
 import numpy as np
 import pytest
-import xarray as xr
 from corpus import design_of
 from dense_equations import random_design, wide
 from scipy.linalg import block_diag
@@ -13,13 +12,13 @@ import workbench.gap.integrated as integrated
 from workbench.design import build_design
 from workbench.errors import ComparisonError
 from workbench.estimators import Settings, run_estimator
-from workbench.estimators.hierarchical import _summarise, _tidy_tree
-from workbench.explicit_model import block_names
+from workbench.estimators.hierarchical import summarise
 from workbench.gap.given_variances import PopulationPrior, Variances, coefficients_at
 from workbench.gap.integrated import towards_reml
 from workbench.gap.posterior_mode import Density, correlation_factor, posterior_mode
 from workbench.moments import moments
 from workbench.priors import coefficient_name, lkj_log_density, resolve_priors
+from workbench.sampling.draws import Draws
 
 
 class Dense:
@@ -82,26 +81,23 @@ def sampled(design, priors, seed=0, draws=30, chains=2):
     shape = (chains, draws)
     b = reml.population.estimate + reml.population.std_error * rng.normal(size=(*shape, len(design.fixed_terms)))
     sigma = np.ones(shape) if design.known_se else reml.sigma * np.exp(0.1 * rng.normal(size=shape))
-    data = {} if design.known_se else {"sigma": (("chain", "draw"), sigma)}
-    data |= {"b": (("chain", "draw", "population_term"), b)} if len(design.fixed_terms) else {}
+    parts = ([], [], [])
     at = [[[], []] for _ in range(chains * draws)]
-    for name, block, component in zip(block_names(design), design.blocks, reml.components, strict=True):
+    for block, component in zip(design.blocks, reml.components, strict=True):
         q = len(block.terms)
         sd = np.maximum(component.sd, 0.3 * reml.sigma) * np.exp(0.4 * rng.normal(size=(*shape, q)))
         cor = np.empty((*shape, q, q))
         for index in np.ndindex(shape):
             L, _ = correlation_factor(rng.uniform(-0.7, 0.7, q * (q - 1) // 2))
             cor[index] = L @ L.T
-        dims = ("chain", "draw", f"{name}_term")
-        data |= {f"sd_{name}": (dims, sd), f"cor_{name}": ((*dims, f"{name}_term_bis"), cor)}
         effect = rng.normal(size=(*shape, len(block.levels), q))
-        data[f"effect_{name}"] = (("chain", "draw", block.group, f"{name}_term"), effect)
+        for part, values in zip(parts, (sd, cor, effect), strict=True):
+            part.append(values)
         for one, s, R in zip(at, sd.reshape(-1, q), cor.reshape(-1, q, q), strict=True):
             one[0].append(s)
             one[1].append(R)
-    stats = {key: (("chain", "draw"), np.zeros(shape, bool)) for key in ("diverging", "maxdepth_reached")}
-    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(data), "sample_stats": xr.Dataset(stats)})
-    full = _summarise(design, Settings(priors=priors), priors, _tidy_tree(tree, design), ())
+    drawn = Draws(b, None if design.known_se else sigma, *map(tuple, parts), stats={"diverging": np.zeros(shape, bool)})
+    full = summarise(design, Settings(priors=priors), priors, drawn, ())
     pairs = zip(at, sigma.ravel(), b.reshape(chains * draws, -1), strict=True)
     return full, reml, [(own, Variances(tuple(sd), tuple(R), float(s))) for (sd, R), s, own in pairs]
 
@@ -267,13 +263,16 @@ def independent_draws(design, priors, seed, draws=500, chains=4):
     one = OneWay(design, priors)
     tau, sigma, p, c = one.grid()
     chosen = np.random.default_rng(seed).choice(len(p), size=(chains, draws), p=p)
-    data = full.draws["posterior"].to_dataset()
-    data["sd_group"] = data["sd_group"].copy(data=tau[chosen][:, :, None])
-    data["sigma"] = data["sigma"].copy(data=sigma[chosen])
-    for name in ("effect_group", "coefficient_group"):
-        data[name] = data[name].copy(data=c[chosen][..., None])
-    tree = xr.DataTree.from_dict({"posterior": data, "sample_stats": full.draws["sample_stats"].to_dataset()})
-    return _summarise(design, Settings(), priors, tree, ()), reml, one, p @ c
+    effect = c[chosen] - full.draws["posterior"]["b"].values
+    drawn = Draws(
+        full.draws["posterior"]["b"].values,
+        sigma[chosen],
+        (tau[chosen][:, :, None],),
+        (np.ones((chains, draws, 1, 1)),),
+        (effect[..., None],),
+        stats={"diverging": np.zeros((chains, draws), bool)},
+    )
+    return summarise(design, Settings(), priors, drawn, ()), reml, one, p @ c
 
 
 def test_twelve_groups_agree_with_closed_form_and_quadrature():

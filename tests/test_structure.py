@@ -15,8 +15,8 @@ ORDER = [
     "errors", "rounding", "words", "families", "formula", "tables", "data", "coding", "model_matrix", "rank",
     "least_squares", "response", "row_arguments", "design", "new_rows", "centred", "blocks", "cells", "moments",
     "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates",
-    "minimise", "optimum", "estimates", "doubts", "bayesglm", "fit", "answer", "priors", "explicit_model",
-    "quadrature", "normal_mixtures", "one_factor", "deviations", "exact_posterior", "plug_in", "standard_errors",
+    "minimise", "optimum", "estimates", "doubts", "bayesglm", "fit", "answer", "priors", "exact_posterior",
+    "sampling", "plug_in", "standard_errors",
     "predict", "simulate", "estimators", "gap", "inference", "comparison", "plots", "report", "reference", "study",
     "api", "cli", "__init__", "__main__",
 ]  # fmt: skip

@@ -36,9 +36,9 @@ from numpy.typing import NDArray
 from workbench.cells import CHUNK
 from workbench.design import check_gaussian
 from workbench.errors import OptionError, nearest
-from workbench.explicit_model import block_names
 from workbench.fit import Fit
 from workbench.new_rows import Rows, new_rows, rows_of_the_fit
+from workbench.sampling.names import block_names
 from workbench.standard_errors import MAXIMISED, joint_error
 
 if TYPE_CHECKING:

@@ -1,7 +1,8 @@
 """`exact`: the likelihood integrated, by quadrature in place of sampling.
 
 The posterior is that of `hierarchical`, under the same priors, for one grouping factor with one varying term:
-:mod:`workbench.exact_posterior`. What a sampler gives to Monte Carlo error, this gives to ten digits, in milliseconds.
+:mod:`workbench.exact_posterior.posterior`. What a sampler gives to Monte Carlo error, this gives to ten digits, in
+milliseconds.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from workbench.errors import OptionError
 from workbench.estimates import Component, Estimates, GroupEffects, Parameters
 from workbench.estimators import NOTHING, Settings
 from workbench.exact_posterior import TOLERANCE, ExactPosterior, Summary
-from workbench.explicit_model import block_names, group_dim
 from workbench.fit import Fit
 from workbench.priors import resolve_priors
+from workbench.sampling.draws import Draws, tree_of
 
 Array = NDArray[np.float64]
 
@@ -73,8 +74,9 @@ def exact(
     -------
     Fit
         Posterior means and SDs, medians and equal-tailed intervals. ``posterior`` is the
-        :class:`~workbench.exact_posterior.ExactPosterior`, with every marginal density. `draws` is an ArviZ DataTree,
-        where draws were asked for. A mean or SD that does not exist is infinite (or NaN), and a warning says so.
+        :class:`~workbench.exact_posterior.posterior.ExactPosterior`, with every marginal density. `draws` is an ArviZ
+        DataTree, where draws were asked for. A mean or SD that does not exist is infinite (or NaN), and a warning says
+        so.
 
     Raises
     ------
@@ -201,31 +203,17 @@ def _warnings(posterior: ExactPosterior, options: Options, parameters: Parameter
 
 def _tree(posterior: ExactPosterior, draws: int, seed: int) -> Any:
     """The ArviZ tree of independent draws, with the names and dims of a hierarchical fit's."""
-    import xarray as xr
-
-    design, (name,) = posterior.design, block_names(posterior.design)
-    block, levels = design.blocks[0], group_dim(design.blocks[0].group)
     drawn = {
         key: value.reshape(CHAINS, draws, *value.shape[1:])
         for key, value in posterior.draw(CHAINS * draws, seed).items()
     }
-    at, k = ("chain", "draw"), block.fixed[0]
-    shift = 0.0 if k is None else drawn["b"][:, :, k, None]
-    arrays: dict[str, Any] = {"b": ((*at, "population_term"), drawn["b"])} if design.fixed_terms else {}
-    arrays |= {} if design.known_se else {"sigma": (at, drawn["sigma"])}
-    arrays[f"sd_{name}"] = ((*at, f"{name}_term"), drawn["tau"][:, :, None])
-    arrays[f"effect_{name}"] = ((*at, levels, f"{name}_term"), drawn["effect"][..., None])
-    arrays[f"coefficient_{name}"] = ((*at, levels, f"{name}_term"), (drawn["effect"] + shift)[..., None])
-    coords = {
-        "chain": np.arange(CHAINS),
-        "draw": np.arange(draws),
-        levels: np.asarray(list(block.levels), dtype=object),
-        f"{name}_term": np.asarray(block.terms, dtype=object),
-    }
-    coords |= {"population_term": np.asarray(design.fixed_terms, dtype=object)} if design.fixed_terms else {}
-    return xr.DataTree.from_dict(
-        {
-            "posterior": xr.Dataset(arrays, coords),
-            "observed_data": xr.Dataset({"y": ("row", np.asarray(design.y))}, {"row": np.arange(design.n)}),
-        }
+    return tree_of(
+        posterior.design,
+        Draws(
+            b=drawn["b"],
+            sigma=None if posterior.design.known_se else drawn["sigma"],
+            sd=(drawn["tau"][:, :, None],),
+            correlation=(np.ones((CHAINS, draws, 1, 1)),),
+            effects=(drawn["effect"][..., None],),
+        ),
     )

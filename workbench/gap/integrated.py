@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from workbench.covariances import relative_factors, square_root
 from workbench.design import Design
 from workbench.errors import ComparisonError
-from workbench.explicit_model import block_names
 from workbench.fit import Fit
 from workbench.gap.given_variances import (
     PopulationPrior,
@@ -41,6 +40,7 @@ from workbench.gap.steps import Step
 from workbench.likelihood import conditional
 from workbench.moments import Moments, moments
 from workbench.priors import parse_prior
+from workbench.sampling.names import block_names
 
 Array = NDArray[np.float64]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.estimators.hierarchical import ESS, R_HAT
 from workbench.plots.style import title_of
 from workbench.report.context import FigureCheck
+from workbench.sampling.diagnostics import ESS, R_HAT
 from workbench.words import count, join, significant
 
 if TYPE_CHECKING:

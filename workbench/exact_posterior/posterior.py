@@ -3,14 +3,15 @@
     y | b, u, sigma ~ N(X b + z u_j + offset, sigma^2 W^-1),     u_j ~ N(0, tau^2)
     b ~ normal or flat,     tau, sigma ~ any prior of a standard deviation
 
-the model of :mod:`workbench.explicit_model`. b and u are integrated in closed form (:mod:`workbench.one_factor`); what
-is left is a density of (tau, sigma), of tau alone where standard errors are known, which is integrated over panels in
+the model of :mod:`workbench.sampling.explicit`. b and u are integrated in closed form
+(:mod:`~workbench.exact_posterior.one_factor`); what is left is a density of (tau, sigma), of tau alone where standard
+errors are known, which is integrated over panels in
 
     x = asinh(tau / c)    (tau near 0, log tau far out; log tau under a Gamma prior),     log sigma
 
-(:mod:`workbench.quadrature`). Every coefficient and effect is a mixture of normals over the nodes
-(:mod:`workbench.normal_mixtures`): its mean and SD are sums, its quantiles roots. Gelman, Carlin, Stern & Rubin (1995,
-*Bayesian Data Analysis*, section 5.4) do the same on a grid, for the eight schools.
+(:mod:`~workbench.exact_posterior.quadrature`). Every coefficient and effect is a mixture of normals over the nodes
+(:mod:`~workbench.exact_posterior.normal_mixtures`): its mean and SD are sums, its quantiles roots. Gelman, Carlin,
+Stern & Rubin (1995, *Bayesian Data Analysis*, section 5.4) do the same on a grid, for the eight schools.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench import normal_mixtures
 from workbench.design import Design
-from workbench.deviations import HELD, Axis, Deviation, axes_of
 from workbench.errors import OptionError, nearest
-from workbench.normal_mixtures import Mixture
-from workbench.one_factor import Given, Lines, OneFactor
+from workbench.exact_posterior import normal_mixtures
+from workbench.exact_posterior.deviations import HELD, Axis, Deviation, axes_of
+from workbench.exact_posterior.normal_mixtures import Mixture
+from workbench.exact_posterior.one_factor import Given, Lines, OneFactor
+from workbench.exact_posterior.quadrature import Panels, Resolved, gauss, inverse, jacobi, resolve, rule_of
 from workbench.priors import Prior, coefficient_name
-from workbench.quadrature import Panels, Resolved, gauss, inverse, jacobi, resolve, rule_of
 
 Array = NDArray[np.float64]
 

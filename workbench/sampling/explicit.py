@@ -9,8 +9,7 @@ which is the LKJ distribution (Lewandowski, Kurowicka & Joe 2009, section 2.4, d
 compiles much faster than a matrix-valued distribution. ``centered`` writes u_k[j] ~ Normal(0, Sigma_k) instead, by
 its conditional normals; it mixes better where every group has much data.
 
-Variables that a reader knows (dims): ``b`` (population_term), ``sigma``, and per block ``sd_Subject`` (Subject_term),
-``cor_Subject`` (Subject_term, Subject_term_bis), ``effect_Subject`` (Subject, Subject_term).
+What variables and dims are called is in :mod:`workbench.sampling.names`.
 """
 
 from __future__ import annotations
@@ -23,39 +22,9 @@ from numpy.typing import NDArray
 
 from workbench.design import Design, RandomBlock, check_gaussian
 from workbench.priors import Prior, coefficient_name
+from workbench.sampling.names import block_names, group_dim
 
 Array = NDArray[np.float64]
-
-RESERVED = ("b", "chain", "draw", "population_term", "row", "sample", "sigma", "y")
-"""Names of variables and dims that a grouping factor cannot have in the tree."""
-
-
-def block_names(design: Design) -> list[str]:
-    """A name per random block for variables and dims: the group's dim, numbered where it has several blocks.
-
-    Examples
-    --------
-    >>> from workbench.design import build_design
-    >>> d = {"y": [1.0, 2.0, 4.0, 3.0, 2.5], "x": [0, 1, 0, 1, 0.5], "g": list("aabbb")}
-    >>> block_names(build_design("y ~ x + (x || g)", d))
-    ['g', 'g_2']
-    """
-    names: list[str] = []
-    for block in design.blocks:
-        earlier = sum(b.group == block.group for b in design.blocks[: len(names)])
-        names.append(group_dim(block.group) if not earlier else f"{group_dim(block.group)}_{earlier + 1}")
-    return names
-
-
-def group_dim(group: str) -> str:
-    """The dim of a grouping factor: its name, or ``chain_group`` where the tree has that name for something else.
-
-    Examples
-    --------
-    >>> group_dim("Subject"), group_dim("chain")
-    ('Subject', 'chain_group')
-    """
-    return f"{group}_group" if group in RESERVED else group
 
 
 def build_model(design: Design, priors: Mapping[str, Prior], parametrisation: str = "noncentered") -> Any:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import DesignError, PriorError
-from workbench.one_factor import OneFactor
+from workbench.exact_posterior.one_factor import OneFactor
+from workbench.exact_posterior.quadrature import DEPTH, Curve
 from workbench.priors import KINDS, Prior
-from workbench.quadrature import DEPTH, Curve
 
 Array = NDArray[np.float64]
 
