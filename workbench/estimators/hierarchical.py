@@ -9,20 +9,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import OptionError, nearest
-from workbench.estimates import Component, GroupEffects, Parameters
+from workbench.estimates import Component, GroupEffects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
-from workbench.priors import Prior, coefficient_name, resolve_priors
+from workbench.priors import Prior, resolve_priors
 from workbench.sampling.diagnostics import complaints, diagnose, from_draws
 from workbench.sampling.draws import Draws, tree_of
 from workbench.sampling.explicit import build_model
 from workbench.sampling.nuts import Plan, sample_model
+from workbench.sampling.run import sample_collapsed
+from workbench.sampling.summaries import level_estimates, parameters_of
 
 Array = NDArray[np.float64]
 
@@ -41,7 +44,10 @@ class Options:
     target_accept : float
         Of the No-U-Turn sampler; a run with divergences is repeated once at 0.99.
     sampler : "nutpie" or "pymc"
+    model : "auto", "collapsed" or "explicit"
+        Which of the two faces of the posterior is sampled; by default the collapsed one of one grouping factor.
     parametrisation : "noncentered" or "centered"
+        Of the explicit model.
     """
 
     draws: int = 2000
@@ -49,6 +55,7 @@ class Options:
     chains: int = 4
     target_accept: float = 0.95
     sampler: str = "nutpie"
+    model: str = "auto"
     parametrisation: str = "noncentered"
 
     def __post_init__(self) -> None:
@@ -60,6 +67,7 @@ class Options:
             raise OptionError(f"target_accept is {self.target_accept!r}, but must lie between 0.5 and 1.")
         for name, known in (
             ("sampler", ("nutpie", "pymc")),
+            ("model", ("auto", "collapsed", "explicit")),
             ("parametrisation", ("noncentered", "centered")),
         ):
             value = getattr(self, name)
@@ -105,34 +113,57 @@ def hierarchical(
     Monte Carlo error, draws are not promised to be.
     """
     priors = resolve_priors(design, settings.priors)
-    model = build_model(design, priors, options.parametrisation)
-    drawn = sample_model(model, design, options.plan(settings))
+    model = _face(design, options)
+    drawn = _sample(design, priors, model, options, settings)
     divergences = int(np.sum(drawn.stats["diverging"]))
     remarks = []
-    if divergences and options.target_accept < PATIENT:
+    if divergences and options.target_accept < PATIENT and drawn.chains == options.chains:
         remarks.append(
             f"A first run at target_accept {options.target_accept:g} had {divergences} divergences; this is a "
             f"second run at {PATIENT:g}."
         )
-        drawn = sample_model(model, design, replace(options, target_accept=PATIENT).plan(settings))
-    return summarise(design, settings, priors, drawn, tuple(remarks))
+        drawn = _sample(design, priors, model, replace(options, target_accept=PATIENT), settings)
+    if drawn.chains < options.chains:
+        remarks.append(
+            f"Interrupted: these are the {drawn.chains} of {options.chains} chains that were finished by then. Fit "
+            "again for the others."
+        )
+    return summarise(design, settings, priors, drawn, tuple(remarks), {"model": model})
+
+
+def _face(design: Design, options: Options) -> str:
+    """Which of the two models is sampled; see the module."""
+    if options.model != "auto":
+        return options.model
+    return "collapsed" if len(design.groups) == 1 else "explicit"
+
+
+def _sample(design: Design, priors: Mapping[str, Prior], model: str, options: Options, settings: Settings) -> Draws:
+    if model == "collapsed":
+        return sample_collapsed(design, priors, options.plan(settings))
+    return sample_model(build_model(design, priors, options.parametrisation), design, options.plan(settings))
 
 
 def summarise(
-    design: Design, settings: Settings, priors: Mapping[str, Prior], drawn: Draws, remarks: tuple[str, ...]
+    design: Design,
+    settings: Settings,
+    priors: Mapping[str, Prior],
+    drawn: Draws,
+    remarks: tuple[str, ...],
+    more: Mapping[str, Any] = NOTHING,
 ) -> Fit:
     """The fit of given draws."""
     level, p = settings.level, len(design.fixed_terms)
     components, effects = [], []
-    coefficients = drawn.coefficients(design)
-    for k, block in enumerate(design.blocks):
+    for k, (block, pair) in enumerate(zip(design.blocks, level_estimates(design, drawn, level), strict=True)):
         sd, correlation = drawn.sd[k].mean(axis=(0, 1)), drawn.correlation[k].mean(axis=(0, 1))
         components.append(Component(block.group, block.terms, np.outer(sd, sd) * correlation))
-        effect, coefficient = (from_draws(part, level) for part in (drawn.effects[k], coefficients[k]))
-        effects.append(GroupEffects(block.group, block.levels, block.sizes, block.terms, effect, coefficient))
-    parameters = _parameters(design, drawn, level)
-    diagnostics = {"seed": settings.seed} | diagnose(
-        drawn, [parameters.estimates, *(part.coefficient for part in effects)]
+        effects.append(GroupEffects(block.group, block.levels, block.sizes, block.terms, *pair))
+    parameters = parameters_of(design, drawn, level)
+    diagnostics = (
+        {"seed": settings.seed}
+        | dict(more)
+        | diagnose(drawn, [parameters.estimates, *(part.coefficient for part in effects)])
     )
     found = complaints(diagnostics)
     return Fit(
@@ -150,22 +181,3 @@ def summarise(
         draws=tree_of(design, drawn),
         priors=MappingProxyType({name: str(prior) for name, prior in priors.items()}),
     )
-
-
-def _parameters(design: Design, drawn: Draws, level: float) -> Parameters:
-    """Population coefficients, sigma, every sd and every correlation, under the names of their priors."""
-    names = [coefficient_name(term) for term in design.fixed_terms]
-    draws = [drawn.b] if names else []
-    if drawn.sigma is not None:
-        names.append("sigma")
-        draws.append(drawn.sigma[:, :, None])
-    for name, values in drawn.others.items():
-        names.append(name)
-        draws.append(values[:, :, None])
-    for k, block in enumerate(design.blocks):
-        names += [f"sd({block.group}, {term})" for term in block.terms]
-        draws.append(drawn.sd[k])
-        for a, c in zip(*np.triu_indices(len(block.terms), 1), strict=True):
-            names.append(f"cor({block.group}, {block.terms[a]}, {block.terms[c]})")
-            draws.append(drawn.correlation[k][:, :, a, c][:, :, None])
-    return Parameters(tuple(names), from_draws(np.concatenate(draws, axis=2), level))

@@ -23,14 +23,14 @@ DIAGNOSED_LEVELS = 500
 """R-hat and effective sample sizes are computed for so many levels of a group at the most, evenly spread."""
 
 
-def from_draws(draws: Array, level: float) -> Estimates:
-    """Summaries over chains and draws of an array (chain, draw, ...)."""
+def from_draws(draws: Array, level: float, diagnosed: bool = True) -> Estimates:
+    """Summaries over chains and draws of an array (chain, draw, ...); with their convergence, if `diagnosed`."""
     flat = draws.reshape(draws.shape[0] * draws.shape[1], *draws.shape[2:])
     tail = (1 - level) / 2
     low, median, high = (
         np.quantile(flat, [tail, 0.5, 1 - tail], axis=0) if flat.size else np.empty((3, *flat.shape[1:]))
     )
-    r_hat, bulk, tails = convergence(draws)
+    r_hat, bulk, tails = convergence(draws) if diagnosed else (None, None, None)
     return Estimates(
         estimate=flat.mean(axis=0),
         std_error=flat.std(axis=0, ddof=1),

@@ -15,10 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data import read_only
-from workbench.design import Design
+from workbench.design import Design, RandomBlock
 from workbench.sampling.names import block_names, group_dim
 
 Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """Every draw of the effects of some levels, (k,), of a random block, shape (C, N, k, q)."""
+
+    levels: NDArray[np.intp]
+    effects: Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +45,11 @@ class Draws:
     effects : tuple of array, shape (C, M, J, q)
         Of every `every`-th draw, the first included.
     every : int
+    watched : tuple of Watched
+        By random block, where effects are not kept of every draw.
+    normals : three arrays, or None
+        Where the effects of one grouping factor are kept of few draws: M draws of everything else, by number (M,), and
+        the means and SDs of the effects given these, (M, J, q), the columns of all blocks side by side.
     others : mapping of str to array, shape (C, N)
         Further parameters of the response, by name.
     stats : mapping of str to array, shape (C, N)
@@ -49,6 +62,8 @@ class Draws:
     correlation: tuple[Array, ...]
     effects: tuple[Array, ...]
     every: int = 1
+    watched: tuple[Watched, ...] = ()
+    normals: tuple[NDArray[np.intp], Array, Array] | None = None
     others: Mapping[str, Array] = field(default_factory=lambda: MappingProxyType({}))
     stats: Mapping[str, NDArray[Any]] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -72,12 +87,15 @@ class Draws:
 
     def coefficients(self, design: Design) -> tuple[Array, ...]:
         """Population value + effect by random block, shape (C, M, J, q)."""
-        b = self.b[:, :: self.every]
         return tuple(
-            effect
-            + np.stack([np.zeros(b.shape[:2]) if k is None else b[..., k] for k in block.fixed], axis=-1)[:, :, None]
+            effect + self.population(block)[:, :: self.every, None]
             for effect, block in zip(self.effects, design.blocks, strict=True)
         )
+
+    def population(self, block: RandomBlock) -> Array:
+        """Population values of a block's varying terms, shape (C, N, q); zero for a term that is not fixed too."""
+        none = np.zeros(self.b.shape[:2])
+        return np.stack([none if k is None else self.b[..., k] for k in block.fixed], axis=-1)
 
 
 def tree_of(design: Design, drawn: Draws) -> Any:

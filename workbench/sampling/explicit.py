@@ -77,7 +77,7 @@ def _effects(name: str, block: RandomBlock, priors: Mapping[str, Prior], centere
     q, group = len(block.terms), block.group
     sd = [priors[f"sd({group}, {term})"].to_pymc(f"sd_{name}[{term}]", positive=True) for term in block.terms]
     pm.Deterministic(f"sd_{name}", pt.stack(sd), dims=f"{name}_term")
-    L = _correlation_factor(name, q, priors[f"cor({group})"].values[0]) if q > 1 else [[1.0]]
+    L = correlation_rows(name, q, priors[f"cor({group})"].values[0]) if q > 1 else [[1.0]]
     if centered:
         effects: list[Any] = []
         standard: list[Any] = []
@@ -93,7 +93,7 @@ def _effects(name: str, block: RandomBlock, priors: Mapping[str, Prior], centere
     return effects
 
 
-def _correlation_factor(name: str, q: int, eta: float) -> list[list[Any]]:
+def correlation_rows(name: str, q: int, eta: float) -> list[list[Any]]:
     """Cholesky factor of an LKJ(eta) correlation matrix, from canonical partial correlations."""
     import pymc as pm
     import pytensor.tensor as pt

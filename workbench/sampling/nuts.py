@@ -1,15 +1,24 @@
-"""Running the No-U-Turn sampler on a PyMC model, and reading its draws."""
+"""Running the No-U-Turn sampler on a PyMC model or on a density, and reading its draws.
+
+nutpie samples either: a PyMC model once it is compiled, a density of ours as it is. Ctrl-C ends the run; chains that
+were finished by then are kept, and where none was the interruption is passed on.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.design import Design
+from workbench.errors import OptionError
 from workbench.sampling.draws import Draws
 from workbench.sampling.names import block_names
+
+Array = NDArray[np.float64]
 
 STATS = {
     "diverging": "diverging",
@@ -40,30 +49,125 @@ class Plan:
 
 
 def sample_model(model: Any, design: Design, plan: Plan) -> Draws:
-    """Sample a PyMC model of a design (:func:`workbench.sampling.explicit.build_model`)."""
+    """Sample a PyMC model of a design, explicit or collapsed.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Interrupted before any chain was finished; finished ones are kept.
+    OptionError
+        A sampler that is not installed.
+    """
+    if plan.sampler == "nutpie":
+        import nutpie
+
+        compiled = nutpie.compile_pymc_model(model)
+        return read_draws(_nutpie(compiled, plan, cores=None), design)
     import pymc as pm
 
-    with model:
-        tree = pm.sample(
-            draws=plan.draws,
-            tune=plan.tune,
-            chains=plan.chains,
-            cores=1 if plan.sampler == "pymc" else None,  # PyMC's own processes would fork a threaded one
-            nuts_sampler=plan.sampler,
-            nuts={"target_accept": plan.target_accept},
-            random_seed=plan.seed,
-            progressbar=plan.progress,
-            quiet=not plan.progress,
-        )
-    whole = tree["posterior"].sizes["draw"] == plan.draws
-    if not whole or not np.isfinite(tree["posterior"]["b" if "b" in tree["posterior"] else "sigma"].values).all():
-        raise KeyboardInterrupt  # the sampler swallows Ctrl-C and returns what there is
-    return read_draws(tree, design)
+    try:
+        with model:
+            tree = pm.sample(
+                draws=plan.draws,
+                tune=plan.tune,
+                chains=plan.chains,
+                cores=1 if plan.sampler == "pymc" else None,  # PyMC's own processes would fork a threaded one
+                nuts_sampler=plan.sampler,
+                nuts={"target_accept": plan.target_accept},
+                random_seed=plan.seed,
+                progressbar=plan.progress,
+                quiet=not plan.progress,
+                compute_convergence_checks=False,
+            )
+    except ImportError as error:
+        raise OptionError(
+            f"The sampler {plan.sampler!r} is not installed ({error}). Install shrinkage-workbench[{plan.sampler}], "
+            "or use nutpie."
+        ) from None
+    return read_draws(_whole(tree, plan), design)
+
+
+def sample_density(
+    density: Callable[[Array], tuple[float, Array]], start: Array, plan: Plan
+) -> tuple[Array, dict[str, NDArray[Any]]]:
+    """Sample a log density with its gradient, in unconstrained coordinates.
+
+    Parameters
+    ----------
+    density : function of an array (d,)
+        Value and gradient.
+    start : array, shape (d,)
+        Chains start around it, up to 1 away in every coordinate.
+    plan : Plan
+
+    Returns
+    -------
+    array, shape (C, N, d)
+    dict
+        Statistics of the draws, shape (C, N).
+    """
+    from nutpie.compiled_pyfunc import from_pyfunc
+
+    d = len(start)
+
+    def make_density() -> Callable[..., tuple[float, Array]]:
+        return lambda x, **_: density(x)
+
+    def make_kept(*_: Any) -> Callable[..., dict[str, Array]]:
+        return lambda x, **_: {"x": np.array(x)}
+
+    def begin(seed: int) -> Array:
+        return start + np.random.default_rng(seed).uniform(-1, 1, d)
+
+    compiled = from_pyfunc(
+        d, make_density, make_kept, [np.dtype("float64")], [(d,)], ["x"], make_initial_point_fn=begin
+    )
+    tree = _nutpie(compiled, plan, cores=1)  # Python runs one thread at a time
+    return tree["posterior"]["x"].values, _stats(tree)
+
+
+def _nutpie(compiled: Any, plan: Plan, cores: int | None) -> Any:
+    import nutpie
+
+    run = nutpie.sample(
+        compiled,
+        draws=plan.draws,
+        tune=plan.tune,
+        chains=plan.chains,
+        cores=cores,
+        seed=plan.seed,
+        target_accept=plan.target_accept,
+        progress_bar=plan.progress,
+        save_warmup=False,
+        blocking=False,
+    )
+    try:
+        return run.wait()
+    except KeyboardInterrupt:
+        return _whole(run.abort(), plan)
+
+
+def _whole(tree: Any, plan: Plan) -> Any:
+    """The finished chains of a run that may have been interrupted: draws that were not made are missing or NaN."""
+    posterior = tree["posterior"]
+    if posterior.sizes["draw"] < plan.draws:
+        raise KeyboardInterrupt
+    last = [np.isfinite(values.values[:, -1].reshape(posterior.sizes["chain"], -1)).all(axis=1)
+            for values in posterior.data_vars.values()]  # fmt: skip
+    finished = np.flatnonzero(np.all(last, axis=0))
+    if not len(finished):
+        raise KeyboardInterrupt
+    return {name: tree[name].to_dataset().isel(chain=finished) for name in ("posterior", "sample_stats")}
+
+
+def _stats(tree: Any) -> dict[str, NDArray[Any]]:
+    stats = tree["sample_stats"]
+    return {STATS[str(name)]: stats[name].values for name in stats.data_vars if str(name) in STATS}
 
 
 def read_draws(tree: Any, design: Design) -> Draws:
     """The draws of a sampled tree, by the names of :mod:`workbench.sampling.names`."""
-    posterior, stats = tree["posterior"], tree["sample_stats"]
+    posterior = tree["posterior"]
     shape = posterior.sizes["chain"], posterior.sizes["draw"]
     names = block_names(design)
     return Draws(
@@ -75,5 +179,5 @@ def read_draws(tree: Any, design: Design) -> Draws:
         ),
         effects=tuple(posterior[f"effect_{name}"].values for name in names),
         others={name: posterior[name].values for name in ("nu",) if name in posterior},
-        stats={STATS[str(name)]: stats[name].values for name in stats.data_vars if str(name) in STATS},
+        stats=_stats(tree),
     )
