@@ -160,7 +160,9 @@ class Collapsed:
         total = 0.5 * self.data.log_weights - 0.5 * self.data.n * LOG_2PI
         for name, prior in self.priors.items():
             total += _lkj_constant(prior, self._terms(name)) if name.startswith("cor(") else _log_constant(prior)
-        return total + 0.5 * self.data.p * LOG_2PI * self.integrated
+        if self.integrated:
+            return total + 0.5 * self.data.p * LOG_2PI
+        return total + float(np.log(np.diag(np.linalg.qr(self.scale_of_b[1])[1]) ** 2).sum() / 2)
 
     def _terms(self, name: str) -> int:
         return next(len(block.terms) for block in self.design.blocks if f"cor({block.group})" == name)

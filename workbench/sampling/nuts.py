@@ -6,6 +6,7 @@ were finished by then are kept, and where none was the interruption is passed on
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,12 @@ class Plan:
 
 
 def sample_model(model: Any, design: Design, plan: Plan) -> Draws:
-    """Sample a PyMC model of a design, explicit or collapsed.
+    """Sample an explicit PyMC model of a design; see :func:`sample_tree`."""
+    return read_draws(sample_tree(model, plan), design)
+
+
+def sample_tree(model: Any, plan: Plan) -> Any:
+    """Sample a PyMC model; what comes back has the posterior and the sampler's statistics by name.
 
     Raises
     ------
@@ -61,12 +67,12 @@ def sample_model(model: Any, design: Design, plan: Plan) -> Draws:
     if plan.sampler == "nutpie":
         import nutpie
 
-        compiled = nutpie.compile_pymc_model(model)
-        return read_draws(_nutpie(compiled, plan, cores=None), design)
+        return _nutpie(nutpie.compile_pymc_model(model), plan, cores=None)
     import pymc as pm
 
     try:
-        with model:
+        with model, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Numba will use object mode")  # for an operation in Python
             tree = pm.sample(
                 draws=plan.draws,
                 tune=plan.tune,
@@ -84,7 +90,7 @@ def sample_model(model: Any, design: Design, plan: Plan) -> Draws:
             f"The sampler {plan.sampler!r} is not installed ({error}). Install shrinkage-workbench[{plan.sampler}], "
             "or use nutpie."
         ) from None
-    return read_draws(_whole(tree, plan), design)
+    return _whole(tree, plan)
 
 
 def sample_density(
@@ -123,7 +129,7 @@ def sample_density(
         d, make_density, make_kept, [np.dtype("float64")], [(d,)], ["x"], make_initial_point_fn=begin
     )
     tree = _nutpie(compiled, plan, cores=1)  # Python runs one thread at a time
-    return tree["posterior"]["x"].values, _stats(tree)
+    return tree["posterior"]["x"].values, read_stats(tree)
 
 
 def _nutpie(compiled: Any, plan: Plan, cores: int | None) -> Any:
@@ -160,7 +166,8 @@ def _whole(tree: Any, plan: Plan) -> Any:
     return {name: tree[name].to_dataset().isel(chain=finished) for name in ("posterior", "sample_stats")}
 
 
-def _stats(tree: Any) -> dict[str, NDArray[Any]]:
+def read_stats(tree: Any) -> dict[str, NDArray[Any]]:
+    """What a sampler says of its draws, by ArviZ's names, shape (C, N)."""
     stats = tree["sample_stats"]
     return {STATS[str(name)]: stats[name].values for name in stats.data_vars if str(name) in STATS}
 
@@ -179,5 +186,5 @@ def read_draws(tree: Any, design: Design) -> Draws:
         ),
         effects=tuple(posterior[f"effect_{name}"].values for name in names),
         others={name: posterior[name].values for name in ("nu",) if name in posterior},
-        stats=_stats(tree),
+        stats=read_stats(tree),
     )

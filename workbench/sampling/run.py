@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,8 @@ from workbench.priors import Prior
 from workbench.sampling.collapsed import Collapsed, Variances
 from workbench.sampling.conditional import conditional_normals, draw_effects, draw_population
 from workbench.sampling.draws import Draws, Watched
-from workbench.sampling.nuts import Plan, sample_density
+from workbench.sampling.names import block_names
+from workbench.sampling.nuts import Plan, read_stats, sample_density, sample_tree
 
 Array = NDArray[np.float64]
 
@@ -29,9 +31,39 @@ ENOUGH = 1000
 def sample_collapsed(design: Design, priors: Mapping[str, Prior], plan: Plan) -> Draws:
     """Sample (b, theta, sigma) with the effects integrated out, and draw the effects given each of these."""
     density = Collapsed.of(design, priors)
-    x, stats = sample_density(density, density.start, plan)
-    C, N, d = x.shape
-    return with_effects(density, density.variances(x.reshape(C * N, d)), (C, N), stats, plan.seed)
+    if plan.sampler == "nutpie":
+        x, stats = sample_density(density, density.start, plan)
+        at = density.variances(x.reshape(-1, x.shape[-1]))
+        return with_effects(density, at, x.shape[:2], stats, plan.seed)
+    from workbench.sampling.collapsed_model import build_collapsed
+
+    tree = sample_tree(build_collapsed(density), plan)
+    return with_effects(density, _variances(density, tree["posterior"]), _shape(tree), read_stats(tree), plan.seed)
+
+
+def _shape(tree: Any) -> tuple[int, int]:
+    return tree["posterior"].sizes["chain"], tree["posterior"].sizes["draw"]
+
+
+def _variances(density: Collapsed, posterior: Any) -> Variances:
+    """Those of a tree that PyMC made of the collapsed model."""
+    design = density.design
+
+    def flat(name: str) -> Array:
+        values: Array = posterior[name].values
+        return values.reshape(-1, *values.shape[2:])
+
+    names = block_names(design)
+    one = np.ones((len(flat(f"sd_{names[0]}")), 1, 1))
+    return Variances(
+        sd=tuple(flat(f"sd_{name}") for name in names),
+        factor=tuple(
+            np.linalg.cholesky(flat(f"cor_{name}")) if len(block.terms) > 1 else one
+            for name, block in zip(names, design.blocks, strict=True)
+        ),
+        sigma=np.ones(len(one)) if design.known_se else flat("sigma"),
+        b=None if density.integrated else flat("b"),
+    )
 
 
 def with_effects(
