@@ -29,6 +29,8 @@ from workbench.sampling.summaries import level_estimates, parameters_of
 
 Array = NDArray[np.float64]
 
+TUNE = {"collapsed": 500, "explicit": 1000}
+"""Warm-up iterations by model."""
 PATIENT = 0.99
 """The target acceptance of the second run, made when the first one had divergences."""
 
@@ -40,7 +42,8 @@ class Options:
     Attributes
     ----------
     draws, tune, chains : int
-        Kept and warm-up iterations per chain.
+        Kept and warm-up iterations per chain; by default 500 for warm-up of the collapsed model, whose parameters are
+        few, and 1000 of the explicit one.
     target_accept : float
         Of the No-U-Turn sampler; a run with divergences is repeated once at 0.99.
     sampler : "nutpie" or "pymc"
@@ -51,7 +54,7 @@ class Options:
     """
 
     draws: int = 2000
-    tune: int = 1000
+    tune: int | None = None
     chains: int = 4
     target_accept: float = 0.95
     sampler: str = "nutpie"
@@ -61,6 +64,8 @@ class Options:
     def __post_init__(self) -> None:
         for name, least in (("draws", 10), ("tune", 10), ("chains", 2)):
             value = getattr(self, name)
+            if name == "tune" and value is None:
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
         if not 0.5 <= self.target_accept < 1:
@@ -74,13 +79,19 @@ class Options:
             if value not in known:
                 raise OptionError(f"{name} is {value!r}. {nearest(str(value), known)}")
 
-    def plan(self, settings: Settings) -> Plan:
+    def plan(self, settings: Settings, model: str) -> Plan:
         """What the sampler is told."""
         import sys
 
         shown = settings.progress and sys.stdout.isatty()
         return Plan(
-            self.draws, self.tune, self.chains, self.target_accept, self.sampler, int(settings.seed), progress=shown
+            self.draws,
+            self.tune or TUNE[model],
+            self.chains,
+            self.target_accept,
+            self.sampler,
+            int(settings.seed),
+            progress=shown,
         )
 
 
@@ -140,8 +151,8 @@ def _face(design: Design, options: Options) -> str:
 
 def _sample(design: Design, priors: Mapping[str, Prior], model: str, options: Options, settings: Settings) -> Draws:
     if model == "collapsed":
-        return sample_collapsed(design, priors, options.plan(settings))
-    return sample_model(build_model(design, priors, options.parametrisation), design, options.plan(settings))
+        return sample_collapsed(design, priors, options.plan(settings, model))
+    return sample_model(build_model(design, priors, options.parametrisation), design, options.plan(settings, model))
 
 
 def summarise(

@@ -97,7 +97,7 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     mode, remarks = posterior_mode(density, (ours, mean), thorough=_work(data) < HEAVY)
     values = [v.named(design) for v in (mean, mode, ours)]
     return (
-        *((_averaged(design, data, full.draws["posterior"], of_b),) if sampled else ()),
+        *((_averaged(design, data, full.draws, of_b),) if sampled else ()),
         Step(
             "integrated versus plugged-in variance",
             f"The average over the posterior of {_variances(design)} became the value at their posterior means: "
@@ -139,8 +139,10 @@ def _listed(before: Mapping[str, float], after: Mapping[str, float] | None = Non
 # --- the mean over draws ------------------------------------------------------------------------------
 
 
-def _averaged(design: Design, data: Moments, posterior: Any, of_b: PopulationPrior) -> Step:
+def _averaged(design: Design, data: Moments, draws: Any, of_b: PopulationPrior) -> Step:
     """Rao-Blackwell: the mean over draws of v of the conditional means, b integrated out where its prior allows it."""
+    posterior = draws["posterior"]
+    of_groups = draws["group_effects"] if "group_effects" in draws else posterior  # kept of some draws only
     chains, length = posterior.sizes["chain"], posterior.sizes["draw"]
     each = min(length, max(-(-LEAST_DRAWS // chains), int(WORK / (chains * _work(data)))))
     kept = np.linspace(0, length - 1, each).round().astype(int)
@@ -165,7 +167,7 @@ def _averaged(design: Design, data: Moments, posterior: Any, of_b: PopulationPri
             means[k] += c
             seen[k][chain, draw] = c[watched[k]]
     drawn_error = _largest_error(
-        [posterior[f"coefficient_{name}"].values[:, :, w] for name, w in zip(names, watched, strict=True)]
+        [of_groups[f"coefficient_{name}"].values[:, :, w] for name, w in zip(names, watched, strict=True)]
     )
     return Step(
         "Monte Carlo error",

@@ -189,7 +189,7 @@ class Collapsed:
         """
         (f,), d = self.few.factors, self.few
         A, B = (np.array(np.moveaxis(part, -1, 0), order="C") for part in (f.A, f.B))
-        counts = np.ones(len(A)) if f.counts is None else np.array(f.counts)
+        A, B, counts = _merged(A, B, np.ones(len(A)) if f.counts is None else np.array(f.counts))
         whole = np.block([[d.XtX, d.Xty[:, None]], [d.Xty[None], np.array([[d.yty]])]])
         return A, B, counts, whole, self._prior_rows
 
@@ -344,6 +344,29 @@ class Collapsed:
     def to_centred(self, b: Array) -> Array:
         """The other way, shape (N, p)."""
         return np.linalg.solve(self.data.shift.to_data, (b - self.data.shift.origin).T).T if self.data.p else b
+
+
+def _merged(A: Array, B: Array, counts: Array) -> tuple[Array, Array, Array]:
+    """Levels with the same A_j as q (p + 1) at the most, whose B_j have the same sums of products.
+
+    The density takes from the B_j sums over levels of B_j'G B_j alone, where G depends on A_j; any rows with the same
+    sum of vec(B_j) vec(B_j)' will do, such as those of a triangular factor.
+    """
+    J, q, width = B.shape
+    keys = A.reshape(J, -1)
+    _, place, sizes = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    most = q * width
+    order = np.argsort(place, kind="stable")
+    few = np.isin(place, np.flatnonzero(sizes <= most))
+    kept_A, kept_B, kept_counts = [A[few]], [B[few]], [counts[few]]
+    ends = np.cumsum(sizes)
+    for k in np.flatnonzero(sizes > most):
+        rows = order[ends[k] - sizes[k] : ends[k]]
+        triangle = np.linalg.qr(B[rows].reshape(len(rows), most), mode="r")
+        kept_A.append(np.repeat(A[rows[:1]], most, axis=0))
+        kept_B.append(triangle.reshape(most, q, width))
+        kept_counts.append(np.append(counts[rows].sum(), np.zeros(most - 1)))
+    return np.concatenate(kept_A), np.concatenate(kept_B), np.concatenate(kept_counts)
 
 
 # --- priors, as the kernel reads them -----------------------------------------------------------------

@@ -18,14 +18,17 @@ from workbench.sampling.nuts import Plan, read_stats, sample_density, sample_tre
 
 Array = NDArray[np.float64]
 
-KEPT = 10_000_000
+KEPT = 5_000_000
 """Effects are kept of so many draws that there are no more numbers than these."""
-WATCHED = 500
-"""Of so many levels of a factor every draw is kept, where it is not of all: what convergence is judged by."""
+WATCHED = 50
+"""Of so many levels of a factor every draw is kept, where it is not of all: what convergence is judged by.
+
+Given the variances and b, draws of the effects are independent: few levels show how these mix.
+"""
 COMPONENTS = 64
 """Where so few draws of the effects are kept that their quantiles would be rough, mixtures of so many normals stand
 in."""
-ENOUGH = 1000
+ENOUGH = 800
 
 
 def sample_collapsed(design: Design, priors: Mapping[str, Prior], plan: Plan) -> Draws:
