@@ -142,7 +142,7 @@ def _listed(before: Mapping[str, float], after: Mapping[str, float] | None = Non
 def _averaged(design: Design, data: Moments, draws: Any, of_b: PopulationPrior) -> Step:
     """Rao-Blackwell: the mean over draws of v of the conditional means, b integrated out where its prior allows it."""
     posterior = draws["posterior"]
-    of_groups = draws["group_effects"] if "group_effects" in draws else posterior  # kept of some draws only
+    of_groups = draws.get("group_effects", posterior)  # where effects are kept of some draws only
     chains, length = posterior.sizes["chain"], posterior.sizes["draw"]
     each = min(length, max(-(-LEAST_DRAWS // chains), int(WORK / (chains * _work(data)))))
     kept = np.linspace(0, length - 1, each).round().astype(int)
