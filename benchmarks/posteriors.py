@@ -2,8 +2,8 @@
 
 What is timed is everything from the dataframe to a fit's summaries (of bambi: to its draws), model building and
 compilation included, imports not: users pay it with every new model. Compiled code that libraries keep on disk is
-there, since a first run of every case is not counted. The effective sample size is the smallest bulk ESS (Vehtari et al. 2021,
-doi:10.1214/20-BA1221) over population coefficients, residual SD, SDs of groups and their correlations.
+there, since a first run of every case is not counted. The effective sample size is the smallest bulk ESS (Vehtari et
+al. 2021, doi:10.1214/20-BA1221) over population coefficients, residual SD, SDs of groups and their correlations.
 """
 
 from __future__ import annotations
