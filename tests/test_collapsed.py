@@ -213,7 +213,8 @@ def _point(model, design, at, b, u):
         start += J * q
         for k, term in enumerate(block.terms):
             values[f"sd_{name}[{term}]"] = sd[0][k]
-            values[f"u_{name}[{term}]"] = own[:, k]
+            fixed = block.fixed[k]
+            values[f"c_{name}[{term}]"] = own[:, k] + (0.0 if fixed is None else b[fixed])  # centred about b
         if q > 1:
             values[f"partial_{name}"] = np.array([(1 + L[0][1, 0]) / 2])
     point = {}

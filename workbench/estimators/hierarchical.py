@@ -1,13 +1,14 @@
 """`hierarchical`: the likelihood integrated, by sampling from the explicit model in PyMC.
 
-The model is that of :mod:`workbench.sampling.explicit`. The spread between groups is averaged over, not held at one
-value.
+The model is that of :mod:`workbench.sampling.explicit`, for gaussian (or Student-t), binomial and Poisson responses.
+The spread between groups is averaged over, not held at one value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -20,19 +21,21 @@ from workbench.estimates import Component, GroupEffects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.priors import Prior, resolve_priors
+from workbench.sampling.centring import Parametrisation, check_parametrisation
 from workbench.sampling.diagnostics import complaints, diagnose, from_draws
 from workbench.sampling.draws import Draws, tree_of
-from workbench.sampling.explicit import build_model
-from workbench.sampling.nuts import Plan, sample_model
+from workbench.sampling.explicit_runs import sample_explicit
+from workbench.sampling.fitted import mean_response
+from workbench.sampling.nuts import Plan
 from workbench.sampling.run import sample_collapsed
 from workbench.sampling.summaries import level_estimates, parameters_of
 
 Array = NDArray[np.float64]
 
+SAMPLERS = ("nutpie", "pymc", "numpyro")
+MODELS = ("auto", "collapsed", "explicit")
 TUNE = {"collapsed": 500, "explicit": 1000}
 """Warm-up iterations by model."""
-PATIENT = 0.99
-"""The target acceptance of the second run, made when the first one had divergences."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,18 @@ class Options:
         Kept and warm-up iterations per chain; by default 500 for warm-up of the collapsed model, whose parameters are
         few, and 1000 of the explicit one.
     target_accept : float
-        Of the No-U-Turn sampler; a run with divergences is repeated once at 0.99.
-    sampler : "nutpie" or "pymc"
+        Of the No-U-Turn sampler; a run with divergences is repeated at 0.99.
+    sampler : "nutpie", "pymc" or "numpyro"
+        The last one needs the extra of that name, and takes the explicit model.
     model : "auto", "collapsed" or "explicit"
-        Which of the two faces of the posterior is sampled; by default the collapsed one of one grouping factor.
-    parametrisation : "noncentered" or "centered"
-        Of the explicit model.
+        Which of the two faces of the posterior is sampled: by default the collapsed one of gaussian responses with one
+        grouping factor (:mod:`workbench.sampling.collapsed`), and the explicit one of all others.
+    parametrisation : "auto", "noncentered", "centered", or a mapping of group or block names to one of them
+        Of the explicit model. "auto" centres a random block where the data say much about each of its groups
+        (:mod:`workbench.sampling.centring`), and tries the other where a run and its repetition diverged.
+    robust : bool
+        Student-t residuals in place of normal ones (gaussian responses), with their degrees of freedom, ``nu``, a
+        parameter.
     """
 
     draws: int = 2000
@@ -59,7 +68,8 @@ class Options:
     target_accept: float = 0.95
     sampler: str = "nutpie"
     model: str = "auto"
-    parametrisation: str = "noncentered"
+    parametrisation: Parametrisation = "auto"
+    robust: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("draws", 10), ("tune", 10), ("chains", 2)):
@@ -70,14 +80,27 @@ class Options:
                 raise OptionError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
         if not 0.5 <= self.target_accept < 1:
             raise OptionError(f"target_accept is {self.target_accept!r}, but must lie between 0.5 and 1.")
-        for name, known in (
-            ("sampler", ("nutpie", "pymc")),
-            ("model", ("auto", "collapsed", "explicit")),
-            ("parametrisation", ("noncentered", "centered")),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise OptionError(f"{name} is {value!r}. {nearest(str(value), known)}")
+        for name, known in (("sampler", SAMPLERS), ("model", MODELS)):
+            if getattr(self, name) not in known:
+                raise OptionError(f"{name} is {getattr(self, name)!r}. {nearest(str(getattr(self, name)), known)}")
+        if self.sampler == "numpyro" and not (find_spec("numpyro") and find_spec("jax")):
+            raise OptionError(
+                "sampler='numpyro' needs the packages numpyro and jax, which are not installed. Install the extra: "
+                "pip install 'shrinkage-workbench[numpyro]'. Or leave sampler out: nutpie is here."
+            )
+        check_parametrisation(self.parametrisation)
+        if not isinstance(self.robust, bool):
+            raise OptionError(f"robust is {self.robust!r}, but must be true or false.")
+
+    def face(self, design: Design) -> str:
+        """Which model is sampled."""
+        able = design.family == "gaussian" and not self.robust
+        if self.model == "collapsed" and (not able or self.sampler == "numpyro"):
+            what = "numpyro" if able else "Student-t residuals" if self.robust else f"{design.family} responses"
+            raise OptionError(f"There is no collapsed model for {what}. Use model='explicit', or leave it out.")
+        if self.model != "auto":
+            return self.model
+        return "collapsed" if able and len(design.groups) == 1 and self.sampler != "numpyro" else "explicit"
 
     def plan(self, settings: Settings, model: str) -> Plan:
         """What the sampler is told."""
@@ -106,7 +129,7 @@ def hierarchical(
     Parameters
     ----------
     design : Design
-        Gaussian, any number of grouping factors.
+        Gaussian, binomial or Poisson, any number of grouping factors.
     settings : Settings
         `priors`, `seed`, `level` of the equal-tailed intervals, `progress`.
     options : Options
@@ -123,36 +146,27 @@ def hierarchical(
     Draws depend on the seed, the versions installed and whether compiled code was cached: summaries are reproducible to
     Monte Carlo error, draws are not promised to be.
     """
-    priors = resolve_priors(design, settings.priors)
-    model = _face(design, options)
-    drawn = _sample(design, priors, model, options, settings)
-    divergences = int(np.sum(drawn.stats["diverging"]))
-    remarks = []
-    if divergences and options.target_accept < PATIENT and drawn.chains == options.chains:
-        remarks.append(
-            f"A first run at target_accept {options.target_accept:g} had {divergences} divergences; this is a "
-            f"second run at {PATIENT:g}."
+    if options.robust and design.family != "gaussian":
+        raise OptionError(
+            f"robust gives a gaussian response Student-t residuals; {design.response} is {design.family}. Leave it out."
         )
-        drawn = _sample(design, priors, model, replace(options, target_accept=PATIENT), settings)
-    if drawn.chains < options.chains:
-        remarks.append(
-            f"Interrupted: these are the {drawn.chains} of {options.chains} chains that were finished by then. Fit "
-            "again for the others."
-        )
-    return summarise(design, settings, priors, drawn, tuple(remarks), {"model": model})
-
-
-def _face(design: Design, options: Options) -> str:
-    """Which of the two models is sampled; see the module."""
-    if options.model != "auto":
-        return options.model
-    return "collapsed" if len(design.groups) == 1 else "explicit"
-
-
-def _sample(design: Design, priors: Mapping[str, Prior], model: str, options: Options, settings: Settings) -> Draws:
+    priors = resolve_priors(design, settings.priors, options.robust)
+    model = options.face(design)
+    plan = options.plan(settings, model)
+    notes: dict[str, Any] = {"model": model}
     if model == "collapsed":
-        return sample_collapsed(design, priors, options.plan(settings, model))
-    return sample_model(build_model(design, priors, options.parametrisation), design, options.plan(settings, model))
+        drawn, remarks = sample_collapsed(design, priors, plan)
+    else:
+        run = sample_explicit(design, priors, options.parametrisation, plan)
+        drawn, remarks = run.draws, run.remarks
+        notes |= {"parametrisation": run.parametrisation, "note": run.reason}
+    if drawn.chains < options.chains:
+        remarks = (
+            *remarks,
+            f"Interrupted: these are the {drawn.chains} of {options.chains} chains that were finished by then. Fit "
+            "again for all of them.",
+        )
+    return summarise(design, settings, priors, drawn, remarks, notes)
 
 
 def summarise(
@@ -161,9 +175,9 @@ def summarise(
     priors: Mapping[str, Prior],
     drawn: Draws,
     remarks: tuple[str, ...],
-    more: Mapping[str, Any] = NOTHING,
+    notes: Mapping[str, Any] = NOTHING,
 ) -> Fit:
-    """The fit of given draws."""
+    """The fit of given draws, with further `notes` among its diagnostics."""
     level, p = settings.level, len(design.fixed_terms)
     components, effects = [], []
     for k, (block, pair) in enumerate(zip(design.blocks, level_estimates(design, drawn, level), strict=True)):
@@ -171,11 +185,8 @@ def summarise(
         components.append(Component(block.group, block.terms, np.outer(sd, sd) * correlation))
         effects.append(GroupEffects(block.group, block.levels, block.sizes, block.terms, *pair))
     parameters = parameters_of(design, drawn, level)
-    diagnostics = (
-        {"seed": settings.seed}
-        | dict(more)
-        | diagnose(drawn, [parameters.estimates, *(part.coefficient for part in effects)])
-    )
+    parts = [parameters.estimates, *(part.coefficient for part in effects)]
+    diagnostics = {"seed": settings.seed} | diagnose(drawn, parts) | dict(notes)
     found = complaints(diagnostics)
     return Fit(
         estimator="hierarchical",
@@ -188,6 +199,7 @@ def summarise(
         converged=not found,
         warnings=(*design.notes, *remarks, *found),
         diagnostics=MappingProxyType(diagnostics),
+        own_fitted=mean_response(design, drawn),
         parameters=parameters,
         draws=tree_of(design, drawn),
         priors=MappingProxyType({name: str(prior) for name, prior in priors.items()}),

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
-from workbench.errors import OptionError
 from workbench.sampling.draws import Draws
 from workbench.sampling.names import block_names
 
@@ -49,47 +48,50 @@ class Plan:
     progress: bool
 
 
-def sample_model(model: Any, design: Design, plan: Plan) -> Draws:
-    """Sample an explicit PyMC model of a design; see :func:`sample_tree`."""
-    return read_draws(sample_tree(model, plan), design)
-
-
-def sample_tree(model: Any, plan: Plan) -> Any:
+def sample_tree(model: Any, plan: Plan, scattered: set[Any] | None = None, low_rank: bool = False) -> Any:
     """Sample a PyMC model; what comes back has the posterior and the sampler's statistics by name.
+
+    Parameters
+    ----------
+    model : pymc.Model
+    plan : Plan
+    scattered : set of variables, optional
+        What chains start from different values of, with nutpie; all by default.
+    low_rank : bool
+        Whether nutpie's mass matrix follows correlations.
 
     Raises
     ------
     KeyboardInterrupt
         Interrupted before any chain was finished; finished ones are kept.
-    OptionError
-        A sampler that is not installed.
     """
     if plan.sampler == "nutpie":
         import nutpie
 
-        return _nutpie(nutpie.compile_pymc_model(model), plan, cores=None)
+        compiled = nutpie.compile_pymc_model(model, jitter_rvs=scattered)
+        return _nutpie(compiled, plan, **({"adaptation": "low_rank"} if low_rank else {}))
     import pymc as pm
 
-    try:
-        with model, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Numba will use object mode")  # for an operation in Python
-            tree = pm.sample(
-                draws=plan.draws,
-                tune=plan.tune,
-                chains=plan.chains,
-                cores=1 if plan.sampler == "pymc" else None,  # PyMC's own processes would fork a threaded one
-                nuts_sampler=plan.sampler,
-                nuts={"target_accept": plan.target_accept},
-                random_seed=plan.seed,
-                progressbar=plan.progress,
-                quiet=not plan.progress,
-                compute_convergence_checks=False,
-            )
-    except ImportError as error:
-        raise OptionError(
-            f"The sampler {plan.sampler!r} is not installed ({error}). Install shrinkage-workbench[{plan.sampler}], "
-            "or use nutpie."
-        ) from None
+    nuts: dict[str, Any] = {"target_accept": plan.target_accept}
+    more: dict[str, Any] = {}
+    if plan.sampler == "pymc":  # scatters all or nothing; its own processes would fork a threaded one
+        more = {"init": "adapt_diag", "cores": 1}
+    else:
+        nuts |= {"jitter": False, "chain_method": "vectorized"}
+    with model, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Numba will use object mode")  # for an operation in Python
+        tree = pm.sample(
+            draws=plan.draws,
+            tune=plan.tune,
+            chains=plan.chains,
+            nuts_sampler=plan.sampler,
+            nuts=nuts,
+            random_seed=plan.seed,
+            progressbar=plan.progress,
+            quiet=not plan.progress,
+            compute_convergence_checks=False,
+            **more,
+        )
     return _whole(tree, plan)
 
 
@@ -132,7 +134,7 @@ def sample_density(
     return tree["posterior"]["x"].values, read_stats(tree)
 
 
-def _nutpie(compiled: Any, plan: Plan, cores: int | None) -> Any:
+def _nutpie(compiled: Any, plan: Plan, **more: Any) -> Any:
     import nutpie
 
     run = nutpie.sample(
@@ -140,12 +142,12 @@ def _nutpie(compiled: Any, plan: Plan, cores: int | None) -> Any:
         draws=plan.draws,
         tune=plan.tune,
         chains=plan.chains,
-        cores=cores,
         seed=plan.seed,
         target_accept=plan.target_accept,
         progress_bar=plan.progress,
         save_warmup=False,
         blocking=False,
+        **more,
     )
     try:
         return run.wait()

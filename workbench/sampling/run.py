@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,30 @@ in."""
 ENOUGH = 800
 
 
-def sample_collapsed(design: Design, priors: Mapping[str, Prior], plan: Plan) -> Draws:
-    """Sample (b, theta, sigma) with the effects integrated out, and draw the effects given each of these."""
+PATIENT = 0.99
+"""The target acceptance of the second run, made when the first one had divergences."""
+
+
+def sample_collapsed(design: Design, priors: Mapping[str, Prior], plan: Plan) -> tuple[Draws, tuple[str, ...]]:
+    """Sample (b, theta, sigma) with the effects integrated out, and draw the effects given each of these.
+
+    Returns
+    -------
+    Draws
+    tuple of str
+        What had to be done again, in words: a run with divergences is repeated once, at a higher target acceptance.
+    """
     density = Collapsed.of(design, priors)
+    drawn = _sample(density, plan)
+    diverged = int(np.sum(drawn.stats["diverging"]))
+    if not diverged or plan.target_accept >= PATIENT or drawn.chains < plan.chains:
+        return drawn, ()
+    again = _sample(density, replace(plan, target_accept=PATIENT))
+    first = f"A first run at target_accept {plan.target_accept:g} had {diverged} divergences"
+    return again, (f"{first}; it was done again at {PATIENT:g}.",)
+
+
+def _sample(density: Collapsed, plan: Plan) -> Draws:
     if plan.sampler == "nutpie":
         x, stats = sample_density(density, density.start, plan)
         at = density.variances(x.reshape(-1, x.shape[-1]))
