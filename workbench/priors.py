@@ -246,8 +246,12 @@ def parse_prior(given: Prior | str, name: str = "a prior") -> Prior:
     return Prior(kind, values)
 
 
-def resolve_priors(design: Design, given: Mapping[str, Prior | str]) -> Mapping[str, Prior]:
+def resolve_priors(
+    design: Design, given: Mapping[str, Prior | str], defaults: Mapping[str, Prior] | None = None
+) -> Mapping[str, Prior]:
     """Give every parameter of a design its prior: the most specific one named, or the default.
+
+    `defaults` are :func:`default_priors` of the design unless others are given, one for every parameter.
 
     Returns
     -------
@@ -268,7 +272,7 @@ def resolve_priors(design: Design, given: Mapping[str, Prior | str]) -> Mapping[
     {'(Intercept)': 'Normal(2.5, 3.23)', 'sigma': 'HalfStudentT(3, 1.29)', 'sd(g, (Intercept))': 'HalfCauchy(5)'}
     """
     named = {canonical(key): parse_prior(value, key) for key, value in given.items()}
-    defaults = default_priors(design)
+    defaults = default_priors(design) if defaults is None else defaults
     coefficients = {coefficient_name(term) for term in design.fixed_terms}
     used: set[str] = set()
     resolved = {}
