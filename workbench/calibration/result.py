@@ -159,7 +159,7 @@ class Calibration:
         head = f"{self.replications:,} replications of {self.estimator}, {len(self.names)} parameters"
         if self.uniform:
             least = float(np.nanmin(self.adjusted))
-            return f"{head}: all ranks are uniform ({test}; smallest adjusted p {least:.2g}). {MEANING}"
+            return f"{head}: no ranks depart from uniformity ({test}; smallest adjusted p {least:.2g}). {MEANING}"
         rows = self.summary.query("not uniform")
         said = join(
             f"{r.parameter} (posterior {r.posterior}, adjusted p {r.adjusted_p:.2g})" for r in rows.itertuples()

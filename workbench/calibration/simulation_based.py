@@ -73,7 +73,8 @@ def calibrate(
     ----------
     formula : str or Design
         lme4's notation with `data`, or a design without (:func:`workbench.design.build_design`,
-        ``load_study(...).design()``). Columns, groups and weights are taken from it; its response serves the default priors alone.
+        ``load_study(...).design()``). Columns, groups and weights are taken from it; its response serves the default
+        priors alone.
     data : dataframe, mapping or path, optional
     estimator : str
         A Bayesian one: ``exact``, ``hierarchical``.

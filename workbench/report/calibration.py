@@ -32,8 +32,8 @@ def print_calibration(found: Calibration, console: Console | None = None) -> Non
     for r in found.summary.itertuples():
         numbers = [plain_number(float(value), 3) for value in (r.mean, r.spread)]
         p_values = [_p(float(p)) for p in (r.ecdf_p, r.adjusted_p)]
-        rows.append([printable(str(r.parameter), 60), *numbers, *p_values, "as claimed" if r.uniform else r.posterior])
-    heads = ["parameter", "mean", "spread", "p", "adjusted", "posterior"]
+        rows.append([printable(str(r.parameter), 60), *numbers, *p_values, "uniform" if r.uniform else r.posterior])
+    heads = ["parameter", "mean", "spread", "p", "adjusted", "verdict"]
     print_table(out, "Ranks of the truth in the posterior", heads, rows, 1)
     say(
         out,
