@@ -17,12 +17,13 @@ ORDER = [
     "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates",
     "minimise", "optimum", "estimates", "doubts", "bayesglm", "fit", "answer", "priors", "exact_posterior",
     "sampling", "plug_in", "standard_errors",
-    "predict", "simulate", "estimators", "gap", "inference", "comparison", "plots", "report", "reference", "study",
-    "api", "cli", "__init__", "__main__",
+    "predict", "simulate", "estimators", "gap", "inference", "calibration", "comparison", "plots",
+    "report", "reference", "study", "api", "commands", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 
 DOORS = {
+    ("calibration", "plots"),  # Calibration.plot stands for a longer call
     ("comparison", "plots"),  # Comparison.plot and Comparison.report stand for longer calls
     ("comparison", "report"),
     ("fit", "predict"),  # Fit.predict and Fit.standard_errors stand for longer calls

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench import estimators
     from workbench.api import compare, fit, run
     from workbench.bayesglm import BayesGlm, bayesglm
+    from workbench.calibration import Calibration, Coverage, calibrate, coverage
     from workbench.comparison import Comparison
     from workbench.errors import WorkbenchError
     from workbench.fit import Fit
@@ -31,14 +32,18 @@ if TYPE_CHECKING:
 _HOMES = {
     "BayesGlm": "bayesglm",
     "Bootstrap": "inference",
+    "Calibration": "calibration",
     "Comparison": "comparison",
+    "Coverage": "calibration",
     "Fit": "fit",
     "Prior": "priors",
     "Profile": "inference",
     "WorkbenchError": "errors",
     "bayesglm": "bayesglm",
     "bootstrap": "inference",
+    "calibrate": "calibration",
     "compare": "api",
+    "coverage": "calibration",
     "fit": "api",
     "information": "inference",
     "likelihood_ratio": "inference",
@@ -53,14 +58,18 @@ _HOMES = {
 __all__ = [
     "BayesGlm",
     "Bootstrap",
+    "Calibration",
     "Comparison",
+    "Coverage",
     "Fit",
     "Prior",
     "Profile",
     "WorkbenchError",
     "bayesglm",
     "bootstrap",
+    "calibrate",
     "compare",
+    "coverage",
     "estimators",
     "fit",
     "information",

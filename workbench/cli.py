@@ -56,6 +56,7 @@ _EXAMPLES = """examples:
   workbench fit data.csv "y ~ 1 + (1 | g)" --estimator reml --json
   workbench fit data.csv "y ~ 1 + (1 | g)" --estimator hierarchical --prior "sd(g)=HalfCauchy(5)"
   workbench check twelve_groups
+  workbench calibrate twelve_groups
 """
 
 
@@ -120,6 +121,12 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", _check, "hold our figures against the published ones; exit code 1 where one is missed")
     check.add_argument("studies", nargs="*", metavar="STUDY")
 
+    calibrate = command("calibrate", _calibrate, "test a posterior against truths drawn from its priors (see --help)")
+    from workbench.commands.calibrate import add_arguments
+
+    add_arguments(calibrate)
+    _add_columns(calibrate, seed=None, level=None)
+
     demo = command("demo", _demo, "the twelve groups, start to finish, and where the report lies")
     _add_out(demo, "reports")
     _add_quiet(demo)
@@ -149,11 +156,15 @@ def _add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("formula", metavar="FORMULA", help='lme4\'s notation, "y ~ x + (x | g)"')
     parser.add_argument("--family", default="gaussian")
     parser.add_argument("--link")
+    _add_columns(parser, seed=1, level=0.95)
+
+
+def _add_columns(parser: argparse.ArgumentParser, seed: int | None, level: float | None) -> None:
     parser.add_argument("--weights", metavar="COLUMN", help="prior weights")
     parser.add_argument("--offset", metavar="COLUMN")
     parser.add_argument("--se", metavar="COLUMN", help="known standard error of each row")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--level", type=float, default=0.95, help="probability of the intervals (default 0.95)")
+    parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument("--level", type=float, default=level, help="probability of intervals and bands (default 0.95)")
     parser.add_argument(
         "--prior", action="append", default=[], metavar="NAME=PRIOR", help='"sd(g)=HalfCauchy(5)"; repeatable'
     )
@@ -272,6 +283,13 @@ def _check(given: argparse.Namespace) -> int:
     return 0 if all(figure.holds for figures in checks.values() for figure in figures) else 1
 
 
+def _calibrate(given: argparse.Namespace) -> int:
+    from workbench.commands.calibrate import run
+
+    options = dict(_option(text) for text in given.option)
+    return run(given, _priors(given.prior), _priors(given.fit_prior, "--fit-prior"), options)
+
+
 def _show(given: argparse.Namespace) -> int:
     from workbench.report.terminal import print_study
     from workbench.sampling.responses import SAMPLED
@@ -306,16 +324,21 @@ def _studies(given: argparse.Namespace) -> int:
 
 
 def _model(given: argparse.Namespace) -> dict[str, Any]:
+    names = ("family", "link", "weights", "offset", "se", "seed", "level")
+    return {name: getattr(given, name) for name in names} | {"priors": _priors(given.prior)}
+
+
+def _priors(given: Sequence[str], argument: str = "--prior") -> dict[str, str]:
+    """Read NAME=PRIOR."""
     from workbench.errors import OptionError
 
     priors = {}
-    for text in given.prior:
+    for text in given:
         name, equals, prior = text.partition("=")
         if not equals:
-            raise OptionError(f"--prior {text!r} has no '='. Write it like \"sd(g)=HalfCauchy(5)\".")
+            raise OptionError(f"{argument} {text!r} has no '='. Write it like \"sd(g)=HalfCauchy(5)\".")
         priors[name.strip()] = prior.strip()
-    names = ("family", "link", "weights", "offset", "se", "seed", "level")
-    return {name: getattr(given, name) for name in names} | {"priors": priors}
+    return priors
 
 
 def _option(text: str) -> tuple[str, Any]:

@@ -46,6 +46,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import PriorError, nearest
@@ -148,6 +149,55 @@ class Prior:
                 return -inf if positive and x < 0 else 0.0
         raise PriorError(f"{self} is a prior of correlation matrices, not of one number.")
 
+    def draw(self, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> NDArray[np.float64]:
+        """Random draws of a number with this prior.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        size : int or tuple of int
+            The shape; of one number ().
+
+        Returns
+        -------
+        array of shape `size`
+
+        Raises
+        ------
+        PriorError
+            Flat, which is improper, and LKJ, whose draws are matrices: see :func:`lkj_draw`.
+
+        Examples
+        --------
+        >>> Prior("HalfCauchy", (5,)).draw(np.random.default_rng(1), 3).round(3).tolist()
+        [2.103, 1.268, 10.141]
+        """
+        v = self.values
+        match self.kind:
+            case "Normal":
+                drawn = rng.normal(v[0], v[1], size)
+            case "StudentT":
+                drawn = v[1] + v[2] * rng.standard_t(v[0], size)
+            case "Cauchy":
+                drawn = v[0] + v[1] * rng.standard_cauchy(size)
+            case "HalfNormal":
+                drawn = np.abs(rng.normal(0.0, v[0], size))
+            case "HalfStudentT":
+                drawn = v[1] * np.abs(rng.standard_t(v[0], size))
+            case "HalfCauchy":
+                drawn = v[0] * np.abs(rng.standard_cauchy(size))
+            case "Exponential":
+                drawn = rng.exponential(1 / v[0], size)
+            case "Gamma":
+                drawn = rng.gamma(v[0], 1 / v[1], size)
+            case "Uniform":
+                drawn = rng.uniform(v[0], v[1], size)
+            case "Flat":
+                raise PriorError("Flat() is improper: nothing can be drawn from it. Use a proper prior.")
+            case _:
+                raise PriorError(f"{self} is a prior of correlation matrices, not of one number.")
+        return np.asarray(drawn, dtype=float)
+
     def to_pymc(self, name: str, positive: bool = False) -> Any:
         """A PyMC random variable of this prior; call it inside a model."""
         import pymc as pm
@@ -219,7 +269,12 @@ def parse_prior(given: Prior | str, name: str = "a prior") -> Prior:
     return Prior(kind, values)
 
 
-def resolve_priors(design: Design, given: Mapping[str, Prior | str], robust: bool = False) -> Mapping[str, Prior]:
+def resolve_priors(
+    design: Design,
+    given: Mapping[str, Prior | str],
+    robust: bool = False,
+    defaults: Mapping[str, Prior] | None = None,
+) -> Mapping[str, Prior]:
     """Give every parameter of a design its prior: the most specific one named, or the default.
 
     Parameters
@@ -228,6 +283,8 @@ def resolve_priors(design: Design, given: Mapping[str, Prior | str], robust: boo
     given : mapping of str to Prior or its text
     robust : bool
         Whether residuals are Student-t, so that there is ``nu``.
+    defaults : mapping of str to Prior, optional
+        One for every parameter, in place of :func:`default_priors` of the design.
 
     Returns
     -------
@@ -248,7 +305,7 @@ def resolve_priors(design: Design, given: Mapping[str, Prior | str], robust: boo
     {'(Intercept)': 'Normal(2.5, 3.23)', 'sigma': 'HalfStudentT(3, 1.29)', 'sd(g, (Intercept))': 'HalfCauchy(5)'}
     """
     named = {canonical(key): parse_prior(value, key) for key, value in given.items()}
-    defaults = default_priors(design, robust)
+    defaults = default_priors(design, robust) if defaults is None else defaults
     coefficients = {coefficient_name(term) for term in design.fixed_terms}
     used: set[str] = set()
     resolved = {}
@@ -327,6 +384,49 @@ def lkj_log_density(correlation: np.ndarray, eta: float) -> float:
         a = eta + (q - k - 1) / 2
         log_constant += (q - k) * (2 * lgamma(a) - lgamma(2 * a))
     return float((eta - 1) * log_det - log_constant)
+
+
+def lkj_draw(rng: np.random.Generator, eta: float, terms: int, size: int | tuple[int, ...] = ()) -> NDArray[np.float64]:
+    """Random correlation matrices with the LKJ(eta) distribution, by partial correlations.
+
+    The partial correlation of terms i < j, given the terms before i, is 2 B - 1 with B ~ Beta(a_i, a_i) and
+    a_i = eta + (terms - 1 - i) / 2 for i = 1, ..., terms - 1, all independent. Each fills one entry of the Cholesky
+    factor, row j, column i.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    eta : float
+    terms : int
+        Order q of the matrices.
+    size : int or tuple of int
+        How many; one by default.
+
+    Returns
+    -------
+    array of shape (*size, q, q)
+
+    Notes
+    -----
+    Source: Lewandowski, Kurowicka & Joe (2009), section 2.4 (C-vine), doi:10.1016/j.jmva.2009.04.008.
+
+    Examples
+    --------
+    >>> lkj_draw(np.random.default_rng(1), 2.0, 2).round(3).tolist()
+    [[1.0, 0.005], [0.005, 1.0]]
+    """
+    shape = (size,) if isinstance(size, int) else size
+    root, rest = np.zeros((*shape, terms, terms)), np.ones((*shape, terms))  # rest: of row j's length 1, what is left
+    for i in range(terms - 1):
+        root[..., i, i] = np.sqrt(rest[..., i])
+        a, below = eta + (terms - 2 - i) / 2, slice(i + 1, None)
+        partial = 2 * rng.beta(a, a, (*shape, terms - 1 - i)) - 1
+        root[..., below, i] = partial * np.sqrt(rest[..., below])
+        rest[..., below] *= 1 - partial**2
+    root[..., -1, -1] = np.sqrt(rest[..., -1])
+    matrix = root @ root.swapaxes(-1, -2)
+    matrix[..., np.arange(terms), np.arange(terms)] = 1.0
+    return np.asarray(matrix)
 
 
 # --- parts --------------------------------------------------------------------------------------------
