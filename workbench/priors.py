@@ -36,6 +36,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import PriorError, nearest
@@ -124,6 +125,55 @@ class Prior:
             case "Flat":
                 return -inf if positive and x < 0 else 0.0
         raise PriorError(f"{self} is a prior of correlation matrices, not of one number.")
+
+    def draw(self, rng: np.random.Generator, size: int | tuple[int, ...] = ()) -> NDArray[np.float64]:
+        """Random draws of a number with this prior.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+        size : int or tuple of int
+            The shape; of one number ().
+
+        Returns
+        -------
+        array of shape `size`
+
+        Raises
+        ------
+        PriorError
+            Flat, which is improper, and LKJ, whose draws are matrices: see :func:`lkj_draw`.
+
+        Examples
+        --------
+        >>> Prior("HalfCauchy", (5,)).draw(np.random.default_rng(1), 3).round(3).tolist()
+        [2.103, 1.268, 10.141]
+        """
+        v = self.values
+        match self.kind:
+            case "Normal":
+                drawn = rng.normal(v[0], v[1], size)
+            case "StudentT":
+                drawn = v[1] + v[2] * rng.standard_t(v[0], size)
+            case "Cauchy":
+                drawn = v[0] + v[1] * rng.standard_cauchy(size)
+            case "HalfNormal":
+                drawn = np.abs(rng.normal(0.0, v[0], size))
+            case "HalfStudentT":
+                drawn = v[1] * np.abs(rng.standard_t(v[0], size))
+            case "HalfCauchy":
+                drawn = v[0] * np.abs(rng.standard_cauchy(size))
+            case "Exponential":
+                drawn = rng.exponential(1 / v[0], size)
+            case "Gamma":
+                drawn = rng.gamma(v[0], 1 / v[1], size)
+            case "Uniform":
+                drawn = rng.uniform(v[0], v[1], size)
+            case "Flat":
+                raise PriorError("Flat() is improper: nothing can be drawn from it. Use a proper prior.")
+            case _:
+                raise PriorError(f"{self} is a prior of correlation matrices, not of one number.")
+        return np.asarray(drawn, dtype=float)
 
     def to_pymc(self, name: str, positive: bool = False) -> Any:
         """A PyMC random variable of this prior; call it inside a model."""
@@ -283,6 +333,49 @@ def lkj_log_density(correlation: np.ndarray, eta: float) -> float:
         a = eta + (q - k - 1) / 2
         log_constant += (q - k) * (2 * lgamma(a) - lgamma(2 * a))
     return float((eta - 1) * log_det - log_constant)
+
+
+def lkj_draw(rng: np.random.Generator, eta: float, terms: int, size: int | tuple[int, ...] = ()) -> NDArray[np.float64]:
+    """Random correlation matrices with the LKJ(eta) distribution, by partial correlations.
+
+    The partial correlation of terms i < j, given the terms before i, is 2 B - 1 with B ~ Beta(a_i, a_i) and
+    a_i = eta + (terms - 1 - i) / 2 for i = 1, ..., terms - 1, all independent. Each fills one entry of the Cholesky
+    factor, row j, column i.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    eta : float
+    terms : int
+        Order q of the matrices.
+    size : int or tuple of int
+        How many; one by default.
+
+    Returns
+    -------
+    array of shape (*size, q, q)
+
+    Notes
+    -----
+    Source: Lewandowski, Kurowicka & Joe (2009), section 2.4 (C-vine), doi:10.1016/j.jmva.2009.04.008.
+
+    Examples
+    --------
+    >>> lkj_draw(np.random.default_rng(1), 2.0, 2).round(3).tolist()
+    [[1.0, 0.005], [0.005, 1.0]]
+    """
+    shape = (size,) if isinstance(size, int) else size
+    root, rest = np.zeros((*shape, terms, terms)), np.ones((*shape, terms))  # rest: of row j's length 1, what is left
+    for i in range(terms - 1):
+        root[..., i, i] = np.sqrt(rest[..., i])
+        a, below = eta + (terms - 2 - i) / 2, slice(i + 1, None)
+        partial = 2 * rng.beta(a, a, (*shape, terms - 1 - i)) - 1
+        root[..., below, i] = partial * np.sqrt(rest[..., below])
+        rest[..., below] *= 1 - partial**2
+    root[..., -1, -1] = np.sqrt(rest[..., -1])
+    matrix = root @ root.swapaxes(-1, -2)
+    matrix[..., np.arange(terms), np.arange(terms)] = 1.0
+    return np.asarray(matrix)
 
 
 # --- parts --------------------------------------------------------------------------------------------
