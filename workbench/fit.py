@@ -66,8 +66,8 @@ class Fit:
     diagnostics : mapping
         The estimator's own figures (gradient at the optimum, dispersion, divergences, ...).
     parameters : Parameters or None
-    draws : xarray.DataTree or None
-        The ArviZ tree of a sampled fit, or of draws asked for.
+    sampled : Sampled or None
+        Of a sampled fit, or where draws were asked for: the draws as plain arrays, with what they are draws of.
     posterior : ExactPosterior or None
         Of an exact fit: every parameter's marginal density.
     priors : mapping of str to str
@@ -93,7 +93,7 @@ class Fit:
     diagnostics: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     own_fitted: Array | None = field(default=None, repr=False)
     parameters: Parameters | None = None
-    draws: Any = field(default=None, repr=False)
+    sampled: Any = field(default=None, repr=False)
     posterior: Any = field(default=None, repr=False)
     priors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seconds: float = 0.0
@@ -105,6 +105,14 @@ class Fit:
     def finished(self, seconds: float, options: Any) -> Fit:
         """The same fit with its wall time and the options it was made under."""
         return replace(self, seconds=seconds, options=options)
+
+    @property
+    def draws(self) -> Any:
+        """The ArviZ tree of the draws (xarray.DataTree), or None without any; made when it is first asked for.
+
+        Its groups are listed in :mod:`workbench.sampling.tree`.
+        """
+        return None if self.sampled is None else self.sampled.tree
 
     # --- tables ---------------------------------------------------------------------------------------
 

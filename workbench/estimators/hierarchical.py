@@ -20,9 +20,10 @@ from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.priors import Prior, coefficient_name, resolve_priors
 from workbench.sampling.diagnostics import complaints, diagnose, from_draws
-from workbench.sampling.draws import Draws, tree_of
+from workbench.sampling.draws import Draws
 from workbench.sampling.explicit import build_model
 from workbench.sampling.nuts import Plan, sample_model
+from workbench.sampling.tree import Sampled
 
 Array = NDArray[np.float64]
 
@@ -147,7 +148,7 @@ def summarise(
         warnings=(*design.notes, *remarks, *found),
         diagnostics=MappingProxyType(diagnostics),
         parameters=parameters,
-        draws=tree_of(design, drawn),
+        sampled=Sampled(design, drawn, priors, int(settings.seed)),
         priors=MappingProxyType({name: str(prior) for name, prior in priors.items()}),
     )
 

@@ -85,7 +85,7 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     (Student-t and Cauchy), or none (Uniform).
     """
     sampled = full.estimator != "exact"
-    if sampled and full.draws is None:
+    if sampled and full.sampled is None:
         raise ComparisonError(
             f"The {full.estimator} fit has no draws, which the way to REML starts from. Fit it again, with draws kept."
         )
@@ -97,7 +97,7 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     mode, remarks = posterior_mode(density, (ours, mean), thorough=_work(data) < HEAVY)
     values = [v.named(design) for v in (mean, mode, ours)]
     return (
-        *((_averaged(design, data, full.draws["posterior"], of_b),) if sampled else ()),
+        *((_averaged(design, data, full.sampled.posterior, of_b),) if sampled else ()),
         Step(
             "integrated versus plugged-in variance",
             f"The average over the posterior of {_variances(design)} became the value at their posterior means: "
