@@ -13,7 +13,8 @@ PACKAGE = ROOT / "workbench"
 
 ORDER = [
     "errors", "rounding", "words", "families", "formula", "tables", "data", "coding", "model_matrix", "rank",
-    "least_squares", "response", "row_arguments", "design", "new_rows", "centred", "blocks", "cells", "moments",
+    "least_squares", "response", "row_arguments", "design", "fingerprint", "new_rows", "centred", "blocks", "cells",
+    "moments",
     "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates",
     "minimise", "optimum", "estimates", "doubts", "bayesglm", "fit", "answer", "priors", "exact_posterior",
     "sampling", "plug_in", "standard_errors",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.formula import parse as parse_formula
     from workbench.inference import Bootstrap, Profile, bootstrap, information, likelihood_ratio, profile
     from workbench.priors import Prior
+    from workbench.sampling.saved import load_draws, save_draws
     from workbench.simulate import simulate_groups, twelve_groups
     from workbench.study import load_study
 
@@ -42,10 +43,12 @@ _HOMES = {
     "fit": "api",
     "information": "inference",
     "likelihood_ratio": "inference",
+    "load_draws": "sampling.saved.load_draws",
     "load_study": "study",
     "parse_formula": "formula.parse",
     "profile": "inference",
     "run": "api",
+    "save_draws": "sampling.saved.save_draws",
     "simulate_groups": "simulate",
     "twelve_groups": "simulate",
 }
@@ -65,10 +68,12 @@ __all__ = [
     "fit",
     "information",
     "likelihood_ratio",
+    "load_draws",
     "load_study",
     "parse_formula",
     "profile",
     "run",
+    "save_draws",
     "simulate_groups",
     "twelve_groups",
 ]
@@ -91,8 +96,9 @@ class _Workbench(ModuleType):
             return import_module("workbench.estimators")
         if name not in _HOMES:
             raise AttributeError(f"module 'workbench' has no attribute {name!r}")
-        module, _, other = _HOMES[name].partition(".")
-        value = getattr(import_module(f"workbench.{module}"), other or name)
+        home = _HOMES[name]
+        module, _, other = (home if "." in home else f"{home}.{name}").rpartition(".")
+        value = getattr(import_module(f"workbench.{module}"), other)
         setattr(self, name, value)
         return value
 

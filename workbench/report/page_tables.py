@@ -15,6 +15,7 @@ from workbench.plots.varying import (
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.context import FigureCheck
 from workbench.report.extremes import WHOLE
+from workbench.report.manifest import draws_file
 from workbench.report.trust import trusted
 from workbench.sampling.diagnostics import E_BFMI
 from workbench.words import MISSING, minus, places_for, significant
@@ -210,7 +211,8 @@ def parameters(comparison: Comparison) -> Table | None:
                     Cell(f"{ess:,.0f}" if np.isfinite(ess) else MISSING, ess if np.isfinite(ess) else ""),
                 )
             )
-        notes.append(f"{title_of(name)}: {e.point}; error: {e.std_error_kind}; interval: {e.interval}.")
+        kept = f" Draws: {draws_file(name)}, for ArviZ." if fit.sampled is not None else ""
+        notes.append(f"{title_of(name)}: {e.point}; error: {e.std_error_kind}; interval: {e.interval}.{kept}")
     if not rows:
         return None
     columns = (
