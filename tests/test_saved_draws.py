@@ -132,7 +132,7 @@ def test_of_very_many_effects_some_draws_are_saved(sampled, tmp_path, monkeypatc
 
 
 def test_a_fit_without_draws_has_none_to_save(tmp_path):
-    with pytest.raises(OptionError, match="no draws to save"):
+    with pytest.raises(OptionError, match="The reml fit has no draws"):
         wb.save_draws(wb.fit("y ~ 1 + (1 | g)", {"y": [1.0, 2, 4, 3], "g": list("aabb")}), tmp_path / "a.nc")
 
 

@@ -26,7 +26,8 @@ ORDER = [
 DOORS = {
     ("comparison", "plots"),  # Comparison.plot and Comparison.report stand for longer calls
     ("comparison", "report"),
-    ("fit", "predict"),  # Fit.predict and Fit.standard_errors stand for longer calls
+    ("fit", "predict"),  # Fit.predict, Fit.standard_errors, Fit.loo and Fit.sensitivity stand for longer calls
+    ("fit", "sampling"),
     ("fit", "standard_errors"),
     ("inference", "plots"),  # Profile.plot stands for a longer call
     ("reference", "study"),  # for a type only

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.formula import parse as parse_formula
     from workbench.inference import Bootstrap, Profile, bootstrap, information, likelihood_ratio, profile
     from workbench.priors import Prior
+    from workbench.sampling.loo import loo, loo_compare
     from workbench.sampling.saved import load_draws, save_draws
     from workbench.simulate import simulate_groups, twelve_groups
     from workbench.study import load_study
@@ -45,6 +46,8 @@ _HOMES = {
     "likelihood_ratio": "inference",
     "load_draws": "sampling.saved.load_draws",
     "load_study": "study",
+    "loo": "sampling.loo.loo",
+    "loo_compare": "sampling.loo.loo_compare",
     "parse_formula": "formula.parse",
     "profile": "inference",
     "run": "api",
@@ -70,6 +73,8 @@ __all__ = [
     "likelihood_ratio",
     "load_draws",
     "load_study",
+    "loo",
+    "loo_compare",
     "parse_formula",
     "profile",
     "run",

@@ -24,6 +24,8 @@ from workbench.estimates import Component, Criterion, Estimates, GroupEffects, P
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.sampling.loo import Loo
+
 Array = NDArray[np.float64]
 
 TIDY_COLUMNS = (
@@ -183,6 +185,12 @@ class Fit:
         from workbench.predict import predict
 
         return predict(self, new_data, groups, new_levels, level)
+
+    def loo(self, by: str = "observation") -> Loo:
+        """Leave-one-out predictive accuracy, by observation or by group: ``workbench.loo(fit, by)``."""
+        from workbench.sampling.loo import loo
+
+        return loo(self, by)
 
     @cached_property
     def fitted(self) -> Array:

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
-from workbench.errors import DataError, OptionError
+from workbench.errors import DataError
 from workbench.fingerprint import design_hash
 from workbench.priors import Prior, resolve_priors
 from workbench.sampling.draws import Draws
 from workbench.sampling.names import block_names
 from workbench.sampling.plain_density import log_joint
-from workbench.sampling.tree import Sampled, posterior_nodes
+from workbench.sampling.tree import Sampled, posterior_nodes, sampled_of
 
 if TYPE_CHECKING:
     from workbench.fit import Fit
@@ -56,11 +56,7 @@ def save_draws(fit: Fit, path: str | Path) -> Path:
     DataError
         The place cannot be written to.
     """
-    if fit.sampled is None:
-        raise OptionError(
-            f"The {fit.estimator} fit has no draws to save. Fit with hierarchical, or ask exact for draws."
-        )
-    sampled: Sampled = fit.sampled
+    sampled = sampled_of(fit)
     place = Path(path)
     try:
         with tempfile.TemporaryDirectory(prefix=f".{place.name[:32]}.", suffix=".partial", dir=place.parent) as folder:

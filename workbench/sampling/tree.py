@@ -26,18 +26,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
-from workbench.errors import PriorError
+from workbench.errors import OptionError, PriorError
 from workbench.priors import Prior
 from workbench.sampling.draws import Draws
 from workbench.sampling.names import block_names, group_dim
 from workbench.sampling.plain_density import log_priors_of
 from workbench.sampling.predictive import LEAST, LIMIT, PRIOR_DRAWS, log_likelihood, predicted, prior_draws, step_for
+
+if TYPE_CHECKING:
+    from workbench.fit import Fit
 
 AT = ("chain", "draw")
 
@@ -114,6 +117,19 @@ class Sampled:
             "prior": posterior_nodes(design, drawn)["posterior"],
             "prior_predictive": _of_rows(predicted(design, drawn, rng), where, _kept(1)),
         }
+
+
+def sampled_of(fit: Fit | Sampled) -> Sampled:
+    """The draws of a fit, or loaded ones; a fit without any is an OptionError."""
+    if isinstance(fit, Sampled):
+        return fit
+    if fit.sampled is None:
+        raise OptionError(
+            f"The {fit.estimator} fit has no draws, which this is computed from. Use hierarchical, or exact with "
+            'options={"draws": 1000}.'
+        )
+    found: Sampled = fit.sampled
+    return found
 
 
 def posterior_nodes(design: Design, drawn: Draws) -> dict[str, Any]:
