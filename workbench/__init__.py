@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from workbench.priors import Prior
     from workbench.sampling.loo import loo, loo_compare
     from workbench.sampling.saved import load_draws, save_draws
+    from workbench.sampling.sensitivity import sensitivity
     from workbench.simulate import simulate_groups, twelve_groups
     from workbench.study import load_study
 
@@ -52,6 +53,7 @@ _HOMES = {
     "profile": "inference",
     "run": "api",
     "save_draws": "sampling.saved.save_draws",
+    "sensitivity": "sampling.sensitivity.sensitivity",
     "simulate_groups": "simulate",
     "twelve_groups": "simulate",
 }
@@ -79,6 +81,7 @@ __all__ = [
     "profile",
     "run",
     "save_draws",
+    "sensitivity",
     "simulate_groups",
     "twelve_groups",
 ]

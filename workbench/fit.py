@@ -192,6 +192,12 @@ class Fit:
 
         return loo(self, by)
 
+    def sensitivity(self) -> pd.DataFrame:
+        """How far the posterior depends on its priors, by power scaling: ``workbench.sensitivity(fit)``."""
+        from workbench.sampling.sensitivity import sensitivity
+
+        return sensitivity(self)
+
     @cached_property
     def fitted(self) -> Array:
         """Fitted means, shape (n,): of the offset, the population's part and the group effects."""

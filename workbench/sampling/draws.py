@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.data import read_only
 from workbench.design import Design
+from workbench.priors import coefficient_name
 
 Array = NDArray[np.float64]
 
@@ -89,3 +90,26 @@ class Draws:
             + np.stack([np.zeros(b.shape[:2]) if k is None else b[..., k] for k in block.fixed], axis=-1)[:, :, None]
             for effect, block in zip(self.effects, design.blocks, strict=True)
         )
+
+
+def named_parameters(design: Design, drawn: Draws) -> tuple[tuple[str, ...], Array]:
+    """Every scalar parameter under the name of its prior, and its draws, shape (C, N, parameters).
+
+    Population coefficients, sigma, further parameters of the response, then by block every sd and every correlation,
+    ``cor(Subject, (Intercept), Days)``.
+    """
+    names = [coefficient_name(term) for term in design.fixed_terms]
+    parts = [drawn.b]
+    if drawn.sigma is not None:
+        names.append("sigma")
+        parts.append(drawn.sigma[:, :, None])
+    for name, values in drawn.others.items():
+        names.append(name)
+        parts.append(values[:, :, None])
+    for block, sd, correlation in zip(design.blocks, drawn.sd, drawn.correlation, strict=True):
+        names += [f"sd({block.group}, {term})" for term in block.terms]
+        parts.append(sd)
+        for a, c in zip(*np.triu_indices(len(block.terms), 1), strict=True):
+            names.append(f"cor({block.group}, {block.terms[a]}, {block.terms[c]})")
+            parts.append(correlation[:, :, a, c][:, :, None])
+    return tuple(names), np.concatenate(parts, axis=2)

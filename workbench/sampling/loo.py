@@ -141,8 +141,7 @@ def loo(fit: Fit | Sampled, by: str = OBSERVATION) -> Loo:
         units: Sequence[str] = [str(k) for k in range(design.n)]
         sizes = np.ones(design.n, dtype=np.intp)
     elif by in design.groups:
-        check_marginal(design, "nu" in sampled.drawn.others)
-        drawn, values = _of_groups(sampled)
+        drawn, values = of_groups(sampled)
         units, sizes = design.blocks[0].levels, design.blocks[0].sizes
     else:
         raise OptionError(f"by is {by!r}. {nearest(str(by), [OBSERVATION, *design.groups])}")
@@ -219,21 +218,13 @@ def loo_compare(fits: Mapping[str, Fit | Sampled | Loo], by: str = OBSERVATION) 
     return ordered
 
 
-# --- parts --------------------------------------------------------------------------------------------
+def of_groups(sampled: Sampled) -> tuple[Draws, Array]:
+    """Log likelihoods of the groups, effects integrated out, at as many draws as can be looked at; and these draws.
 
-
-def _of_rows(sampled: Sampled) -> tuple[Draws, Array]:
-    """The draws that are used, and the log density of every row at them."""
-    design, step = sampled.design, step_for(sampled.drawn, sampled.design.n)
-    if step is None:
-        raise DesignError(_too_many(f"{design.n:,} rows", " Leave out groups instead.", LIMIT))
-    drawn = sampled.drawn.at_effects(step)
-    return drawn, log_likelihood(design, drawn)
-
-
-def _of_groups(sampled: Sampled) -> tuple[Draws, Array]:
-    """The draws that are used, and the log likelihood of every group at them."""
+    Their group effects are those of the whole, of other draws. DesignError where too few draws could be looked at.
+    """
     design, drawn = sampled.design, sampled.drawn
+    check_marginal(design, "nu" in drawn.others)
     S, J = drawn.chains * drawn.draws, len(design.blocks[0].levels)
     work = design.n * densities_per_row(design, "nu" in drawn.others)
     step = max(1, -(-S * J // LIMIT), -(-S * work // MOST_DENSITIES))
@@ -250,6 +241,18 @@ def _of_groups(sampled: Sampled) -> tuple[Draws, Array]:
         stats={},
     )
     return used, group_log_likelihood(design, used)
+
+
+# --- parts --------------------------------------------------------------------------------------------
+
+
+def _of_rows(sampled: Sampled) -> tuple[Draws, Array]:
+    """The draws that are used, and the log density of every row at them."""
+    design, step = sampled.design, step_for(sampled.drawn, sampled.design.n)
+    if step is None:
+        raise DesignError(_too_many(f"{design.n:,} rows", " Leave out groups instead.", LIMIT))
+    drawn = sampled.drawn.at_effects(step)
+    return drawn, log_likelihood(design, drawn)
 
 
 def _too_many(what: str, way_out: str, limit: int) -> str:
