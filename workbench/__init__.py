@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from workbench.formula import parse as parse_formula
     from workbench.inference import Bootstrap, Profile, bootstrap, information, likelihood_ratio, profile
     from workbench.priors import Prior
+    from workbench.sampling.checks import predictive_checks
     from workbench.sampling.loo import loo, loo_compare
     from workbench.sampling.saved import load_draws, save_draws
     from workbench.sampling.sensitivity import sensitivity
@@ -50,6 +51,7 @@ _HOMES = {
     "loo": "sampling.loo.loo",
     "loo_compare": "sampling.loo.loo_compare",
     "parse_formula": "formula.parse",
+    "predictive_checks": "sampling.checks.predictive_checks",
     "profile": "inference",
     "run": "api",
     "save_draws": "sampling.saved.save_draws",
@@ -78,6 +80,7 @@ __all__ = [
     "loo",
     "loo_compare",
     "parse_formula",
+    "predictive_checks",
     "profile",
     "run",
     "save_draws",

@@ -7,6 +7,7 @@ k-th draw's, and none where fewer than `LEAST` draws would be left.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,23 +73,29 @@ def prior_draws(design: Design, priors: Mapping[str, Prior], rng: np.random.Gene
         )
     size = (1, draws)
     b = [priors[coefficient_name(term)].draw(rng, size) for term in design.fixed_terms]
-    sd, correlation, effects = [], [], []
+    sd, correlation = [], []
     for block in design.blocks:
         q = len(block.terms)
-        s = np.stack([priors[f"sd({block.group}, {term})"].draw(rng, size) for term in block.terms], axis=-1)
-        z = rng.standard_normal((*size, len(block.levels), q))
-        R = np.ones((*size, 1, 1))
-        if q > 1:
-            R = lkj_draw(rng, priors[f"cor({block.group})"].values[0], q, size)
-            z = z @ np.swapaxes(np.linalg.cholesky(R), -1, -2)
-        sd.append(s)
-        correlation.append(R)
-        effects.append(z * s[:, :, None])
-    return Draws(
+        sd.append(np.stack([priors[f"sd({block.group}, {term})"].draw(rng, size) for term in block.terms], axis=-1))
+        eta = priors[f"cor({block.group})"].values[0] if q > 1 else 1.0
+        correlation.append(lkj_draw(rng, eta, q, size))
+    drawn = Draws(
         b=np.stack(b, axis=-1) if b else np.empty((*size, 0)),
         sigma=priors["sigma"].draw(rng, size) if "sigma" in priors else None,
         sd=tuple(sd),
         correlation=tuple(correlation),
-        effects=tuple(effects),
+        effects=(),
         others={"nu": priors["nu"].draw(rng, size)} if "nu" in priors else {},
     )
+    return with_new_effects(design, drawn, rng)
+
+
+def with_new_effects(design: Design, drawn: Draws, rng: np.random.Generator) -> Draws:
+    """Every draw with effects of new groups, as many as there are, drawn from its own sd and cor."""
+    effects = []
+    for block, sd, correlation in zip(design.blocks, drawn.sd, drawn.correlation, strict=True):
+        z = rng.standard_normal((*sd.shape[:2], len(block.levels), len(block.terms)))
+        if len(block.terms) > 1:
+            z = z @ np.swapaxes(np.linalg.cholesky(correlation), -1, -2)
+        effects.append(z * sd[:, :, None])
+    return replace(drawn, effects=tuple(effects), every=1)
