@@ -1,6 +1,7 @@
 """Prediction. Rungs: identity with the fitted values, closed form, slow dense oracle, invariance, R's figures."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -247,7 +248,7 @@ def test_draws_give_the_posterior_sd_of_the_mean():
         "sd_h": rng.uniform(1, 2, (2, 50, 1)),
     }
     arrays = {name: (["chain", "draw", *(f"{name}{k}" for k in range(v.ndim - 2))], v) for name, v in draws.items()}
-    fit = replace(reml(design), estimator="hierarchical", draws={"posterior": xr.Dataset(arrays)})
+    fit = replace(reml(design), estimator="hierarchical", sampled=SimpleNamespace(posterior=xr.Dataset(arrays)))
     found = fit.predict({"x": [2.0, 2.0], "g": [4, 9], "h": [1, 1], "o": [0.5, 0.5]}, new_levels="population")
     shared = draws["b"] @ [1.0, 2.0] + draws["effect_h"][:, :, 1, 0] + 0.5
     known = (shared + draws["effect_g"][:, :, 4] @ [1.0, 2.0]).ravel()

@@ -25,6 +25,7 @@ from workbench.report.findings import findings
 from workbench.report.markdown import notes_html
 from workbench.report.model_text import as_html, as_text, equations, python_code, r_code
 from workbench.report.page_tables import agreement, figures, priors, variance
+from workbench.report.page_tables import trust as trust_table
 from workbench.report.terminal import print_checks, print_comparison, print_study
 from workbench.report.terminal_fit import print_fit
 from workbench.report.trust import banners
@@ -485,6 +486,27 @@ def test_banners_say_what_keeps_a_fit_from_being_trusted(twelve, sleep):
     assert any("did not converge" in b.text and b.grave for b in said)
     assert any("singular" in b.text for b in said)
     assert any(b.text == "REML: The gradient is not zero." and b.grave for b in said)
+
+
+def test_energies_and_tree_depths_are_told_with_what_to_do(sleep):
+    depths = {"chains": 4, "draws": 500, "tree_depth": 10}
+    for told, said, grave in (
+        ({"e_bfmi": 0.213}, "E-BFMI is down to 0.21 (below 0.3)", True),
+        ({"e_bfmi": 0.9, "max_tree_depth_reached": 61} | depths, "61 of 2,000 draws reached the largest tree", False),
+    ):
+        comparison = with_posterior(sleep, **told)
+        (only,) = banners(comparison)
+        assert said in only.text
+        assert only.grave is grave
+        table = trust_table(comparison)
+        row = {column.title: cell.text for column, cell in zip(table.columns, table.rows[-1], strict=True)}
+        assert (row["verdict"] == "not to be trusted") is grave
+        assert row["E-BFMI"] == ("0.21" if grave else "0.90")
+        assert row["tree depth"] == ("–" if grave else "10 (61)")
+        assert "E-BFMI is the smallest of the chains" in table.notes[1]
+        other = {column.title: cell.text for column, cell in zip(table.columns, table.rows[0], strict=True)}
+        assert other["E-BFMI"] == other["tree depth"] == other["diverged"] == "–"
+    assert len(trust_table(with_posterior(sleep)).notes) == 1
 
 
 def test_each_objection_stands_once(sleep, monkeypatch, console):

@@ -13,7 +13,8 @@ PACKAGE = ROOT / "workbench"
 
 ORDER = [
     "errors", "rounding", "words", "families", "formula", "tables", "data", "coding", "model_matrix", "rank",
-    "least_squares", "response", "row_arguments", "design", "new_rows", "centred", "blocks", "cells", "moments",
+    "least_squares", "response", "row_arguments", "design", "fingerprint", "new_rows", "centred", "blocks", "cells",
+    "moments",
     "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates",
     "minimise", "optimum", "estimates", "doubts", "bayesglm", "fit", "answer", "priors", "exact_posterior",
     "sampling", "plug_in", "standard_errors",
@@ -26,7 +27,8 @@ DOORS = {
     ("calibration", "plots"),  # Calibration.plot stands for a longer call
     ("comparison", "plots"),  # Comparison.plot and Comparison.report stand for longer calls
     ("comparison", "report"),
-    ("fit", "predict"),  # Fit.predict and Fit.standard_errors stand for longer calls
+    ("fit", "predict"),  # Fit.predict, Fit.standard_errors, Fit.loo and Fit.sensitivity stand for longer calls
+    ("fit", "sampling"),
     ("fit", "standard_errors"),
     ("inference", "plots"),  # Profile.plot stands for a longer call
     ("reference", "study"),  # for a type only

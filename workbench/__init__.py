@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from workbench.formula import parse as parse_formula
     from workbench.inference import Bootstrap, Profile, bootstrap, information, likelihood_ratio, profile
     from workbench.priors import Prior
+    from workbench.sampling.checks import predictive_checks
+    from workbench.sampling.loo import loo, loo_compare
+    from workbench.sampling.saved import load_draws, save_draws
+    from workbench.sampling.sensitivity import sensitivity
     from workbench.simulate import simulate_groups, twelve_groups
     from workbench.study import load_study
 
@@ -47,10 +51,16 @@ _HOMES = {
     "fit": "api",
     "information": "inference",
     "likelihood_ratio": "inference",
+    "load_draws": "sampling.saved.load_draws",
     "load_study": "study",
+    "loo": "sampling.loo.loo",
+    "loo_compare": "sampling.loo.loo_compare",
     "parse_formula": "formula.parse",
+    "predictive_checks": "sampling.checks.predictive_checks",
     "profile": "inference",
     "run": "api",
+    "save_draws": "sampling.saved.save_draws",
+    "sensitivity": "sampling.sensitivity.sensitivity",
     "simulate_groups": "simulate",
     "twelve_groups": "simulate",
 }
@@ -74,10 +84,16 @@ __all__ = [
     "fit",
     "information",
     "likelihood_ratio",
+    "load_draws",
     "load_study",
+    "loo",
+    "loo_compare",
     "parse_formula",
+    "predictive_checks",
     "profile",
     "run",
+    "save_draws",
+    "sensitivity",
     "simulate_groups",
     "twelve_groups",
 ]
@@ -100,8 +116,9 @@ class _Workbench(ModuleType):
             return import_module("workbench.estimators")
         if name not in _HOMES:
             raise AttributeError(f"module 'workbench' has no attribute {name!r}")
-        module, _, other = _HOMES[name].partition(".")
-        value = getattr(import_module(f"workbench.{module}"), other or name)
+        home = _HOMES[name]
+        module, _, other = (home if "." in home else f"{home}.{name}").rpartition(".")
+        value = getattr(import_module(f"workbench.{module}"), other)
         setattr(self, name, value)
         return value
 

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+SAMPLER_FIGURES = ("divergences", "e_bfmi", "tree_depth", "max_tree_depth_reached")
+"""What only a sampler's draws have."""
+
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
@@ -153,11 +156,10 @@ class Comparison:
     def timings(self) -> pd.DataFrame:
         """One row per estimator: seconds, and whether its numbers can be trusted.
 
-        Columns ``estimator, seconds, needs, converged, singular, r_hat, ess_bulk, divergences, trust``. `seconds` is
-        the fit
-        itself; `needs` names what it builds on. `r_hat` is the largest and `ess_bulk` the smallest over all
-        parameters and
-        effects.
+        Columns ``estimator, seconds, needs, converged, singular, r_hat, ess_bulk, divergences, e_bfmi, tree_depth,
+        max_tree_depth_reached, trust``. `seconds` is the fit itself; `needs` names what it builds on. `r_hat` is the
+        largest and `ess_bulk` the smallest over all parameters and effects, `e_bfmi` the smallest and `tree_depth` the
+        largest over all chains; `max_tree_depth_reached` counts draws. What a fit has no figure of is missing.
         """
         import pandas as pd
 
@@ -174,7 +176,7 @@ class Comparison:
                     "singular": fit.singular,
                     "r_hat": d.get("r_hat", np.nan),
                     "ess_bulk": d.get("ess_bulk", np.nan),
-                    "divergences": d.get("divergences", np.nan),
+                    **{name: d.get(name, np.nan) for name in SAMPLER_FIGURES},
                     "trust": " ".join(fit.warnings) or "no objection",
                 }
             )

@@ -24,6 +24,8 @@ from workbench.estimates import Component, Criterion, Estimates, GroupEffects, P
 if TYPE_CHECKING:
     import pandas as pd
 
+    from workbench.sampling.loo import Loo
+
 Array = NDArray[np.float64]
 
 TIDY_COLUMNS = (
@@ -66,8 +68,8 @@ class Fit:
     diagnostics : mapping
         The estimator's own figures (gradient at the optimum, dispersion, divergences, ...).
     parameters : Parameters or None
-    draws : xarray.DataTree or None
-        The ArviZ tree of a sampled fit, or of draws asked for.
+    sampled : Sampled or None
+        Of a sampled fit, or where draws were asked for: the draws as plain arrays, with what they are draws of.
     posterior : ExactPosterior or None
         Of an exact fit: every parameter's marginal density.
     priors : mapping of str to str
@@ -93,7 +95,7 @@ class Fit:
     diagnostics: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     own_fitted: Array | None = field(default=None, repr=False)
     parameters: Parameters | None = None
-    draws: Any = field(default=None, repr=False)
+    sampled: Any = field(default=None, repr=False)
     posterior: Any = field(default=None, repr=False)
     priors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seconds: float = 0.0
@@ -105,6 +107,14 @@ class Fit:
     def finished(self, seconds: float, options: Any) -> Fit:
         """The same fit with its wall time and the options it was made under."""
         return replace(self, seconds=seconds, options=options)
+
+    @property
+    def draws(self) -> Any:
+        """The ArviZ tree of the draws (xarray.DataTree), or None without any; made when it is first asked for.
+
+        Its groups are listed in :mod:`workbench.sampling.tree`.
+        """
+        return None if self.sampled is None else self.sampled.tree
 
     # --- tables ---------------------------------------------------------------------------------------
 
@@ -175,6 +185,18 @@ class Fit:
         from workbench.predict import predict
 
         return predict(self, new_data, groups, new_levels, level)
+
+    def loo(self, by: str = "observation") -> Loo:
+        """Leave-one-out predictive accuracy, by observation or by group: ``workbench.loo(fit, by)``."""
+        from workbench.sampling.loo import loo
+
+        return loo(self, by)
+
+    def sensitivity(self) -> pd.DataFrame:
+        """How far the posterior depends on its priors, by power scaling: ``workbench.sensitivity(fit)``."""
+        from workbench.sampling.sensitivity import sensitivity
+
+        return sensitivity(self)
 
     @cached_property
     def fitted(self) -> Array:

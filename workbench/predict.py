@@ -111,7 +111,7 @@ def predict(
         rows = new_rows(fit.design, new_data, wanted, new_levels == "population")
     if fit.posterior is not None:
         columns = _from_posterior(fit, rows, level)
-    elif fit.draws is not None:
+    elif fit.sampled is not None:
         columns = _from_draws(fit, rows, level)
     else:
         estimate = _means(fit, rows)
@@ -212,7 +212,7 @@ def _from_draws(fit: Fit, rows: Rows, level: float) -> dict[str, Any]:
 
     A new level's variance adds the posterior mean of z'Sigma z (law of total variance); its interval is then normal.
     """
-    design, posterior = fit.design, fit.draws["posterior"]
+    design, posterior = fit.design, fit.sampled.posterior
     names, m = block_names(design), len(rows)
     draws = posterior.sizes["chain"] * posterior.sizes["draw"]
     found = {name: np.empty(m) for name in ("estimate", "std_error", "conf_low", "conf_high")}

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,9 @@ from workbench.estimates import Component, Estimates, GroupEffects, Parameters
 from workbench.estimators import NOTHING, Settings
 from workbench.exact_posterior import TOLERANCE, ExactPosterior, Summary
 from workbench.fit import Fit
-from workbench.priors import resolve_priors
-from workbench.sampling.draws import Draws, tree_of
+from workbench.priors import Prior, resolve_priors
+from workbench.sampling.draws import Draws
+from workbench.sampling.tree import Sampled
 
 Array = NDArray[np.float64]
 
@@ -127,7 +127,7 @@ def exact(
             | ({"seed": settings.seed} if options.draws else {})
         ),
         parameters=parameters,
-        draws=_tree(posterior, options.draws, int(settings.seed)) if options.draws else None,
+        sampled=_sampled(posterior, priors, options.draws, int(settings.seed)) if options.draws else None,
         posterior=posterior,
         priors=MappingProxyType({name: str(prior) for name, prior in priors.items()}),
     )
@@ -201,19 +201,17 @@ def _warnings(posterior: ExactPosterior, options: Options, parameters: Parameter
 # --- draws --------------------------------------------------------------------------------------------
 
 
-def _tree(posterior: ExactPosterior, draws: int, seed: int) -> Any:
-    """The ArviZ tree of independent draws, with the names and dims of a hierarchical fit's."""
+def _sampled(posterior: ExactPosterior, priors: Mapping[str, Prior], draws: int, seed: int) -> Sampled:
+    """Independent draws, laid out as a hierarchical fit's."""
     drawn = {
         key: value.reshape(CHAINS, draws, *value.shape[1:])
         for key, value in posterior.draw(CHAINS * draws, seed).items()
     }
-    return tree_of(
-        posterior.design,
-        Draws(
-            b=drawn["b"],
-            sigma=None if posterior.design.known_se else drawn["sigma"],
-            sd=(drawn["tau"][:, :, None],),
-            correlation=(np.ones((CHAINS, draws, 1, 1)),),
-            effects=(drawn["effect"][..., None],),
-        ),
+    parts = Draws(
+        b=drawn["b"],
+        sigma=None if posterior.design.known_se else drawn["sigma"],
+        sd=(drawn["tau"][:, :, None],),
+        correlation=(np.ones((CHAINS, draws, 1, 1)),),
+        effects=(drawn["effect"][..., None],),
     )
+    return Sampled(posterior.design, parts, priors, seed)

@@ -23,12 +23,13 @@ from workbench.fit import Fit
 from workbench.priors import Prior, resolve_priors
 from workbench.sampling.centring import Parametrisation, check_parametrisation
 from workbench.sampling.diagnostics import complaints, diagnose, from_draws
-from workbench.sampling.draws import Draws, tree_of
+from workbench.sampling.draws import Draws
 from workbench.sampling.explicit_runs import sample_explicit
 from workbench.sampling.fitted import mean_response
 from workbench.sampling.nuts import Plan
 from workbench.sampling.run import sample_collapsed
 from workbench.sampling.summaries import level_estimates, parameters_of
+from workbench.sampling.tree import Sampled
 
 Array = NDArray[np.float64]
 
@@ -201,6 +202,6 @@ def summarise(
         diagnostics=MappingProxyType(diagnostics),
         own_fitted=mean_response(design, drawn),
         parameters=parameters,
-        draws=tree_of(design, drawn),
+        sampled=Sampled(design, drawn, priors, int(settings.seed)),
         priors=MappingProxyType({name: str(prior) for name, prior in priors.items()}),
     )

@@ -20,7 +20,6 @@ Step 1 is the Rao-Blackwell estimator (Gelfand & Smith 1990, doi:10.1080/0162145
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +39,7 @@ from workbench.gap.steps import Step
 from workbench.likelihood import conditional
 from workbench.moments import Moments, moments
 from workbench.priors import parse_prior
-from workbench.sampling.names import block_names
+from workbench.sampling.draws import Draws
 
 Array = NDArray[np.float64]
 
@@ -85,7 +84,7 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     (Student-t and Cauchy), or none (Uniform).
     """
     sampled = full.estimator != "exact"
-    if sampled and full.draws is None:
+    if sampled and full.sampled is None:
         raise ComparisonError(
             f"The {full.estimator} fit has no draws, which the way to REML starts from. Fit it again, with draws kept."
         )
@@ -97,7 +96,7 @@ def towards_reml(full: Fit, maximised: Fit) -> tuple[Step, ...]:
     mode, remarks = posterior_mode(density, (ours, mean), thorough=_work(data) < HEAVY)
     values = [v.named(design) for v in (mean, mode, ours)]
     return (
-        *((_averaged(design, data, full.draws, of_b),) if sampled else ()),
+        *((_averaged(design, data, full.sampled.drawn, of_b),) if sampled else ()),
         Step(
             "integrated versus plugged-in variance",
             f"The average over the posterior of {_variances(design)} became the value at their posterior means: "
@@ -139,19 +138,17 @@ def _listed(before: Mapping[str, float], after: Mapping[str, float] | None = Non
 # --- the mean over draws ------------------------------------------------------------------------------
 
 
-def _averaged(design: Design, data: Moments, draws: Any, of_b: PopulationPrior) -> Step:
+def _averaged(design: Design, data: Moments, drawn: Draws, of_b: PopulationPrior) -> Step:
     """Rao-Blackwell: the mean over draws of v of the conditional means, b integrated out where its prior allows it."""
-    posterior = draws["posterior"]
-    of_groups = draws.get("group_effects", posterior)  # where effects are kept of some draws only
-    chains, length = posterior.sizes["chain"], posterior.sizes["draw"]
+    chains, length = drawn.chains, drawn.draws
     each = min(length, max(-(-LEAST_DRAWS // chains), int(WORK / (chains * _work(data)))))
     kept = np.linspace(0, length - 1, each).round().astype(int)
-    names, exact = block_names(design), not of_b.replaced
-    roots = [posterior[f"sd_{name}"].values[:, kept, :, None] for name in names]
-    for k, (name, block) in enumerate(zip(names, design.blocks, strict=True)):
+    exact = not of_b.replaced
+    roots = [sd[:, kept, :, None] for sd in drawn.sd]
+    for k, block in enumerate(design.blocks):
         if len(block.terms) > 1:
-            roots[k] = roots[k] * square_root(posterior[f"cor_{name}"].values[:, kept])
-    sigmas = np.ones((chains, each)) if design.known_se else posterior["sigma"].values[:, kept]
+            roots[k] = roots[k] * square_root(drawn.correlation[k][:, kept])
+    sigmas = np.ones((chains, each)) if drawn.sigma is None else drawn.sigma[:, kept]
     watched = [_spread_out(len(block.levels)) for block in design.blocks]
     means = [np.zeros((len(block.levels), len(block.terms))) for block in design.blocks]
     seen = [np.empty((chains, each, len(w), m.shape[1])) for w, m in zip(watched, means, strict=True)]
@@ -161,14 +158,12 @@ def _averaged(design: Design, data: Moments, draws: Any, of_b: PopulationPrior) 
         given = conditional(of_b.joined(data, sigma) if exact else data, factors)
         b = given.b
         if not exact:
-            drawn = posterior["b"].values[chain, kept[draw]]
-            b = np.linalg.solve(data.shift.to_data, drawn - data.shift.origin)
+            b = np.linalg.solve(data.shift.to_data, drawn.b[chain, kept[draw]] - data.shift.origin)
         for k, c in enumerate(group_coefficients(data, given, b)):
             means[k] += c
             seen[k][chain, draw] = c[watched[k]]
-    drawn_error = _largest_error(
-        [of_groups[f"coefficient_{name}"].values[:, :, w] for name, w in zip(names, watched, strict=True)]
-    )
+    pairs = zip(drawn.coefficients(design), watched, strict=True)
+    drawn_error = _largest_error([coefficients[:, :, w] for coefficients, w in pairs])
     return Step(
         "Monte Carlo error",
         f"The means of {chains * length:,} draws of the coefficients became means of their exact expectations given "

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.plots import samples, shrinkage, shrunken, versus
+from workbench.plots import predictive, samples, shrinkage, shrunken, versus
 from workbench.plots.varying import Varying, pick, varying
 
 if TYPE_CHECKING:
@@ -74,6 +74,18 @@ class Plots:
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
 
+    def posterior_predictive(self, ax: Axes | None = None, estimator: str | None = None) -> Axes:
+        """The data beside data that a fit with draws makes, and statistics of both.
+
+        Of the first fit with draws where no `estimator` is named. A given `ax` is divided among the panels and becomes
+        the first. Returns the first panel's Axes; ``.figure.axes`` holds them all.
+        """
+        return predictive.draw(predictive.view(self.comparison, estimator=estimator), ax)[0]
+
+    def prior_predictive(self, ax: Axes | None = None, estimator: str | None = None) -> Axes:
+        """The data beside data that the priors alone make."""
+        return predictive.draw(predictive.prior_view(self.comparison, estimator=estimator), ax)[0]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -110,6 +122,22 @@ PICTURES: tuple[Picture, ...] = (
         "all",
         shrinkage.view,
         shrinkage.draw,
+    ),
+    Picture(
+        "posterior_predictive",
+        "What the model would have made",
+        predictive.applies,
+        "all",
+        predictive.view,
+        predictive.draw,
+    ),
+    Picture(
+        "prior_predictive",
+        "What the priors foresee",
+        predictive.prior_applies,
+        "all",
+        predictive.prior_view,
+        predictive.draw,
     ),
 )
 """What a report shows, in this order."""

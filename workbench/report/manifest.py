@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.fingerprint import design_hash
 from workbench.report.context import Context
 from workbench.report.versions import versions
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
-    from workbench.design import Design
     from workbench.fit import Fit
 
 MAKER = "shrinkage-workbench"
@@ -46,7 +46,7 @@ def manifest(comparison: Comparison, context: Context, files: Sequence[tuple[str
         "source_files_sha256": dict(context.source_files),
         "study": portable(context.study),
         "versions": versions(),
-        "fits": {name: _fit(fit) for name, fit in comparison.fits.items()},
+        "fits": {name: _fit(name, fit) for name, fit in comparison.fits.items()},
         "published_figures": [
             {
                 "estimator": c.estimator,
@@ -86,36 +86,12 @@ def listed_files(path: Path) -> list[str] | None:
     return [*content["files"], NAME]
 
 
-def design_hash(design: Design) -> str:
-    """SHA-256 of what is fitted: y, X, blocks (Z, codes, levels), weights, offset, and family if not gaussian."""
-    digest = hashlib.sha256()
-
-    def add(name: str, value: np.ndarray | Sequence[str]) -> None:
-        if isinstance(value, np.ndarray):
-            kind = "<i8" if value.dtype.kind in "iu" else "<f8"
-            content = np.ascontiguousarray(value, dtype=kind).tobytes()
-            shape = value.shape
-        else:
-            content, shape = "\x00".join(value).encode(), (len(value),)
-        digest.update(f"{name}{shape}:".encode())
-        digest.update(content)
-
-    add("y", design.y)
-    add("X", design.X)
-    add("fixed_terms", design.fixed_terms)
-    for block in design.blocks:
-        add(f"Z[{block.group}]", block.Z)
-        add("codes", block.codes)
-        add("levels", block.levels)
-        add("terms", block.terms)
-    add("weights", design.weights)
-    add("offset", design.offset)
-    if design.family != "gaussian":
-        add("family", (design.family, design.link))
-    return digest.hexdigest()
+def draws_file(name: str) -> str:
+    """Where in a report the draws of a fit are."""
+    return f"draws/{name}.nc"
 
 
-def _fit(fit: Fit) -> dict[str, Any]:
+def _fit(name: str, fit: Fit) -> dict[str, Any]:
     kept = {key: value for key, value in fit.diagnostics.items() if "seconds" not in key and "time" not in key}
     return {
         "converged": fit.converged,
@@ -123,6 +99,7 @@ def _fit(fit: Fit) -> dict[str, Any]:
         "warnings": list(fit.warnings),
         "criterion": None if fit.criterion is None else {"name": fit.criterion.name, "value": fit.criterion.value},
         "priors": {name: str(prior) for name, prior in fit.priors.items()},
+        "draws": draws_file(name) if fit.sampled is not None else None,
         "diagnostics": portable(kept),
     }
 

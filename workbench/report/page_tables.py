@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from workbench.plots.varying import (
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.context import FigureCheck
 from workbench.report.extremes import WHOLE
+from workbench.report.manifest import draws_file
 from workbench.report.trust import trusted
+from workbench.sampling.diagnostics import E_BFMI
 from workbench.words import MISSING, minus, places_for, significant
 from workbench.words import fixed as with_places
 
@@ -98,7 +100,6 @@ def trust(comparison: Comparison) -> Table:
     """Wall times, and whether each fit can be trusted."""
     rows = []
     for r in comparison.timings.to_dict("records"):
-        ess = r["ess_bulk"]
         rows.append(
             (
                 text(title_of(r["estimator"])),
@@ -106,11 +107,10 @@ def trust(comparison: Comparison) -> Table:
                 text("yes" if r["converged"] else "NO"),
                 text("YES" if r["singular"] else "no"),
                 number(r["r_hat"]),
-                Cell(f"{ess:,.0f}" if np.isfinite(ess) else MISSING, float(ess) if np.isfinite(ess) else ""),
-                Cell(
-                    f"{r['divergences']:,.0f}" if np.isfinite(r["divergences"]) else MISSING,
-                    str(r["divergences"]),
-                ),
+                _whole(r["ess_bulk"]),
+                _whole(r["divergences"]),
+                number(r["e_bfmi"], 2) if np.isfinite(r["e_bfmi"]) else Cell(MISSING),
+                Cell(_depth(r), float(r["tree_depth"]) if np.isfinite(r["tree_depth"]) else ""),
                 text(r["needs"] and title_of(r["needs"])),
                 text(_verdict(comparison.fits[r["estimator"]])),
             )
@@ -123,19 +123,39 @@ def trust(comparison: Comparison) -> Table:
         Column("R-hat"),
         Column("ESS"),
         Column("diverged"),
+        Column("E-BFMI"),
+        Column("tree depth"),
         Column("builds on", numeric=False),
         Column("verdict", numeric=False),
     )
-    note = (
+    notes = [
         "R-hat is the largest, ESS the smallest. Remarks stand above, before the findings, and in the CSV. "
         "Seconds are of the fit itself, without reading the data or fitting what it builds on."
-    )
-    own = (
+    ]
+    if comparison.timings["e_bfmi"].notna().any():
+        notes.append(
+            f"E-BFMI is the smallest of the chains: below {E_BFMI} the tails may be missed (use priors with shorter "
+            "tails, or the other parametrisation). Tree depth is the largest; where draws reached its limit, their "
+            "number stands in brackets: each of these tells less (scale covariates, or use tighter priors)."
+        )
+    notes += [
         f"{title_of(name)}: {fit.diagnostics['note']}"
         for name, fit in comparison.fits.items()
         if fit.diagnostics.get("note")
-    )
-    return Table("trust", "Diagnostics and timings", columns, tuple(rows), (), (note, *own), "tables/timings.csv")
+    ]
+    return Table("trust", "Diagnostics and timings", columns, tuple(rows), (), tuple(notes), "tables/timings.csv")
+
+
+def _whole(value: float) -> Cell:
+    return Cell(f"{value:,.0f}", float(value)) if np.isfinite(value) else Cell(MISSING)
+
+
+def _depth(row: Mapping[Hashable, Any]) -> str:
+    """The largest tree depth, and in brackets how many draws reached the limit, where any did."""
+    depth, times = row["tree_depth"], row["max_tree_depth_reached"]
+    if not np.isfinite(depth):
+        return MISSING
+    return f"{depth:.0f} ({times:,.0f})" if times > 0 else f"{depth:.0f}"
 
 
 def _verdict(fit: Fit) -> str:
@@ -200,7 +220,8 @@ def parameters(comparison: Comparison) -> Table | None:
                     Cell(f"{ess:,.0f}" if np.isfinite(ess) else MISSING, ess if np.isfinite(ess) else ""),
                 )
             )
-        notes.append(f"{title_of(name)}: {e.point}; error: {e.std_error_kind}; interval: {e.interval}.")
+        kept = f" Draws: {draws_file(name)}, for ArviZ." if fit.sampled is not None else ""
+        notes.append(f"{title_of(name)}: {e.point}; error: {e.std_error_kind}; interval: {e.interval}.{kept}")
     if not rows:
         return None
     columns = (

@@ -210,6 +210,6 @@ def _print_agreement(out: Console, comparison: Comparison) -> None:
 def _print_trust(out: Console, comparison: Comparison) -> None:
     table = page_tables.trust(comparison)
     heads = ["estimator", "seconds", "conv.", "R-hat", "ESS", "diverg.", "verdict"]
-    chosen = [0, 1, 2, 4, 5, 6, 8]
+    chosen = [0, 1, 2, 4, 5, 6, -1]
     rows = [[plain(row[k].text) for k in chosen] for row in table.rows]
     print_table(out, table.title, heads, rows, 1)

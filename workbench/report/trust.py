@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.plots.style import title_of
 from workbench.report.context import FigureCheck
-from workbench.sampling.diagnostics import ESS, R_HAT
+from workbench.sampling.diagnostics import ESS, R_HAT, cut_short, low_energy
 from workbench.words import count, join, significant
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def banners(comparison: Comparison, figures: Sequence[FigureCheck] = ()) -> tupl
 
 
 def trusted(fit: Fit) -> bool:
-    """Whether a fit converged and, if it was sampled, its chains agree, suffice and did not diverge."""
+    """Whether a fit converged and, if it was sampled, its chains agree, suffice, did not diverge and moved."""
     d = fit.diagnostics
     r_hat, ess, diverged = (float(d.get(key, np.nan)) for key in ("r_hat", "ess_bulk", "divergences"))
-    return fit.converged and not (r_hat > R_HAT or ess < ESS or diverged > 0)
+    return fit.converged and not (r_hat > R_HAT or ess < ESS or diverged > 0 or low_energy(d))
 
 
 def objections(fit: Fit) -> list[tuple[str, bool]]:
@@ -65,8 +65,8 @@ def objections(fit: Fit) -> list[tuple[str, bool]]:
     r_hat, ess, diverged = (float(d.get(key, np.nan)) for key in ("r_hat", "ess_bulk", "divergences"))
     every = [
         (
-            not fit.converged and not (r_hat > R_HAT or ess < ESS or diverged > 0),  # which say why already
-            ("converge", "certified", "divergence", "r-hat", "effective sample"),
+            not fit.converged and not (r_hat > R_HAT or ess < ESS or diverged > 0 or low_energy(d)),  # which say why
+            ("converge", "certified", "divergence", "r-hat", "effective sample", "e-bfmi"),
             "did not converge. Its numbers are where it stopped, not where it should end.",
             True,
         ),
@@ -95,5 +95,7 @@ def objections(fit: Fit) -> list[tuple[str, bool]]:
             "posterior may not have been reached.",
             True,
         ),
+        (bool(low_energy(d)), ("e-bfmi",), low_energy(d), True),
+        (bool(cut_short(d)), ("tree depth",), cut_short(d), False),
     ]
     return [(text, bad) for holds, words, text, bad in every if holds and not any(w in own for w in words)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from workbench.report.context import Context
 from workbench.report.folder import put_folder
-from workbench.report.manifest import NAME, manifest, to_json
+from workbench.report.manifest import NAME, draws_file, manifest, to_json
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -29,7 +29,7 @@ def write_report(comparison: Comparison, folder: str | Path, context: Context | 
     -------
     Path
         The folder: ``index.html``, ``README.md``, ``tables/*.csv`` (of very many groups also ``*.parquet``),
-        ``plots/*.png`` and ``*.svg``, ``manifest.json``.
+        ``plots/*.png`` and ``*.svg``, ``draws/*.nc`` of fits that have draws, ``manifest.json``.
 
     Raises
     ------
@@ -49,10 +49,22 @@ def _fill(comparison: Comparison, folder: Path, context: Context) -> None:
     said = page(comparison, context)
     shots = _draw(comparison, folder / "plots")
     write_tables(comparison, folder / "tables", context.figures)
+    _save_draws(comparison, folder)
     (folder / "index.html").write_text(render.html(said, shots), encoding="utf-8", newline="\n")
     (folder / "README.md").write_text(render.readme(said, shots), encoding="utf-8", newline="\n")
     files = sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*") if p.is_file())
     (folder / NAME).write_text(to_json(manifest(comparison, context, files)), encoding="utf-8", newline="\n")
+
+
+def _save_draws(comparison: Comparison, folder: Path) -> None:
+    """The draws of every fit that has some, checked when :func:`workbench.load_draws` reads them."""
+    for name, fit in comparison.fits.items():
+        if fit.sampled is not None:
+            from workbench.sampling.saved import save_draws
+
+            path = folder / draws_file(name)
+            path.parent.mkdir(exist_ok=True)
+            save_draws(fit, path)
 
 
 def _draw(comparison: Comparison, folder: Path) -> list[Shot]:

@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 
 R_HAT = 1.01
 ESS = 400
+E_BFMI = 0.3
+"""Below this the energies of a chain say that its tails may be missed (Betancourt 2016, section 4)."""
 DIAGNOSED_LEVELS = 500
 """R-hat and effective sample sizes are computed for so many levels of a group at the most, evenly spread."""
 
@@ -65,17 +67,41 @@ def convergence(draws: Array) -> tuple[Array, Array, Array]:
 
 
 def diagnose(drawn: Draws, parts: Sequence[Estimates]) -> dict[str, Any]:
-    """The worst figures over all that was summarised, and what the sampler said."""
-    depth = drawn.stats.get("reached_max_treedepth")
-    return {
+    """The worst figures over all that was summarised, and what the sampler said, as far as it said it.
+
+    Keys ``r_hat, ess_bulk, ess_tail, chains, draws``; of a sampler's draws ``divergences``, ``e_bfmi`` (the smallest of
+    the chains), ``tree_depth`` (the largest) and ``max_tree_depth_reached`` (how often its limit was).
+    """
+    found = {
         "r_hat": float(np.nanmax([np.nanmax(part.r_hat) for part in parts])),  # type: ignore[arg-type]
         "ess_bulk": float(np.nanmin([np.nanmin(part.ess_bulk) for part in parts])),  # type: ignore[arg-type]
         "ess_tail": float(np.nanmin([np.nanmin(part.ess_tail) for part in parts])),  # type: ignore[arg-type]
-        "divergences": int(np.sum(drawn.stats["diverging"])),
-        "max_tree_depth_reached": 0 if depth is None else int(np.sum(depth)),
-        "chains": drawn.chains,
-        "draws": drawn.draws,
     }
+    stats = drawn.stats
+    if "diverging" in stats:
+        found["divergences"] = int(np.sum(stats["diverging"]))
+    if "energy" in stats and np.isfinite(worst := np.min(energy_fraction(stats["energy"]))):
+        found["e_bfmi"] = float(worst)
+    if "tree_depth" in stats:
+        found["tree_depth"] = int(np.max(stats["tree_depth"]))
+    if "reached_max_treedepth" in stats:
+        found["max_tree_depth_reached"] = int(np.sum(stats["reached_max_treedepth"]))
+    return found | {"chains": drawn.chains, "draws": drawn.draws}
+
+
+def energy_fraction(energy: Array) -> Array:
+    """Estimated Bayesian fraction of missing information (E-BFMI) of every chain, shape (C,).
+
+    The mean squared step of the energies, shape (C, N), over their variance: how much of the energies' spread one
+    change of momentum covers (Betancourt 2016, section 3, arXiv:1604.00695). NaN where the energies do not vary.
+
+    Examples
+    --------
+    >>> energy_fraction(np.array([[1.0, 3.0, 2.0, 4.0], [5.0, 5.0, 5.0, 5.0]])).round(6).tolist()
+    [1.8, nan]
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((np.diff(energy, axis=1) ** 2).mean(axis=1) / np.var(energy, axis=1, ddof=1))
 
 
 def complaints(d: Mapping[str, Any]) -> list[str]:
@@ -85,9 +111,40 @@ def complaints(d: Mapping[str, Any]) -> list[str]:
         found.append(f"R-hat reaches {d['r_hat']:.3f} (above {R_HAT}): the chains disagree. Run longer (tune, draws).")
     if not d["ess_bulk"] >= ESS:
         found.append(f"The smallest bulk effective sample size is {d['ess_bulk']:.0f} (below {ESS}). Take more draws.")
-    if d["divergences"]:
+    if found and (cut := cut_short(d)):
+        found.append(cut)
+    if d.get("divergences"):
         found.append(
             f"{d['divergences']} divergences: part of the posterior may be missed. Try parametrisation = 'centered' "
             "(much data per group) or 'noncentered' (little), or tighter priors."
         )
+    if low := low_energy(d):
+        found.append(low)
     return found
+
+
+def low_energy(d: Mapping[str, Any]) -> str:
+    """What a low E-BFMI says, and what to do; empty where it is not low, or not known."""
+    if not d.get("e_bfmi", np.inf) < E_BFMI:
+        return ""
+    return (
+        f"E-BFMI is down to {d['e_bfmi']:.2f} (below {E_BFMI}): the sampler moves slowly between the centre of the "
+        "posterior and its tails, so the tails may be missed. Try a prior with a shorter tail on the standard "
+        "deviations, parametrisation = 'centered' (much data per group) or 'noncentered' (little), or a longer "
+        "warm-up (tune)."
+    )
+
+
+def cut_short(d: Mapping[str, Any]) -> str:
+    """What it says that trajectories reached the largest tree depth, and what to do; empty where none did.
+
+    Such draws are slow, not wrong: this speaks against a fit only beside a large R-hat or a small sample size.
+    """
+    times = d.get("max_tree_depth_reached", 0)
+    if not times:
+        return ""
+    return (
+        f"{times:,} of {d['chains'] * d['draws']:,} draws reached the largest tree depth: the sampler's way is cut "
+        "short, so each draw tells less. Scale covariates to an SD of about 1, use tighter priors, or the other "
+        "parametrisation."
+    )

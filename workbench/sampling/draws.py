@@ -1,7 +1,7 @@
-"""Draws of a posterior as plain arrays, and the ArviZ tree made of them.
+"""Draws of a posterior as plain arrays.
 
 However draws came about, by a sampler or independently, they are first these arrays, chains by draws by what is drawn;
-the tree, the summaries and the diagnostics are made of them.
+the ArviZ tree (:mod:`workbench.sampling.tree`), the summaries and the diagnostics are made of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.data import read_only
 from workbench.design import Design, RandomBlock
-from workbench.sampling.names import block_names, group_dim
+from workbench.priors import coefficient_name
 
 Array = NDArray[np.float64]
 
@@ -85,6 +85,18 @@ class Draws:
         """N."""
         return int(self.b.shape[1])
 
+    def at_effects(self, step: int = 1) -> Draws:
+        """Every `step`-th of the draws whose group effects are kept, all parts of the same draws; views, not copies."""
+        each = self.every * step
+        return Draws(
+            b=self.b[:, ::each],
+            sigma=None if self.sigma is None else self.sigma[:, ::each],
+            sd=tuple(part[:, ::each] for part in self.sd),
+            correlation=tuple(part[:, ::each] for part in self.correlation),
+            effects=tuple(part[:, ::step] for part in self.effects),
+            others={name: part[:, ::each] for name, part in self.others.items()},
+        )
+
     def coefficients(self, design: Design) -> tuple[Array, ...]:
         """Population value + effect by random block, shape (C, M, J, q)."""
         return tuple(
@@ -98,50 +110,24 @@ class Draws:
         return np.stack([none if k is None else self.b[..., k] for k in block.fixed], axis=-1)
 
 
-def tree_of(design: Design, drawn: Draws) -> Any:
-    """The ArviZ tree of draws: posterior, sample_stats and observed_data.
+def named_parameters(design: Design, drawn: Draws) -> tuple[tuple[str, ...], Array]:
+    """Every scalar parameter under the name of its prior, and its draws, shape (C, N, parameters).
 
-    Where effects are kept of some draws only, they are in a group of their own, ``group_effects``.
-
-    Returns
-    -------
-    xarray.DataTree
+    Population coefficients, sigma, further parameters of the response, then by block every sd and every correlation,
+    ``cor(Subject, (Intercept), Days)``.
     """
-    import xarray as xr
-
-    at, names = ("chain", "draw"), block_names(design)
-    coords: dict[str, Any] = {"chain": np.arange(drawn.chains), "draw": np.arange(drawn.draws)}
-    arrays: dict[str, Any] = {}
-    groups: dict[str, Any] = {}
-    if design.fixed_terms:
-        arrays["b"] = ((*at, "population_term"), drawn.b)
-        coords["population_term"] = _labels(design.fixed_terms)
-    arrays |= {} if drawn.sigma is None else {"sigma": (at, drawn.sigma)}
-    arrays |= {name: (at, values) for name, values in drawn.others.items()}
-    for k, (name, block) in enumerate(zip(names, design.blocks, strict=True)):
-        term, levels = f"{name}_term", group_dim(block.group)
-        coords[term] = _labels(block.terms)
-        arrays[f"sd_{name}"] = ((*at, term), drawn.sd[k])
-        if len(block.terms) > 1:
-            coords[f"{term}_bis"] = coords[term]
-            arrays[f"cor_{name}"] = ((*at, term, f"{term}_bis"), drawn.correlation[k])
-        groups[f"effect_{name}"] = ((*at, levels, term), drawn.effects[k])
-        groups[f"coefficient_{name}"] = ((*at, levels, term), drawn.coefficients(design)[k])
-    of_groups = {group_dim(block.group): _labels(list(block.levels)) for block in design.blocks}
-    of_groups |= {key: value for key, value in coords.items() if key.endswith("_term")}
-    nodes: dict[str, Any] = {}
-    if drawn.every == 1:
-        nodes["posterior"] = xr.Dataset(arrays | groups, coords | of_groups)
-    else:
-        nodes["posterior"] = xr.Dataset(arrays, coords)
-        kept = {"chain": coords["chain"], "draw": coords["draw"][:: drawn.every]}
-        nodes["group_effects"] = xr.Dataset(groups, kept | of_groups)
-    if drawn.stats:
-        stats = {key: (at, np.asarray(value)) for key, value in drawn.stats.items()}
-        nodes["sample_stats"] = xr.Dataset(stats, {key: coords[key] for key in at})
-    nodes["observed_data"] = xr.Dataset({"y": ("row", np.asarray(design.y))}, {"row": np.arange(design.n)})
-    return xr.DataTree.from_dict(nodes)
-
-
-def _labels(names: Any) -> NDArray[Any]:
-    return np.asarray(list(names), dtype=object)
+    names = [coefficient_name(term) for term in design.fixed_terms]
+    parts = [drawn.b]
+    if drawn.sigma is not None:
+        names.append("sigma")
+        parts.append(drawn.sigma[:, :, None])
+    for name, values in drawn.others.items():
+        names.append(name)
+        parts.append(values[:, :, None])
+    for block, sd, correlation in zip(design.blocks, drawn.sd, drawn.correlation, strict=True):
+        names += [f"sd({block.group}, {term})" for term in block.terms]
+        parts.append(sd)
+        for a, c in zip(*np.triu_indices(len(block.terms), 1), strict=True):
+            names.append(f"cor({block.group}, {block.terms[a]}, {block.terms[c]})")
+            parts.append(correlation[:, :, a, c][:, :, None])
+    return tuple(names), np.concatenate(parts, axis=2)

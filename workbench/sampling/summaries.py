@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from workbench.design import Design
 from workbench.estimates import Estimates, Parameters
 from workbench.exact_posterior import normal_mixtures
-from workbench.priors import coefficient_name
 from workbench.sampling.diagnostics import convergence, from_draws
-from workbench.sampling.draws import Draws
+from workbench.sampling.draws import Draws, named_parameters
 
 Array = NDArray[np.float64]
 
@@ -25,21 +24,8 @@ LEVELS_AT_ONCE = 8192
 
 def parameters_of(design: Design, drawn: Draws, level: float) -> Parameters:
     """Population coefficients, sigma, every sd and every correlation, under the names of their priors."""
-    names = [coefficient_name(term) for term in design.fixed_terms]
-    draws = [drawn.b] if names else []
-    if drawn.sigma is not None:
-        names.append("sigma")
-        draws.append(drawn.sigma[:, :, None])
-    for name, values in drawn.others.items():
-        names.append(name)
-        draws.append(values[:, :, None])
-    for k, block in enumerate(design.blocks):
-        names += [f"sd({block.group}, {term})" for term in block.terms]
-        draws.append(drawn.sd[k])
-        for a, c in zip(*np.triu_indices(len(block.terms), 1), strict=True):
-            names.append(f"cor({block.group}, {block.terms[a]}, {block.terms[c]})")
-            draws.append(drawn.correlation[k][:, :, a, c][:, :, None])
-    return Parameters(tuple(names), from_draws(np.concatenate(draws, axis=2), level))
+    names, draws = named_parameters(design, drawn)
+    return Parameters(names, from_draws(draws, level))
 
 
 def level_estimates(design: Design, drawn: Draws, level: float) -> list[tuple[Estimates, Estimates]]:
