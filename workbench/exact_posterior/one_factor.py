@@ -21,7 +21,7 @@ Any number of the form x'b + z u_j is then normal too; :class:`Lines` holds many
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -157,7 +157,7 @@ class OneFactor:
             A population coefficient with a prior that is neither normal nor flat.
         """
         _refuse(design)
-        data = moments(design)
+        data = _with_own_column(moments(design))
         f, p = data.factors[0], data.p
         A, B = f.A[0, 0], np.ascontiguousarray(f.B[0].T)
         upper = _upper(p + 1)
@@ -285,6 +285,27 @@ def _refuse(design: Design) -> None:
             f"{len(terms)} terms vary by {design.blocks[0].group} ({', '.join(terms)}), but exact integrates over the "
             "spread of one. Let one of them vary, or use hierarchical, which samples."
         )
+
+
+def _with_own_column(data: Moments) -> Moments:
+    """The same moments with the fixed column of the varying term uncentred: that is z itself.
+
+    Of z nothing is left within groups, which must be exactly nothing: where only centred columns stand in X, z is a
+    combination of two of them, and rounding would leave a little of it, of either sign.
+    """
+    f = data.factors[0]
+    k, shift = f.fixed[0], data.shift
+    if k is None:
+        return data
+    P = np.eye(data.p)
+    P[:, k] = np.linalg.solve(shift.to_data, P[:, k])  # X_centred P has the data's own column k
+    return replace(
+        data,
+        factors=(f.having(ZtX=f.ZtX @ P),),
+        XtX=P.T @ data.XtX @ P,
+        Xty=P.T @ data.Xty,
+        shift=replace(shift, to_data=shift.to_data @ P),
+    )
 
 
 def _prior_rows(design: Design, priors: Mapping[str, Prior], data: Moments) -> tuple[Array, int, float]:
