@@ -17,8 +17,8 @@ ORDER = [
     "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates",
     "minimise", "optimum", "estimates", "doubts", "bayesglm", "fit", "answer", "priors", "exact_posterior",
     "sampling", "plug_in", "standard_errors",
-    "predict", "simulate", "estimators", "gap", "inference", "comparison", "plots", "report", "reference", "study",
-    "api", "cli", "__init__", "__main__",
+    "predict", "simulate", "estimators", "gap", "sampler_check", "inference", "comparison", "plots", "report",
+    "reference", "study", "api", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 
