@@ -217,7 +217,7 @@ class Comparison:
 
     @table
     def sampler_check(self) -> pd.DataFrame:
-        """PyMC minus exact, in Monte Carlo errors: mean, median and interval ends of every parameter and coefficient.
+        """PyMC minus exact in Monte Carlo errors: means of parameters and coefficients, shares below exact quantiles.
 
         Columns ``effect, group, level, term, statistic, sampled, exact, difference, mcse, z``, `z` being the difference
         in Monte Carlo errors; no rows without both fits. ``comparison.sampling.sentence`` says what they come to.

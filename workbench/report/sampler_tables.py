@@ -42,14 +42,12 @@ def sampler(comparison: Comparison, whole: int = WHOLE, farthest: int = FARTHEST
         Column("difference"),
         Column("MC error"),
         Column("in MC errors"),
-        Column("lower end"),
-        Column("median"),
-        Column("upper end"),
+        *(Column(f"below {100 * p:.4g} %") for p in check.probabilities),
     )
     notes = (
         "Posterior means: of the draws, exact, their difference, the Monte Carlo standard error of the former, and the "
-        f"difference in units of it; then, in Monte Carlo errors too, the ends of the {check.interval} intervals and "
-        "the medians.",
+        "difference in units of it. The last columns, in Monte Carlo errors too: the shares of the draws below exact "
+        "quantiles, less those probabilities.",
         *_of_levels(comparison, check),
     )
     return Table("sampler_check", TITLE, columns, tuple(rows), (), notes, FILE, sentence=check.sentence)

@@ -56,7 +56,7 @@ def zero_variances(comparison: Comparison) -> Table | None:
     found = zeros(comparison)
     if not found:
         return None
-    terms, estimated = varying(comparison), comparison.design.estimates_dispersion
+    terms, estimated = varying(comparison), not comparison.design.known_se
     several = len(terms) > 1
     rows = []
     for zero in found:
@@ -83,8 +83,8 @@ def zero_variances(comparison: Comparison) -> Table | None:
 
 
 def sentences(comparison: Comparison) -> list[str]:
-    """Why the estimates differ where REML's is zero, from this comparison's numbers, a paragraph per term."""
-    return [" ".join(_sentences(comparison, zero)) for zero in zeros(comparison)[:TERMS]]
+    """Why the estimates differ where REML's is zero, from this comparison's numbers: for each term, one per use."""
+    return [sentence for zero in zeros(comparison)[:TERMS] for sentence in _sentences(comparison, zero)]
 
 
 # --- parts --------------------------------------------------------------------------------------------
@@ -149,17 +149,17 @@ def _sentences(comparison: Comparison, zero: Zero) -> Iterator[str]:
         f"is largest there; {title} reports that one point and nothing of how slowly the {likelihood} falls beside it."
     )
     if "boundary_avoiding" in fits:
-        yield _boundary(fits["boundary_avoiding"], hub, v)
+        yield _boundary(fits["boundary_avoiding"], hub, v, label)
     full = [fits[name] for name in BAYESIAN if name in fits]
     if full:
-        yield _full(full, v)
+        yield _full(full, v, label)
 
 
-def _boundary(fit: Fit, hub: Fit, v: Varying) -> str:
+def _boundary(fit: Fit, hub: Fit, v: Varying, label: str) -> str:
     multiplied = _density(fit, v).rstrip(",")
     sentence = (
         f"Boundary avoiding multiplies the {'restricted ' * _restricted(fit)}likelihood by {multiplied}, which is zero "
-        f"at zero, so that its maximum must lie above: the SD is {significant(_sd(fit, v))} (variance "
+        f"at zero, so that its maximum must lie above: the SD{label} is {significant(_sd(fit, v))} (variance "
         f"{significant(_sd(fit, v) ** 2)})"
     )
     both = hub.log_likelihood is not None and fit.log_likelihood is not None
@@ -169,15 +169,17 @@ def _boundary(fit: Fit, hub: Fit, v: Varying) -> str:
     return sentence + "."
 
 
-def _full(fits: list[Fit], v: Varying) -> str:
+def _full(fits: list[Fit], v: Varying, label: str) -> str:
     """What full Bayes reports, and why it is above zero; one figure each where it was both integrated and sampled."""
-    values = join(f"{significant(_sd(fit, v))} ({title_of(fit.estimator)})" for fit in fits)
-    mean = values if len(fits) > 1 else significant(_sd(fits[0], v))
-    low, high = _interval(fits[0], v)
+    known = [fit for fit in fits if np.isfinite(_sd(fit, v))]
     sentence = (
         "Full Bayes takes no maximum: it averages over all spreads that the data leave possible, each weighted by "
-        f"likelihood times prior, and an average of positive values is not zero: the SD's posterior mean is {mean}"
+        "likelihood times prior, and an average of positive values is not zero"
     )
+    if known:
+        values = [f"{significant(_sd(fit, v))}{f' ({title_of(fit.estimator)})' * (len(known) > 1)}" for fit in known]
+        sentence += f": the posterior mean of the SD{label} is {join(values)}"
+    low, high = _interval(fits[0], v)
     if np.isfinite([low, high]).all() and fits[0].parameters is not None:
         interval = fits[0].parameters.estimates.interval
         sentence += f", its {interval} interval from {significant(low)} to {significant(high)}"
