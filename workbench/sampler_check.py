@@ -174,7 +174,7 @@ class SamplerCheck:
         beyond = f"{far:,} {'lies' if far == 1 else 'lie'}" if far else "none lies"
         return (
             f"the farthest of {count(known, one, more)} lies {off} Monte Carlo errors "
-            f"{'above' if worst > 0 else 'below'} ({where}), {beyond} more than {FAR:g} off, where "
+            f"{'above' if worst > 0 else 'below'} ({where}); {beyond} beyond {FAR:g}, where "
             f"{significant(BEYOND * known, 2)} are expected."
         )
 

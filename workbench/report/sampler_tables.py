@@ -42,7 +42,7 @@ def sampler(comparison: Comparison, whole: int = WHOLE, farthest: int = FARTHEST
         Column("difference"),
         Column("MC error"),
         Column("in MC errors"),
-        *(Column(f"below {100 * p:.4g} %") for p in check.probabilities),
+        *(Column(f"< {100 * p:.4g} %") for p in check.probabilities),
     )
     notes = (
         "Posterior means: of the draws, exact, their difference, the Monte Carlo standard error of the former, and the "
