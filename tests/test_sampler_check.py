@@ -190,6 +190,9 @@ def test_fits_of_different_posteriors_are_refused(fit):
     other = schools(priors={"sd(school)": "HalfCauchy(10)"})
     with pytest.raises(ComparisonError, match=r"prior Normal\(8.75, 26.1\) of \(Intercept\), exact Normal\(0, 5\)"):
         check_sampler(as_sampler(other), fit)
+    robust = as_sampler(fit, priors={**fit.priors, "nu": "Gamma(2, 0.1)"})
+    with pytest.raises(ComparisonError, match=r"has the prior Gamma\(2, 0.1\) of nu, exact no prior"):
+        check_sampler(robust, fit)
     with pytest.raises(ComparisonError, match="has equal-tailed 80 % intervals"):
         check_sampler(as_sampler(schools(level=0.8)), fit)
     with pytest.raises(ComparisonError, match="has no draws"):

@@ -273,15 +273,13 @@ def _check(given: argparse.Namespace) -> int:
 
 
 def _show(given: argparse.Namespace) -> int:
-    from workbench.estimators import REGISTRY
-    from workbench.priors import resolve_priors
     from workbench.report.terminal import print_study
+    from workbench.sampling.responses import SAMPLED
     from workbench.study import load_study
 
     study = load_study(given.study)
     design = study.design()
-    able = any(entry.bayesian and design.family in entry.families for entry in REGISTRY.values())
-    known = resolve_priors(design, study.priors) if able else study.priors
+    known = study.resolved_priors(design) if design.family in SAMPLED else study.priors
     print_study(study.resolved(design), design, known)
     return 0
 

@@ -51,8 +51,8 @@ class Fit:
     group_effects : tuple of GroupEffects
         One per random block.
     sigma : float
-        Residual SD on the response's scale (1 with known standard errors); of another family than gaussian the root of
-        the dispersion, 1 for counts and shares.
+        Residual SD on the response's scale (1 with known standard errors), of Student-t residuals their scale; of
+        another family than gaussian the root of the dispersion, 1 for counts and shares.
     own_fitted : array, shape (n,), or None
         Fitted values, on the response's scale, that are not the population's part plus the group effects.
     criterion : Criterion or None

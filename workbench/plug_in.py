@@ -142,7 +142,7 @@ def stated_priors(design: Design, given: Mapping[str, Any]) -> Mapping[str, Prio
     """
     if not given:
         return {}
-    resolved = resolve_priors(design, given)
+    resolved = resolve_priors(design, given, robust=True)  # a prior on nu is another estimator's
     named = {canonical(key) for key in given}
     found = {}
     for k in rest_columns(design):

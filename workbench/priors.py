@@ -5,7 +5,8 @@ name                                stands on
 ==================================  ==================================================================
 ``(Intercept)``, ``Days``           that population coefficient
 ``b``                               every population coefficient but the intercept
-``sigma``                           the residual SD
+``sigma``                           the residual SD; of Student-t residuals their scale
+``nu``                              the degrees of freedom of Student-t residuals
 ``sd(Subject, Days)``               the SD of one varying term
 ``sd(Subject)``, ``sd``             every varying term of a group, or of all groups
 ``cor(Subject)``, ``cor``           the correlation matrix of a group's varying terms
@@ -17,13 +18,22 @@ summaries (SDs and means of the columns; s_y is the SD of the response less its 
 that the printed prior is the prior used:
 
 * population coefficient of x: Normal(0, 2.5 s_y / s_x), after Gelman, Jakulin, Pittau & Su (2008,
-doi:10.1214/08-AOAS191);
+  doi:10.1214/08-AOAS191);
 * intercept: Normal(mean y, s), with s such that the same statement (2.5 s_y) is made about the response at the mean
-of the x;
+  of the x;
 * sigma: HalfStudentT(3, s_y); sd of the varying term z: HalfStudentT(3, s_y / s_z), with s_z = 1 for an intercept,
-after Gelman
-  (2006, doi:10.1214/06-BA117A);
-* correlations: LKJ(2) (Lewandowski, Kurowicka & Joe 2009, doi:10.1016/j.jmva.2009.04.008).
+  after Gelman (2006, doi:10.1214/06-BA117A);
+* correlations: LKJ(2) (Lewandowski, Kurowicka & Joe 2009, doi:10.1016/j.jmva.2009.04.008);
+* nu: Gamma(2, 0.1), with mean 20: heavy tails and nearly normal ones are both possible (Juarez & Steel 2010,
+  doi:10.1198/jbes.2009.07145).
+
+Of binomial and Poisson responses the same, on the scale of the linear predictor: its unit takes the place of s_y, and
+there is no sigma. The unit is 1 for the logit, cloglog and log links (odds, hazard or mean times e) and 1/1.6 for
+probit, whose coefficients are about so much smaller than logit's (Gelman & Hill 2007, section 6.4). So coefficients are
+Normal(0, 2.5 / s_x), as in rstanarm, and sds HalfStudentT(3, 1 / s_z), of brms's kind with a smaller scale: groups that
+spread by 2.5 on the logit scale nearly all succeed or nearly all fail. The intercept is centred at the link of the mean
+response (all successes by all trials, at least half a success and half a failure; at least half a count), less the mean
+offset; for counts this is log(sum of y / sum of exp(offset)).
 """
 
 from __future__ import annotations
@@ -39,6 +49,7 @@ import numpy as np
 
 from workbench.design import Design
 from workbench.errors import PriorError, nearest
+from workbench.families import family_of
 
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -95,6 +106,18 @@ class Prior:
 
     def __str__(self) -> str:
         return f"{self.kind}({', '.join(_shortest(v) for v in self.values)})"
+
+    @property
+    def middle(self) -> float:
+        """Mean, median or middle of a prior of a population coefficient; zero where there is none."""
+        match self.kind:
+            case "Normal" | "Cauchy":
+                return self.values[0]
+            case "StudentT":
+                return self.values[1]
+            case "Uniform":
+                return sum(self.values) / 2
+        return 0.0
 
     def log_density(self, x: float, positive: bool = False) -> float:
         """Log density at x; -inf outside the support. `positive` restricts Flat to the positive numbers.
@@ -162,7 +185,7 @@ def coefficient_name(term: str) -> str:
     >>> coefficient_name("Days"), coefficient_name("sigma")
     ('Days', 'b(sigma)')
     """
-    taken = term in ("b", "sigma", "sd", "cor") or term.startswith(("sd(", "cor(", "b("))
+    taken = term in ("b", "sigma", "nu", "sd", "cor") or term.startswith(("sd(", "cor(", "b("))
     return f"b({term})" if taken else term
 
 
@@ -196,14 +219,21 @@ def parse_prior(given: Prior | str, name: str = "a prior") -> Prior:
     return Prior(kind, values)
 
 
-def resolve_priors(design: Design, given: Mapping[str, Prior | str]) -> Mapping[str, Prior]:
+def resolve_priors(design: Design, given: Mapping[str, Prior | str], robust: bool = False) -> Mapping[str, Prior]:
     """Give every parameter of a design its prior: the most specific one named, or the default.
+
+    Parameters
+    ----------
+    design : Design
+    given : mapping of str to Prior or its text
+    robust : bool
+        Whether residuals are Student-t, so that there is ``nu``.
 
     Returns
     -------
     mapping of str to Prior
-        One entry per population coefficient, ``sigma`` (unless standard errors are known), each ``sd(group, term)`` and
-        each ``cor(group)`` of more than one term.
+        One entry per population coefficient, ``sigma`` (of gaussian responses, unless standard errors are known),
+        ``nu`` (if robust), each ``sd(group, term)`` and each ``cor(group)`` of more than one term.
 
     Raises
     ------
@@ -218,7 +248,7 @@ def resolve_priors(design: Design, given: Mapping[str, Prior | str]) -> Mapping[
     {'(Intercept)': 'Normal(2.5, 3.23)', 'sigma': 'HalfStudentT(3, 1.29)', 'sd(g, (Intercept))': 'HalfCauchy(5)'}
     """
     named = {canonical(key): parse_prior(value, key) for key, value in given.items()}
-    defaults = default_priors(design)
+    defaults = default_priors(design, robust)
     coefficients = {coefficient_name(term) for term in design.fixed_terms}
     used: set[str] = set()
     resolved = {}
@@ -234,6 +264,8 @@ def resolve_priors(design: Design, given: Mapping[str, Prior | str]) -> Mapping[
             raise PriorError(f"{prior} cannot be the prior of {name}. Use one of {', '.join(allowed)}.")
         if prior.kind == "Uniform" and allowed is POSITIVE and prior.values[0] < 0:
             raise PriorError(f"{prior} cannot be the prior of {name}, which is never negative. Start it at 0.")
+        if prior.kind == "Flat" and name == "nu":
+            raise PriorError("Flat() cannot be the prior of nu: normal residuals, nu without end, fit too. Bound it.")
         resolved[name] = prior
     known = [*defaults, "b", "sd", "cor", *(f"sd({g})" for g in design.groups)]
     for key in named:
@@ -242,27 +274,39 @@ def resolve_priors(design: Design, given: Mapping[str, Prior | str]) -> Mapping[
     return MappingProxyType(resolved)
 
 
-def default_priors(design: Design) -> dict[str, Prior]:
-    """The weakly informative defaults of this module, from summaries of the data."""
-    y = design.y - design.offset
-    s_y = float(np.std(y, ddof=1))
+def default_priors(design: Design, robust: bool = False) -> dict[str, Prior]:
+    """The weakly informative defaults of this module, from summaries of the data.
+
+    Examples
+    --------
+    >>> from workbench.design import build_design
+    >>> table = {"y": [0, 3, 1, 4], "x": [0, 1, 0, 1], "g": list("aabb")}
+    >>> for name, prior in default_priors(build_design("y ~ x + (1 | g)", table, "poisson")).items():
+    ...     print(name, prior)
+    (Intercept) Normal(0.693, 3.31)
+    x Normal(0, 4.33)
+    sd(g, (Intercept)) HalfStudentT(3, 1)
+    """
+    centre, unit = _centre_and_unit(design)
     priors: dict[str, Prior] = {}
     reach = {
-        name: 2.5 * s_y / _scale(design.X[:, k]) for k, name in enumerate(design.fixed_terms) if name != "(Intercept)"
+        name: 2.5 * unit / _scale(design.X[:, k]) for k, name in enumerate(design.fixed_terms) if name != "(Intercept)"
     }
     for k, name in enumerate(design.fixed_terms):
         if name == "(Intercept)":
             away = sum(
                 (float(design.X[:, i].mean()) * reach[term]) ** 2 for i, term in enumerate(design.fixed_terms) if i != k
             )
-            priors[name] = Prior("Normal", (_rounded(float(y.mean())), _rounded((6.25 * s_y**2 + away) ** 0.5)))
+            priors[name] = Prior("Normal", (_rounded(centre), _rounded((6.25 * unit**2 + away) ** 0.5)))
         else:
             priors[coefficient_name(name)] = Prior("Normal", (0.0, _rounded(reach[name])))
-    if not design.known_se:
-        priors["sigma"] = Prior("HalfStudentT", (3.0, _rounded(s_y)))
+    if design.estimates_dispersion and not design.known_se:
+        priors["sigma"] = Prior("HalfStudentT", (3.0, _rounded(unit)))
+    if robust:
+        priors["nu"] = Prior("Gamma", (2.0, 0.1))
     for block in design.blocks:
         for k, term in enumerate(block.terms):
-            priors[f"sd({block.group}, {term})"] = Prior("HalfStudentT", (3.0, _rounded(s_y / _scale(block.Z[:, k]))))
+            priors[f"sd({block.group}, {term})"] = Prior("HalfStudentT", (3.0, _rounded(unit / _scale(block.Z[:, k]))))
         if len(block.terms) > 1:
             priors[f"cor({block.group})"] = Prior("LKJ", (2.0,))
     return priors
@@ -302,6 +346,19 @@ def _ladder(name: str, design: Design) -> list[str]:
         group = next(g for g in sorted(design.groups, key=len, reverse=True) if name.startswith(f"sd({g}, "))
         return [name, f"sd({group})", "sd"]
     return [name, "cor"] if name.startswith("cor(") else [name]
+
+
+def _centre_and_unit(design: Design) -> tuple[float, float]:
+    """Where the linear predictor lies on average, and what it is measured in: the SD of a gaussian response."""
+    if design.family not in ("binomial", "poisson"):
+        y = design.y - design.offset
+        return float(y.mean()), float(np.std(y, ddof=1))
+    total, weight = float(design.weights @ design.y), float(design.weights.sum())
+    if design.family == "poisson":
+        return log(max(total, 0.5) / float(design.weights @ np.exp(design.offset))), 1.0
+    share = min(max(total, 0.5), weight - 0.5) / weight if weight > 1 else 0.5
+    linked = float(family_of(design.family, design.link).link(np.array(share)))
+    return linked - float(design.weights @ design.offset) / weight, 1 / 1.6 if design.link == "probit" else 1.0
 
 
 def _scale(column: np.ndarray) -> float:

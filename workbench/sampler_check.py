@@ -256,8 +256,9 @@ def objection(sampled: Fit, exact: Fit) -> str:
         return f"{one} and {other} are fits of different designs. Fit both to the same, as compare() does."
     if _interval(sampled) != _interval(exact):
         return f"{one} has {_interval(sampled)} intervals, {other} {_interval(exact)}. Fit both with the same level."
-    for name, prior in exact.priors.items():
-        if (stated := sampled.priors.get(name)) != prior:
+    for name in {**sampled.priors, **exact.priors}:  # a parameter that one of them does not have makes another model
+        stated, prior = (fit.priors.get(name, "no prior") for fit in (sampled, exact))
+        if stated != prior:
             return f"{one} has the prior {stated} of {name}, {other} {prior}. Fit both under the same priors."
     return ""
 

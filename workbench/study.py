@@ -39,6 +39,7 @@ from workbench.design import Design, build_design
 from workbench.errors import StudyError, WorkbenchError, nearest
 from workbench.estimators import Settings, default_estimators, lookup, make_options
 from workbench.families import GROUPED_LINKS, family_of
+from workbench.priors import Prior, resolve_priors
 
 if TYPE_CHECKING:
     from workbench.report import Context
@@ -84,6 +85,12 @@ class Study:
     def settings(self, progress: bool = False) -> Settings:
         """The settings that its estimators share."""
         return Settings(level=self.level, seed=self.seed, progress=progress, priors=self.priors)
+
+    def resolved_priors(self, design: Design, options: Mapping[str, Any] = NOTHING) -> Mapping[str, Prior]:
+        """Every parameter's prior, under the study's options or those that replace them; a wrong name is an error."""
+        full = {**self.options, **options}.get("hierarchical", NOTHING)
+        robust = full.get("robust", False) if isinstance(full, Mapping) else getattr(full, "robust", False)
+        return resolve_priors(design, self.priors, bool(robust))
 
     def resolved(self, design: Design) -> dict[str, Any]:
         """Plain values of every field, for ``show`` and the manifest.
@@ -173,10 +180,8 @@ def run_study(
 
     `options` maps an estimator to options that replace the study's own for it.
     """
-    from workbench.priors import resolve_priors
-
     design = study.design()
-    resolve_priors(design, study.priors)  # a wrong name is refused before anything long runs
+    study.resolved_priors(design, options)  # a wrong name is refused before anything long runs
     return compare_fits(
         design,
         tuple(estimators or study.estimators or default_estimators(design)),

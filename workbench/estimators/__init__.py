@@ -137,6 +137,7 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 "full Bayes",
                 "integrated, by sampling in PyMC",
                 "hierarchical",
+                families=("gaussian", "binomial", "poisson"),
                 options=True,
                 bayesian=True,
             ),
@@ -154,7 +155,11 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
 )
 
 DEFAULTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"gaussian": ("complete_pooling", "no_pooling", "reml", "fixed_prior", "hierarchical")}
+    {
+        "gaussian": ("complete_pooling", "no_pooling", "reml", "fixed_prior", "hierarchical"),
+        "binomial": ("hierarchical",),
+        "poisson": ("hierarchical",),
+    }
 )
 """What a comparison fits when nothing is named, by family."""
 

@@ -1,14 +1,16 @@
 """`hierarchical`: the likelihood integrated, by sampling from the explicit model in PyMC.
 
-The model is that of :mod:`workbench.sampling.explicit`. The spread between groups is averaged over, not held at one
-value.
+The model is that of :mod:`workbench.sampling.explicit`, for gaussian (or Student-t), binomial and Poisson responses.
+The spread between groups is averaged over, not held at one value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib.util import find_spec
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +21,16 @@ from workbench.estimates import Component, GroupEffects, Parameters
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.priors import Prior, coefficient_name, resolve_priors
+from workbench.sampling.centring import Parametrisation, check_parametrisation
 from workbench.sampling.diagnostics import complaints, diagnose, from_draws
 from workbench.sampling.draws import Draws, tree_of
-from workbench.sampling.explicit import build_model
-from workbench.sampling.nuts import Plan, sample_model
+from workbench.sampling.explicit_runs import sample_explicit
+from workbench.sampling.fitted import mean_response
+from workbench.sampling.nuts import Plan
 
 Array = NDArray[np.float64]
 
-PATIENT = 0.99
-"""The target acceptance of the second run, made when the first one had divergences."""
+SAMPLERS = ("nutpie", "pymc", "numpyro")
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,15 @@ class Options:
     draws, tune, chains : int
         Kept and warm-up iterations per chain.
     target_accept : float
-        Of the No-U-Turn sampler; a run with divergences is repeated once at 0.99.
-    sampler : "nutpie" or "pymc"
-    parametrisation : "noncentered" or "centered"
+        Of the No-U-Turn sampler; a run with divergences is repeated at 0.99.
+    sampler : "nutpie", "pymc" or "numpyro"
+        The last one needs the extra of that name.
+    parametrisation : "auto", "noncentered", "centered", or a mapping of group or block names to one of them
+        "auto" centres a random block where the data say much about each of its groups
+        (:mod:`workbench.sampling.centring`), and tries the other where a run and its repetition diverged.
+    robust : bool
+        Student-t residuals in place of normal ones (gaussian responses), with their degrees of freedom, ``nu``, a
+        parameter.
     """
 
     draws: int = 2000
@@ -49,7 +58,8 @@ class Options:
     chains: int = 4
     target_accept: float = 0.95
     sampler: str = "nutpie"
-    parametrisation: str = "noncentered"
+    parametrisation: Parametrisation = "auto"
+    robust: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (("draws", 10), ("tune", 10), ("chains", 2)):
@@ -58,13 +68,16 @@ class Options:
                 raise OptionError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
         if not 0.5 <= self.target_accept < 1:
             raise OptionError(f"target_accept is {self.target_accept!r}, but must lie between 0.5 and 1.")
-        for name, known in (
-            ("sampler", ("nutpie", "pymc")),
-            ("parametrisation", ("noncentered", "centered")),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise OptionError(f"{name} is {value!r}. {nearest(str(value), known)}")
+        if self.sampler not in SAMPLERS:
+            raise OptionError(f"sampler is {self.sampler!r}. {nearest(str(self.sampler), SAMPLERS)}")
+        if self.sampler == "numpyro" and not (find_spec("numpyro") and find_spec("jax")):
+            raise OptionError(
+                "sampler='numpyro' needs the packages numpyro and jax, which are not installed. Install the extra: "
+                "pip install 'shrinkage-workbench[numpyro]'. Or leave sampler out: nutpie is here."
+            )
+        check_parametrisation(self.parametrisation)
+        if not isinstance(self.robust, bool):
+            raise OptionError(f"robust is {self.robust!r}, but must be true or false.")
 
     def plan(self, settings: Settings) -> Plan:
         """What the sampler is told."""
@@ -87,7 +100,7 @@ def hierarchical(
     Parameters
     ----------
     design : Design
-        Gaussian, any number of grouping factors.
+        Gaussian, binomial or Poisson, any number of grouping factors.
     settings : Settings
         `priors`, `seed`, `level` of the equal-tailed intervals, `progress`.
     options : Options
@@ -104,24 +117,25 @@ def hierarchical(
     Draws depend on the seed, the versions installed and whether compiled code was cached: summaries are reproducible to
     Monte Carlo error, draws are not promised to be.
     """
-    priors = resolve_priors(design, settings.priors)
-    model = build_model(design, priors, options.parametrisation)
-    drawn = sample_model(model, design, options.plan(settings))
-    divergences = int(np.sum(drawn.stats["diverging"]))
-    remarks = []
-    if divergences and options.target_accept < PATIENT:
-        remarks.append(
-            f"A first run at target_accept {options.target_accept:g} had {divergences} divergences; this is a "
-            f"second run at {PATIENT:g}."
+    if options.robust and design.family != "gaussian":
+        raise OptionError(
+            f"robust gives a gaussian response Student-t residuals; {design.response} is {design.family}. Leave it out."
         )
-        drawn = sample_model(model, design, replace(options, target_accept=PATIENT).plan(settings))
-    return summarise(design, settings, priors, drawn, tuple(remarks))
+    priors = resolve_priors(design, settings.priors, options.robust)
+    run = sample_explicit(design, priors, options.parametrisation, options.plan(settings))
+    notes = {"parametrisation": run.parametrisation, "note": run.reason}
+    return summarise(design, settings, priors, run.draws, run.remarks, notes)
 
 
 def summarise(
-    design: Design, settings: Settings, priors: Mapping[str, Prior], drawn: Draws, remarks: tuple[str, ...]
+    design: Design,
+    settings: Settings,
+    priors: Mapping[str, Prior],
+    drawn: Draws,
+    remarks: tuple[str, ...],
+    notes: Mapping[str, Any] = NOTHING,
 ) -> Fit:
-    """The fit of given draws."""
+    """The fit of given draws, with further `notes` among its diagnostics."""
     level, p = settings.level, len(design.fixed_terms)
     components, effects = [], []
     coefficients = drawn.coefficients(design)
@@ -134,6 +148,7 @@ def summarise(
     diagnostics = {"seed": settings.seed} | diagnose(
         drawn, [parameters.estimates, *(part.coefficient for part in effects)]
     )
+    diagnostics |= dict(notes)
     found = complaints(diagnostics)
     return Fit(
         estimator="hierarchical",
@@ -146,6 +161,7 @@ def summarise(
         converged=not found,
         warnings=(*design.notes, *remarks, *found),
         diagnostics=MappingProxyType(diagnostics),
+        own_fitted=mean_response(design, drawn),
         parameters=parameters,
         draws=tree_of(design, drawn),
         priors=MappingProxyType({name: str(prior) for name, prior in priors.items()}),

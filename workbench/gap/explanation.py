@@ -183,8 +183,8 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
     Raises
     ------
     ComparisonError
-        The same estimator twice, one whose causes are not known, fits of different designs, or a family that REML does
-        not fit.
+        The same estimator twice, one whose causes are not known, fits of different designs, a family that REML does
+        not fit, or Student-t residuals.
 
     Examples
     --------
@@ -206,6 +206,12 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
         raise ComparisonError(
             f"Gaps are explained for gaussian responses so far, not {design.family}. Look at comparison.agreement."
         )
+    for fit in (one, other):
+        if "nu" in fit.priors:
+            raise ComparisonError(
+                f"Gaps are explained for normal residuals so far; those of {fit.estimator} are Student-t "
+                "(robust). Look at comparison.agreement, or fit it without robust."
+            )
     hub = run_estimator("reml", design, Settings()) if maximised is None else maximised
     for fit in (other, hub):
         if not same_design(one, fit):

@@ -190,6 +190,8 @@ def _spread(comparison: Comparison) -> str:
         return f"{sentence}, on the scale of the {comparison.design.link} link."
     if comparison.design.known_se:
         return sentence + "; the residual SDs are known."
+    if "nu" in fit.priors:
+        return f"{sentence} and the scale of Student-t residuals at {significant(fit.sigma)}."
     sentence += f" and the residual SD at {significant(fit.sigma)}"
     if len(terms) == 1 and terms[0].plain and np.ptp(comparison.design.weights) == 0:
         between = sd_between(fit, terms[0]) ** 2

@@ -31,6 +31,7 @@ def explained(comparison: Comparison) -> tuple[Gap, ...]:
         return ()
     fits = {name: fit for name, fit in comparison.fits.items() if same_design(hub, fit)}
     able = {name for name, fit in fits.items() if name != "hierarchical" or fit.draws is not None}
+    able -= {name for name, fit in fits.items() if "nu" in fit.priors}  # Student-t residuals: no way is known
     return tuple(comparison.explain_gap(*pair) for pair in PAIRS if set(pair) <= able)
 
 

@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 from workbench.fit import Fit
 from workbench.formula import deparse
 from workbench.priors import default_priors
+from workbench.sampling.responses import SAMPLED
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -248,7 +249,8 @@ def _stated_priors(comparison: Comparison, context: Context) -> dict[str, str]:
     if context.study.get("priors"):
         return {key: str(prior) for key, prior in context.study["priors"].items()}
     design = comparison.design
-    usual = {key: str(prior) for key, prior in default_priors(design).items()} if design.family == "gaussian" else {}
+    defaults = default_priors(design, robust=True) if design.family in SAMPLED else {}
+    usual = {key: str(prior) for key, prior in defaults.items()}
     every = {key: text for fit in comparison.fits.values() for key, text in fit.priors.items()}
     return {key: text for key, text in every.items() if usual.get(key) != text}
 

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from workbench.fit import Fit
 
 
+SCALE = "residuals are Student-t, and the residual SD is their scale, which is less than their SD."
+
+
 def variance(comparison: Comparison) -> Table:
     """Standard deviations and correlations, one column per estimator."""
     values: dict[tuple[str, str], dict[str, float]] = {}
@@ -55,6 +58,7 @@ def variance(comparison: Comparison) -> Table:
         notes.append("The fixed prior's SDs between groups are the ones plugged in.")
     if comparison.design.known_se:
         notes.append("With known standard errors the residual SD is 1, in units of each row's standard error.")
+    notes += [f"{title_of(name)}: {SCALE}" for name, fit in comparison.fits.items() if "nu" in fit.priors]
     return Table("variance", "Variance components", columns, rows, (), tuple(notes), "tables/variance.csv")
 
 
@@ -126,7 +130,12 @@ def trust(comparison: Comparison) -> Table:
         "R-hat is the largest, ESS the smallest. Remarks stand above, before the findings, and in the CSV. "
         "Seconds are of the fit itself, without reading the data or fitting what it builds on."
     )
-    return Table("trust", "Diagnostics and timings", columns, tuple(rows), (), (note,), "tables/timings.csv")
+    own = (
+        f"{title_of(name)}: {fit.diagnostics['note']}"
+        for name, fit in comparison.fits.items()
+        if fit.diagnostics.get("note")
+    )
+    return Table("trust", "Diagnostics and timings", columns, tuple(rows), (), (note, *own), "tables/timings.csv")
 
 
 def _verdict(fit: Fit) -> str:

@@ -51,6 +51,8 @@ def print_fit(fit: Fit, console: Console | None = None) -> None:
     print_table(out, "Variance components", ["group", "component", "SD or corr."], _components(fit), 2)
     for part in fit.group_effects:
         _print_effects(out, part)
+    if note := fit.diagnostics.get("note"):
+        say(out, note, "dim")
     for text in fit.warnings:
         say(out, f"- {text}", "yellow")
     for text, bad in objections(fit):

@@ -1,41 +1,59 @@
 """The explicit hierarchical model in PyMC: every group effect a parameter, as in a textbook.
 
-    y_i ~ Normal(x_i'b + sum_k z_ik'u_k[g_ik] + offset_i,  sigma / sqrt(w_i))
+    eta_i = x_i'b + sum_k z_ik'u_k[g_ik] + offset_i
     u_k[j] = diag(sd_k) L_k z_k[j],     z_k[j] ~ Normal(0, I)          (non-centred)
-    L_k L_k' = R_k ~ LKJ(eta_k),        b, sigma, sd_k ~ stated priors (see :mod:`workbench.priors`)
+    L_k L_k' = R_k ~ LKJ(eta_k),        b, sigma, nu, sd_k ~ stated priors (see :mod:`workbench.priors`)
+
+===============================  ==============================================================
+response                         its law
+===============================  ==============================================================
+gaussian                         y_i ~ Normal(eta_i, sigma / sqrt(w_i))
+gaussian, with a prior on `nu`   y_i ~ StudentT(nu, eta_i, sigma / sqrt(w_i))
+binomial, Poisson                as in :mod:`workbench.sampling.responses`, logit or other link
+===============================  ==============================================================
 
 The Cholesky factor L of a correlation matrix is built from canonical partial correlations, each Beta on (-1, 1),
 which is the LKJ distribution (Lewandowski, Kurowicka & Joe 2009, section 2.4, doi:10.1016/j.jmva.2009.04.008) and
-compiles much faster than a matrix-valued distribution. ``centered`` writes u_k[j] ~ Normal(0, Sigma_k) instead, by
-its conditional normals; it mixes better where every group has much data.
+compiles much faster than a matrix-valued distribution.
+
+A ``centered`` block writes c_k[j] ~ Normal(m_k, Sigma_k) instead, by its conditional normals, where m_k are the
+population values of the varying columns: it mixes better where the data say much about every group (Gelfand, Sahu &
+Carlin 1995, doi:10.1093/biomet/82.3.479; Papaspiliopoulos, Roberts & Skoeld 2007, doi:10.1214/088342307000000014). A
+population coefficient is the mean of one block only; of several centred ones that share it, the one with the fewest
+levels has it, whose mean tells least about it, and the means of the others are zero. Which blocks to centre:
+:mod:`workbench.sampling.centring`.
 
 What variables and dims are called is in :mod:`workbench.sampling.names`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.design import Design, RandomBlock, check_gaussian
-from workbench.priors import Prior, coefficient_name
+from workbench.design import Design, RandomBlock
+from workbench.priors import Prior, coefficient_name, default_priors
 from workbench.sampling.names import block_names, group_dim
+from workbench.sampling.responses import check_sampled, log_normaliser
 
 Array = NDArray[np.float64]
 
 
-def build_model(design: Design, priors: Mapping[str, Prior], parametrisation: str = "noncentered") -> Any:
+def build_model(
+    design: Design, priors: Mapping[str, Prior], parametrisation: str | Sequence[str] = "noncentered"
+) -> Any:
     """Write the explicit model in PyMC.
 
     Parameters
     ----------
     design : Design
+        Gaussian, binomial or Poisson, any random blocks.
     priors : mapping of str to Prior
-        Resolved (:func:`workbench.priors.resolve_priors`).
-    parametrisation : "noncentered" or "centered"
+        Resolved (:func:`workbench.priors.resolve_priors`); with one on ``nu`` the response is Student-t.
+    parametrisation : "noncentered", "centered", or one of them for every random block
 
     Returns
     -------
@@ -44,33 +62,118 @@ def build_model(design: Design, priors: Mapping[str, Prior], parametrisation: st
     import pymc as pm
     import pytensor.tensor as pt
 
-    check_gaussian(design, "The hierarchical model")
+    check_sampled(design)
+    kinds = [parametrisation] * len(design.blocks) if isinstance(parametrisation, str) else list(parametrisation)
+    means = block_means(design, kinds)
+    taken = {column for columns in means for column in columns if column is not None}
     coords: dict[str, Any] = {"population_term": list(design.fixed_terms), "row": np.arange(design.n)}
     for name, block in zip(block_names(design), design.blocks, strict=True):
         coords[group_dim(block.group)] = list(block.levels)
         coords[f"{name}_term"] = coords[f"{name}_term_bis"] = list(block.terms)
     with pm.Model(coords=coords) as model:
-        mean: Any = design.offset
-        if design.fixed_terms:
-            b = [priors[coefficient_name(term)].to_pymc(f"b[{term}]") for term in design.fixed_terms]
+        predictor: Any = design.offset
+        b = [priors[coefficient_name(term)].to_pymc(f"b[{term}]") for term in design.fixed_terms]
+        if b:
             pm.Deterministic("b", pt.stack(b), dims="population_term")
-            for k, coefficient in enumerate(b):
-                mean = mean + _times(design.X[:, k], coefficient)
-        for name, block in zip(block_names(design), design.blocks, strict=True):
-            effects = _effects(name, block, priors, centered=parametrisation == "centered")
-            for k, effect in enumerate(effects):
-                mean = mean + _times(block.Z[:, k], effect[block.codes])
-        sigma = 1.0 if design.known_se else priors["sigma"].to_pymc("sigma", positive=True)
-        pm.Normal("y", mu=mean, sigma=sigma / np.sqrt(design.weights), observed=design.y, dims="row")
+        for k, coefficient in enumerate(b):
+            if k not in taken:
+                predictor = predictor + _times(design.X[:, k], coefficient)
+        for name, block, kind, columns in zip(block_names(design), design.blocks, kinds, means, strict=True):
+            mean = [0.0 if column is None else b[column] for column in columns]
+            starts = _starts(design, block, priors, columns) if kind == "centered" else None
+            values = _group_values(name, block, priors, mean, starts)
+            for k, value in enumerate(values):
+                predictor = predictor + _times(block.Z[:, k], value[block.codes])
+        _response(design, priors, predictor)
     return model
+
+
+def block_means(design: Design, kinds: Sequence[str]) -> list[tuple[int | None, ...]]:
+    """By random block and varying column, the column of X whose coefficient is the mean of the centred group values."""
+    means: list[tuple[int | None, ...]] = [(None,) * len(block.terms) for block in design.blocks]
+    taken: set[int] = set()
+    for place in sorted(range(len(kinds)), key=lambda place: len(design.blocks[place].levels)):
+        if kinds[place] == "centered":
+            means[place] = tuple(None if column in taken else column for column in design.blocks[place].fixed)
+            taken |= {column for column in means[place] if column is not None}
+    return means
+
+
+def _response(design: Design, priors: Mapping[str, Prior], predictor: Any) -> None:
+    """The response's law given its linear predictor."""
+    import pymc as pm
+
+    if design.family == "gaussian":
+        sigma: Any = 1.0 if design.known_se else priors["sigma"].to_pymc("sigma", positive=True)
+        scale = sigma / np.sqrt(design.weights)
+        if "nu" in priors:
+            nu = priors["nu"].to_pymc("nu", positive=True)
+            pm.StudentT("y", nu=nu, mu=predictor, sigma=scale, observed=design.y, dims="row")
+        else:
+            pm.Normal("y", mu=predictor, sigma=scale, observed=design.y, dims="row")
+        return
+    constant, weights = log_normaliser(design), np.asarray(design.weights)
+
+    def log_density(y: Any, eta: Any) -> Any:
+        return weights * _kernel(design, y, eta) + constant
+
+    pm.CustomDist("y", predictor, logp=log_density, observed=design.y, dims="row")
+
+
+def _kernel(design: Design, y: Any, eta: Any) -> Any:
+    """Log density of counts given linear predictors but for its constant and weights, without overflow."""
+    import pytensor.tensor as pt
+
+    if design.family == "poisson":
+        return y * eta - pt.exp(eta)
+    match design.link:
+        case "logit":
+            log_p, log_q = -pt.softplus(-eta), -pt.softplus(eta)
+        case "probit":
+            log_p, log_q = _log_normal_cdf(eta), _log_normal_cdf(-eta)
+        case _:  # cloglog: 1 - p = exp(-exp(eta)), and log p is eta to rounding where that is near 1
+            near = pt.maximum(eta, -30.0)
+            hazard = pt.exp(pt.minimum(near, 700.0))
+            log_p, log_q = pt.switch(eta < -30, eta, pt.log(-pt.expm1(-hazard))), -pt.exp(pt.minimum(eta, 700.0))
+    return y * log_p + (1 - y) * log_q
+
+
+def _log_normal_cdf(x: Any) -> Any:
+    """log Phi(x), by the scaled complementary error function in the lower tail."""
+    import pytensor.tensor as pt
+
+    low, high = pt.minimum(x, -1.0), pt.maximum(x, -1.0)  # each formula within its reach, so that slopes stay finite
+    lower = pt.log(pt.erfcx(-low / np.sqrt(2)) / 2) - low**2 / 2
+    return pt.switch(x < -1, lower, pt.log1p(-pt.erfc(high / np.sqrt(2)) / 2))
 
 
 def _times(column: Array, value: Any) -> Any:
     return value if (column == 1).all() else column * value
 
 
-def _effects(name: str, block: RandomBlock, priors: Mapping[str, Prior], centered: bool) -> list[Any]:
-    """The varying terms' effects, one vector over the levels per term."""
+def _starts(
+    design: Design, block: RandomBlock, priors: Mapping[str, Prior], columns: Sequence[int | None]
+) -> list[Array]:
+    """Where a sampler starts the values of a centred block: near the middle of their mean's prior.
+
+    Not at it: where all of them lie at their mean, the density has no slope by it, which samplers take for an error.
+    """
+    usual, rng = default_priors(design), np.random.default_rng(len(block.levels))
+    starts = []
+    for term, column in zip(block.terms, columns, strict=True):
+        middle = 0.0 if column is None else priors[coefficient_name(design.fixed_terms[column])].middle
+        reach = 0.3 * usual[f"sd({block.group}, {term})"].values[1]
+        starts.append(middle + reach * rng.uniform(-1, 1, len(block.levels)))
+    return starts
+
+
+def _group_values(
+    name: str, block: RandomBlock, priors: Mapping[str, Prior], mean: Sequence[Any], starts: Sequence[Array] | None
+) -> list[Any]:
+    """What the varying columns are multiplied by, one vector over the levels per term.
+
+    Effects of a non-centred block; of a centred one, which has `starts`, effects plus `mean`.
+    """
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -78,19 +181,22 @@ def _effects(name: str, block: RandomBlock, priors: Mapping[str, Prior], centere
     sd = [priors[f"sd({group}, {term})"].to_pymc(f"sd_{name}[{term}]", positive=True) for term in block.terms]
     pm.Deterministic(f"sd_{name}", pt.stack(sd), dims=f"{name}_term")
     L = _correlation_factor(name, q, priors[f"cor({group})"].values[0]) if q > 1 else [[1.0]]
-    if centered:
-        effects: list[Any] = []
+    if starts is not None:
+        values: list[Any] = []
         standard: list[Any] = []
         for i in range(q):
-            mu = sd[i] * sum(L[i][j] * standard[j] for j in range(i)) if i else 0.0
+            given = mean[i] + (sd[i] * sum(L[i][j] * standard[j] for j in range(i)) if i else 0.0)
             scale = sd[i] * L[i][i]
-            effects.append(pm.Normal(f"u_{name}[{block.terms[i]}]", mu, scale, dims=group_dim(group)))
-            standard.append((effects[i] - mu) / scale)
+            values.append(
+                pm.Normal(f"c_{name}[{block.terms[i]}]", given, scale, dims=group_dim(group), initval=starts[i])
+            )
+            standard.append((values[i] - given) / scale)
+        effects = [value - m for value, m in zip(values, mean, strict=True)]
     else:
         z = pm.Normal(f"z_{name}", 0.0, 1.0, dims=(f"{name}_term", group_dim(group)))
-        effects = [sd[i] * sum(L[i][j] * z[j] for j in range(i + 1)) for i in range(q)]
+        values = effects = [sd[i] * sum(L[i][j] * z[j] for j in range(i + 1)) for i in range(q)]
     pm.Deterministic(f"effect_{name}", pt.stack(effects, axis=1), dims=(group_dim(group), f"{name}_term"))
-    return effects
+    return values
 
 
 def _correlation_factor(name: str, q: int, eta: float) -> list[list[Any]]:
