@@ -1,6 +1,7 @@
 """The command line as a user calls it: exit codes, messages, JSON. Whole processes where that matters."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -205,3 +206,14 @@ def test_options_of_a_comparison_are_named_by_their_estimator(capsys):
     code, _, err = call(capsys, *arguments, "--option", "dispersion=reml")
     assert code == 2
     assert "names no estimator. Write it like --option fixed_prior.dispersion=reml." in err
+
+
+def test_show_prints_the_priors_as_resolved(capsys):
+    _, stated, _ = call(capsys, "show", "eight_schools")
+    assert re.search(r"\(Intercept\) +Normal\(0, 5\)", stated)
+    assert re.search(r"sd\(school, \(Intercept\)\) +HalfCauchy\(5\)", stated)
+    assert "sigma" not in stated  # standard errors are known
+    _, defaults, _ = call(capsys, "show", "pastes")  # s_y = 3.238: the defaults of workbench/priors.py
+    assert re.search(r"\(Intercept\) +Normal\(60\.1, 8\.1\)", defaults)
+    for name in (r"sigma", r"sd\(cask:batch, \(Intercept\)\)", r"sd\(batch, \(Intercept\)\)"):
+        assert re.search(name + r" +HalfStudentT\(3, 3\.24\)", defaults)

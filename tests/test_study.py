@@ -1,6 +1,7 @@
 """Studies and published figures. Rungs: published figures, rules of the file format."""
 
 import re
+import tomllib
 
 import pytest
 
@@ -12,8 +13,18 @@ from workbench.study import load_study, run_study, study_names
 FAST = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]
 
 
-def test_three_studies_are_built_in():
-    assert {"twelve_groups", "sleepstudy", "dyestuff"} <= set(study_names())
+def test_the_studies_are_built_in():
+    assert {
+        "cbpp", "dyestuff", "dyestuff2", "eight_schools", "grouseticks", "pastes", "penicillin", "sleepstudy",
+        "twelve_groups",
+    } == set(study_names())  # fmt: skip
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_figures_are_reached_without_sampling(name):
+    """So that `workbench check` is quick: it fits only what has figures."""
+    figures = tomllib.loads((load_study(name).folder / "reference.toml").read_text())["figure"]
+    assert "hierarchical" not in {figure["estimator"] for figure in figures}
 
 
 @pytest.mark.parametrize("name", study_names())
@@ -116,6 +127,17 @@ def test_a_quantity_that_does_not_exist_is_refused(quantity, said):
     with pytest.raises(StudyError) as caught:
         evaluate_quantity(quantity, fit)
     assert said in str(caught.value)
+
+
+def test_a_parameters_median_and_interval_are_quantities():
+    fit = run_study(load_study("eight_schools"), ["exact"]).fits["exact"]
+    values = fit.parameters.estimates
+    for quantity, expected in (
+        ("median", values.median),
+        ("conf_low", values.conf_low),
+        ("conf_high", values.conf_high),
+    ):
+        assert evaluate_quantity(f"{quantity}[sd(school, (Intercept))]", fit) == expected[1]
 
 
 def test_quantities_take_names_with_commas_inside_parentheses():

@@ -29,6 +29,7 @@ from workbench.errors import ComparisonError, DataError, nearest
 from workbench.estimates import GroupEffects, table
 from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit, text_column, tidy_table
+from workbench.sampler_check import COLUMNS, SamplerCheck, check_sampler, objection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,6 +203,30 @@ class Comparison:
         levels, terms = zip(*self.truth, strict=True) if self.truth else ((), ())
         values = np.fromiter(self.truth.values(), float, len(self.truth))
         return pd.DataFrame({"level": list(levels), "term": list(terms), "value": values})
+
+    @property
+    def sampling(self) -> SamplerCheck | None:
+        """The draws of `hierarchical` held to `exact`; None without both, or where their posteriors are not the same.
+
+        See :mod:`workbench.sampler_check`.
+        """
+        sampled, exact = self.fits.get("hierarchical"), self.fits.get("exact")
+        if sampled is None or exact is None or objection(sampled, exact):
+            return None
+        made: SamplerCheck = self.__dict__.setdefault("_sampling", None) or check_sampler(sampled, exact)
+        self.__dict__["_sampling"] = made
+        return made
+
+    @table
+    def sampler_check(self) -> pd.DataFrame:
+        """PyMC minus exact in Monte Carlo errors: means of parameters and coefficients, shares below exact quantiles.
+
+        Columns ``effect, group, level, term, statistic, sampled, exact, difference, mcse, z``, `z` being the difference
+        in Monte Carlo errors; no rows without both fits. ``comparison.sampling.sentence`` says what they come to.
+        """
+        import pandas as pd
+
+        return pd.DataFrame(columns=list(COLUMNS)) if self.sampling is None else self.sampling.table
 
     def explain_gap(self, one: str, other: str) -> Gap:
         """Why two estimators' group coefficients differ: ``workbench.gap.explain_gap(fits[one], fits[other])``.

@@ -16,6 +16,8 @@ quantity                                               is
 ``coefficient[Subject, 308, Days]``                    and ``coefficient_se[...]``: population value + effect
 ``difference[reml, Days]``                             largest distance of the group coefficients to another estimator's
 ``mean[sd(Subject, Days)]``, ``posterior_sd[...]``     of a Bayesian parameter
+``median[...]``, ``conf_low[...]``                     its median, the lower end of its interval
+``conf_high[...]``                                     and the upper one
 =====================================================  ==================================================
 """
 
@@ -187,6 +189,9 @@ _QUANTITIES: Mapping[str, Callable[..., float]] = MappingProxyType(
         "coefficient_se": _group_value("coefficient", "std_error"),
         "mean": _parameter("estimate"),
         "posterior_sd": _parameter("std_error"),
+        "median": _parameter("median"),
+        "conf_low": _parameter("conf_low"),
+        "conf_high": _parameter("conf_high"),
     }
 )
 

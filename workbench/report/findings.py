@@ -20,6 +20,7 @@ from workbench.plots.varying import (
     varying,
     without_own,
 )
+from workbench.report import zero_variance
 from workbench.words import count, join, percent, significant
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def findings(comparison: Comparison) -> tuple[str, ...]:
         _moved_most(comparison),
         *_kept(comparison),
         _spread(comparison),
+        *zero_variance.sentences(comparison),
         _full_bayes(comparison),
         _against_truth(comparison),
     )

@@ -46,7 +46,7 @@ def estimates_file(comparison: Comparison) -> str:
 def write_tables(comparison: Comparison, folder: Path, figures: Sequence[FigureCheck] = ()) -> list[Path]:
     """Write the tables and return their paths; floats read back as the same numbers.
 
-    ``gaps``, ``parameters`` and ``figures`` are written where there are any.
+    ``gaps``, ``parameters``, ``sampler_check`` and ``figures`` are written where there are any.
     """
     import pandas as pd
 
@@ -63,6 +63,8 @@ def write_tables(comparison: Comparison, folder: Path, figures: Sequence[FigureC
         made["estimates_extremes"] = extreme_rows(comparison)
     if (gaps := gap_rows(comparison)) is not None:
         made["gaps"] = gaps
+    if comparison.sampling is not None:
+        made["sampler_check"] = comparison.sampler_check
     if len(comparison.parameters):
         made["parameters"] = comparison.parameters
     if figures:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.plots.style import title_of
 from workbench.plots.varying import coefficients, population, printable, varying
-from workbench.report import extremes, page_tables
+from workbench.report import extremes, page_tables, zero_variance
 from workbench.report.context import FigureCheck
 from workbench.report.gap_tables import explained
+from workbench.report.sampler_tables import sampler
 from workbench.report.tables import estimates_file
 from workbench.report.terminal_parts import (
     LEVELS,
@@ -54,11 +55,13 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for v in varying(comparison):
         _print_levels(out, comparison, v)
     _print_variance(out, comparison)
+    _print_zero_variances(out, comparison)
     agreement = page_tables.agreement(comparison)
     if agreement is not None:
         _print_agreement(out, comparison)
     for gap in explained(comparison):
         say(out, gap.sentence)
+    _print_sampler(out, comparison)
     _print_trust(out, comparison)
     for banner in banners(comparison):
         say(out, ("! " if banner.grave else "- ") + banner.text, "bold red" if banner.grave else "yellow")
@@ -181,6 +184,31 @@ def _print_variance(out: Console, comparison: Comparison) -> None:
             1,
         )
         title = "… and the other estimators"
+
+
+def _print_zero_variances(out: Console, comparison: Comparison) -> None:
+    """The spreads that REML puts at zero, beside the other estimates of them, and why they differ."""
+    table = zero_variance.zero_variances(comparison)
+    if table is None:
+        return
+    kept = range(len(table.columns) - 1)  # the last one is in the sentences
+    rows = [[plain(row[k].text) for k in kept] for row in table.rows]
+    words = sum(not table.columns[k].numeric for k in kept)
+    print_table(out, table.title, [table.columns[k].title for k in kept], rows, words)
+    for sentence in zero_variance.sentences(comparison):
+        say(out, sentence)
+
+
+def _print_sampler(out: Console, comparison: Comparison) -> None:
+    """The sampler's means less the exact ones, in Monte Carlo errors, and what they come to."""
+    table = sampler(comparison, whole=LEVELS + EACH, farthest=EACH)
+    if table is None:
+        return
+    rows = [[plain(cell.text) for cell in row[:6]] for row in table.rows if len(row) > 1]
+    print_table(out, table.title, [column.title for column in table.columns[:6]], rows, 1)
+    for row in table.rows[len(rows) :]:  # how many more there are
+        say(out, row[0].text, "dim")
+    say(out, plain(table.sentence))
 
 
 def _print_agreement(out: Console, comparison: Comparison) -> None:

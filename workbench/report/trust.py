@@ -39,6 +39,8 @@ def banners(comparison: Comparison, figures: Sequence[FigureCheck] = ()) -> tupl
     for text, names in heard.items():
         everyone = len(names) == len(comparison.fits)
         made.append(Banner(text if everyone else f"{join(names)}: {text}", grave[text]))
+    if comparison.sampling is not None and not comparison.sampling.agrees:
+        made.append(Banner(comparison.sampling.sentence, True))
     missed = [figure for figure in figures if not figure.holds]
     if missed:
         quantities = join(f"{figure.quantity} ({title_of(figure.estimator)})" for figure in missed[:5])

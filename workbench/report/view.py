@@ -16,8 +16,10 @@ from workbench.report.certificate import certificate
 from workbench.report.context import Context
 from workbench.report.findings import findings
 from workbench.report.gap_tables import gaps
+from workbench.report.sampler_tables import sampler
 from workbench.report.trust import Banner, banners
 from workbench.report.versions import versions
+from workbench.report.zero_variance import zero_variances
 from workbench.words import count, significant
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class Page:
     estimates: tuple[Table, ...]
     fixed: Table | None
     variance: Table
+    zero_variance: Table | None
+    sampler: Table | None
     agreement: Table | None
     gaps: tuple[Table, ...]
     trust: Table
@@ -71,6 +75,8 @@ def page(comparison: Comparison, context: Context) -> Page:
         estimates=estimate_tables.estimates(comparison) + estimate_tables.farthest(comparison),
         fixed=estimate_tables.fixed(comparison),
         variance=tables.variance(comparison),
+        zero_variance=zero_variances(comparison),
+        sampler=sampler(comparison),
         agreement=tables.agreement(comparison),
         gaps=gaps(comparison),
         trust=tables.trust(comparison),
