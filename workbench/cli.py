@@ -121,9 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     check = command("check", _check, "hold our figures against the published ones; exit code 1 where one is missed")
     check.add_argument("studies", nargs="*", metavar="STUDY")
 
-    calibrate = command("calibrate", _calibrate, "test a posterior against truths drawn from its priors (see --help)")
     from workbench.commands.calibrate import add_arguments
 
+    calibrate = command(
+        "calibrate", _calibrate, "test a posterior by truths drawn from its priors; 1 where one deviates"
+    )
     add_arguments(calibrate)
     _add_columns(calibrate, seed=None, level=None)
 

@@ -132,6 +132,8 @@ def rank_among(draws: Array, true: float, most: int, rng: np.random.Generator) -
     >>> round(rank_among(draws, 0.0, 99, rng), 2), round(rank_among(draws, 9.0, 99, rng), 2)
     (0.54, 0.99)
     """
+    if not np.isfinite(draws).all() or (draws == draws[0, 0]).all():
+        return float("nan")
     effective = min(float(figure[0]) for figure in convergence(draws[:, :, None])[1:])
     if not np.isfinite(effective):
         return float("nan")
