@@ -458,7 +458,7 @@ def test_draws_of_exact_have_uniform_ranks_as_well(monkeypatch):
 @pytest.mark.slow
 def test_the_explicit_model_in_pymc_is_calibrated():
     # 24 replications see gross errors alone: a posterior at half or twice its width, or shifted by its SD
-    options = {"draws": 300, "tune": 400, "chains": 2}
+    options = {"draws": 300, "tune": 400, "chains": 2, "model": "explicit"}
     found = calibrate(twelve_small(), estimator="hierarchical", replications=24, options=options, level=0.99)
     assert found.failures == ()
     assert found.uniform, found.summary

@@ -222,15 +222,15 @@ def test_log_joint_is_that_of_the_pymc_model():
         "sd_g[x]",
         "sigma",
         "partial_g",
-        "u_g[(Intercept)]",
-        "u_g[x]",
+        "c_g[(Intercept)]",
+        "c_g[x]",
     ]
     value = compiled_value(build_model(design, priors, "centered"), names)
     ours = log_joint(design, priors, drawn.b, drawn.sigma, drawn.sd, drawn.correlation, drawn.effects)
     assert ours.shape == (2, 30)
     for c, d in ((0, 0), (1, 11)):
         b, s, R, u = drawn.b[c, d], drawn.sd[0][c, d], drawn.correlation[0][c, d], drawn.effects[0][c, d]
-        point = [*b, *s, drawn.sigma[c, d], [(1 + R[0, 1]) / 2], *u.T]
+        point = [*b, *s, drawn.sigma[c, d], [(1 + R[0, 1]) / 2], *(b + u).T]
         # PyMC samples (1 + rho) / 2; its constants, such as log(2 pi), are in single precision
         theirs = value(dict(zip(names, point, strict=True))) - np.log(2)
         assert ours[c, d] == pytest.approx(theirs, rel=1e-7)

@@ -37,17 +37,18 @@ def as_sampler(fit, **changed):
     return replace(fit, estimator="hierarchical", **changed)
 
 
-def with_draws(fit, change):
-    """The fit with other draws, of which `change` makes the arrays by name."""
-    tree = fit.draws.copy()
-    posterior = tree["posterior"].to_dataset()
-    new = {name: (posterior[name].dims, change(name, posterior[name].values)) for name in posterior.data_vars}
-    tree["posterior"] = posterior.assign(new)
-    return replace(fit, draws=tree)
+def with_draws(fit, **parts):
+    """The fit with other draws; `parts` are functions of the arrays, by name in `Draws`."""
+    drawn = fit.sampled.drawn
+    new = {}
+    for name, change in parts.items():
+        old = getattr(drawn, name)
+        new[name] = tuple(change(part) for part in old) if isinstance(old, tuple) else change(old)
+    return replace(fit, sampled=replace(fit.sampled, drawn=replace(drawn, **new)))
 
 
 def shifted(fit, by):
-    return with_draws(fit, lambda name, values: values + by if name == "sd_school" else values)
+    return with_draws(fit, sd=lambda values: values + by)
 
 
 @pytest.fixture(scope="module")
@@ -152,20 +153,20 @@ def test_draws_that_stay_out_of_the_neck_of_the_funnel_raise_the_alarm_by_a_shar
     near = 2 * fit.parameters.estimates.conf_low[1]
     rng = np.random.default_rng(5)
 
-    def keep_away(name, values):
+    def keep_away(values):
         return np.where(values > near, values, rng.choice(values[values > near], values.shape))
 
-    def changed(name, values):
-        return keep_away(name, values) if name == "sd_school" else values
-
-    wrong = check_sampler(as_sampler(with_draws(fit, changed)), fit)
+    wrong = check_sampler(as_sampler(with_draws(fit, sd=keep_away)), fit)
     assert abs(wrong.z[1, 0]) < wrong.limit < abs(wrong.z[1, 1])
     assert not wrong.agrees
     assert f"({TAU}, 2.5 %)" in wrong.sentence
 
 
 def test_a_sampler_that_does_not_move_raises_the_alarm(fit):
-    stuck = check_sampler(as_sampler(with_draws(fit, lambda name, values: np.full_like(values, 3.0))), fit)
+    def still(values):
+        return np.full_like(values, 3.0)
+
+    stuck = check_sampler(as_sampler(with_draws(fit, b=still, sd=still, effects=still)), fit)
     assert np.isinf(stuck.z[:, 0]).all()
     assert not stuck.agrees
 
@@ -196,7 +197,7 @@ def test_fits_of_different_posteriors_are_refused(fit):
     with pytest.raises(ComparisonError, match="has equal-tailed 80 % intervals"):
         check_sampler(as_sampler(schools(level=0.8)), fit)
     with pytest.raises(ComparisonError, match="has no draws"):
-        check_sampler(as_sampler(fit, draws=None), fit)
+        check_sampler(as_sampler(fit, sampled=None), fit)
     other = SCHOOLS | {"y": [1.0, *SCHOOLS["y"][1:]]}
     moved = wb.fit("y ~ 1 + (1 | school)", other, "exact", se="se", priors=PRIORS)
     with pytest.raises(ComparisonError, match="different designs"):

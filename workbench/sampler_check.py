@@ -34,9 +34,8 @@ from workbench.errors import ComparisonError
 from workbench.estimates import Estimates, table
 from workbench.fit import Fit, text_column
 from workbench.gap import same_design
-from workbench.priors import coefficient_name
 from workbench.sampling.diagnostics import DIAGNOSED_LEVELS
-from workbench.sampling.names import block_names
+from workbench.sampling.draws import named_parameters
 from workbench.words import count, significant
 
 if TYPE_CHECKING:
@@ -248,7 +247,7 @@ def check_sampler(sampled: Fit, exact: Fit) -> SamplerCheck:
 def objection(sampled: Fit, exact: Fit) -> str:
     """Why draws cannot be held to an exact posterior, in words; empty where they can."""
     one, other = sampled.estimator, exact.estimator
-    if sampled.draws is None:
+    if sampled.sampled is None:
         return f"The {one} fit has no draws. Fit it again, with draws kept."
     if exact.posterior is None:
         return f"The {other} fit is no exact posterior. Fit with estimator='exact'."
@@ -275,20 +274,11 @@ def _spread_out(levels: int) -> NDArray[np.intp]:
     return np.unique(np.linspace(0, levels - 1, min(levels, DIAGNOSED_LEVELS)).round().astype(np.intp))
 
 
-def _draws(fit: Fit) -> tuple[list[str], Array, Array]:
+def _draws(fit: Fit) -> tuple[tuple[str, ...], Array, Array]:
     """Parameters by name, shape (C, N, number of names), and the coefficients of the one term, shape (C, M, J)."""
-    posterior = fit.draws["posterior"]
-    (name,) = block_names(fit.design)
-    block = fit.design.blocks[0]
-    names = [coefficient_name(term) for term in fit.design.fixed_terms]
-    parts = [posterior["b"].values] if names else []
-    if not fit.design.known_se:
-        names.append("sigma")
-        parts.append(posterior["sigma"].values[..., None])
-    names.append(f"sd({block.group}, {block.terms[0]})")
-    parts.append(posterior[f"sd_{name}"].values)
-    groups = posterior if f"coefficient_{name}" in posterior else fit.draws["group_effects"]
-    return names, np.concatenate(parts, axis=-1), groups[f"coefficient_{name}"].values[..., 0]
+    drawn = fit.sampled.drawn
+    names, parameters = named_parameters(fit.design, drawn)
+    return names, parameters, drawn.coefficients(fit.design)[0][..., 0]
 
 
 def _compared(
