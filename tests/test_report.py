@@ -361,6 +361,26 @@ def test_findings_are_computed(twelve):
     assert "true values" not in said
 
 
+def test_full_bayes_is_set_beside_the_fixed_prior_where_there_is_no_reml_and_may_be_exact(twelve):
+    from workbench.estimators import Settings, run_estimator
+
+    exact = run_estimator("exact", twelve.design, Settings())
+    fixed = twelve.fits["fixed_prior"]
+    said = " ".join(findings(Comparison({"fixed_prior": fixed, "exact": exact})))
+    full, plugged = (fit.group_effects[0].coefficient for fit in (exact, fixed))
+    length = (full.conf_high - full.conf_low) / (plugged.conf_high - plugged.conf_low)
+    wider = int((length > 1).sum())
+    assert (
+        f"wider than the fixed prior's ({plugged.interval}, {plugged.std_error_kind}) in {wider} of 12 groups" in said
+    )
+    gap = np.abs(full.estimate - plugged.estimate)[:, 0]
+    assert f"at most {gap.max():.4g} from the fixed prior's (group {full_level(exact, gap)})" in said
+
+
+def full_level(fit, gap):
+    return fit.group_effects[0].levels[int(np.argmax(gap))]
+
+
 def test_findings_do_not_assert_a_pattern_that_is_not_there():
     """A large group far out may be moved farthest; then no sentence may call it small."""
     rng = np.random.default_rng(5)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.gap import called
 from workbench.plots.style import title_of
 from workbench.plots.varying import (
     Varying,
@@ -200,30 +201,33 @@ def _spread(comparison: Comparison) -> str:
 
 
 def _full_bayes(comparison: Comparison) -> str:
-    """What integrating adds to maximising: lengths of intervals, and how far the points move."""
+    """What integrating adds to maximising, or to plugging in: lengths of intervals, and how far the points move."""
     fits = comparison.fits
-    if not {"reml", "hierarchical"} <= set(fits):
+    whole = next((name for name in ("hierarchical", "exact") if name in fits), None)
+    hub = next((name for name in ("reml", "fixed_prior") if name in fits), None)
+    if whole is None or hub is None:
         return ""
+    other = called(hub)
     parts = []
     terms = varying(comparison)
     for v in terms[:TERMS]:
-        full, mixed = (fits[name].group_effects[v.block].coefficient for name in ("hierarchical", "reml"))
+        full, mixed = (fits[name].group_effects[v.block].coefficient for name in (whole, hub))
         width = (full.conf_high - full.conf_low)[:, v.column]
         base = (mixed.conf_high - mixed.conf_low)[:, v.column]
         known = np.isfinite(width) & np.isfinite(base) & (base > 0)
-        gap = np.abs(coefficients(fits["hierarchical"], v) - coefficients(fits["reml"], v))
+        gap = np.abs(coefficients(fits[whole], v) - coefficients(fits[hub], v))
         if not np.isfinite(gap).any():
             continue
         worst = int(np.nanargmax(gap))
         where = f" ({_level(v, worst)})" if gap[worst] > 0 else ""
         label = f"For {named(v, terms)}, full" if len(terms) > 1 else "Full"
-        moved = f"points lie at most {significant(gap[worst])} from REML's{where}"
+        moved = f"points lie at most {significant(gap[worst])} from {other}'s{where}"
         if not known.any():
             parts.append(f"{label} Bayes's {moved}.")
             continue
         ratio = width[known] / base[known]
         parts.append(
-            f"{label} Bayes's intervals ({full.interval}) are wider than REML's ({mixed.interval}, "
+            f"{label} Bayes's intervals ({full.interval}) are wider than {other}'s ({mixed.interval}, "
             f"{mixed.std_error_kind}) in {int(np.sum(ratio > 1)):,} of {count(len(ratio), 'group')}: they are "
             f"{_times(ratio)} as long. Its {moved}."
         )
