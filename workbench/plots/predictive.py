@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from workbench.errors import OptionError, nearest
 from workbench.plots import style
 from workbench.plots.varying import Varying, figure4, measured, printable
+from workbench.sampling.predictive import LIMIT
 from workbench.words import fixed, join
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ BARS = 200
 GRID = 256
 BINS = 24
 """Bars at the most."""
+FEWEST = 10
+"""Replications of very many rows."""
 TALL = 2.5
 """The frame ends at so many times the observed density's peak."""
 TIE = 1e-9
@@ -59,6 +62,8 @@ class Overlay:
         Densities of R replications; of bars their 5 %, 50 % and 95 % quantiles.
     width : float
         Of bars.
+    count : int
+        R.
     whole, open : bool
         Of bars: whether their values are whole numbers, and whether the last one holds all larger ones too.
     """
@@ -68,6 +73,7 @@ class Overlay:
     observed: Array
     replicated: Array
     width: float
+    count: int
     whole: bool = False
     open: bool = False
 
@@ -122,7 +128,7 @@ def view(comparison: Comparison, terms: tuple[Varying, ...] = (), estimator: str
     fit = sampled_fit(comparison, estimator)
     design, sampled = fit.design, fit.sampled
     rng = np.random.default_rng([sampled.seed, 4])
-    drawn = some(sampled.drawn, BARS if design.family in DISCRETE else LINES)
+    drawn = some(sampled.drawn, _replications(design))
     overlay = _overlay(design, predicted(design, drawn, rng)[0])
     found = checks(sampled)
     group, title = printable(design.blocks[0].group, 40), style.title_of(fit.estimator)
@@ -158,7 +164,7 @@ def prior_view(comparison: Comparison, terms: tuple[Varying, ...] = (), estimato
     fit = sampled_fit(comparison, estimator)
     design, sampled = fit.design, fit.sampled
     rng = np.random.default_rng([sampled.seed, 5])
-    drawn = prior_draws(design, sampled.priors, rng, BARS if design.family in DISCRETE else LINES)
+    drawn = prior_draws(design, sampled.priors, rng, _replications(design))
     y = predicted(design, drawn, rng)[0]
     overlay = _overlay(design, y, wide=True)
     low, high = np.quantile(y, [0.05, 0.95])
@@ -183,6 +189,12 @@ def prior_view(comparison: Comparison, terms: tuple[Varying, ...] = (), estimato
 # --- the overlay --------------------------------------------------------------------------------------
 
 
+def _replications(design: Design) -> int:
+    """How many replications are overlaid: fewer of very many rows."""
+    most = BARS if design.family in DISCRETE else LINES
+    return min(most, max(FEWEST, LIMIT // design.n))
+
+
 def _overlay(design: Design, replicated: Array, wide: bool = False) -> Overlay:
     """Densities, or bars; `wide` frames most of the replications too, not only the response."""
     y = np.asarray(design.y)
@@ -203,9 +215,8 @@ def _overlay(design: Design, replicated: Array, wide: bool = False) -> Overlay:
         counts = np.histogram(values, edges)[0] / (len(values) * step)
         return np.asarray(np.convolve(np.pad(counts, reach), kernel, mode="valid"))
 
-    return Overlay(
-        kind="density", x=x, observed=density(y), replicated=np.stack([density(r) for r in replicated]), width=step
-    )
+    lines = np.stack([density(values) for values in replicated])
+    return Overlay(kind="density", x=x, observed=density(y), replicated=lines, width=step, count=len(lines))
 
 
 def _bars(design: Design, y: Array, replicated: Array, wide: bool) -> Overlay:
@@ -224,6 +235,7 @@ def _bars(design: Design, y: Array, replicated: Array, wide: bool) -> Overlay:
         observed=counts[0].astype(float),
         replicated=np.quantile(counts[1:], [0.05, 0.5, 0.95], axis=0),
         width=float(np.round(edges[1] - edges[0], 6)),
+        count=len(replicated),
         whole=whole,
         open=bool(replicated.max() > edges[-1]),
     )
@@ -231,9 +243,9 @@ def _bars(design: Design, y: Array, replicated: Array, wide: bool) -> Overlay:
 
 def _overlay_words(overlay: Overlay, n: int) -> str:
     if overlay.kind == "density":
-        return f"Dark: the density of the {n:,} observed values; thin lines: of {len(overlay.replicated)} replications."
+        return f"Dark: the density of the {n:,} observed values; thin lines: of {overlay.count} replications."
     last = " The last bar holds all larger values too." if overlay.open else ""
-    return f"Bars: the {n:,} observed rows; dots and lines: median and 90 % interval of {BARS} replications.{last}"
+    return f"Bars: the {n:,} observed rows; dots and lines: median and 90 % interval of {overlay.count} replications.{last}"
 
 
 # --- drawing ------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Full Bayes by sampling: the explicit model, the No-U-Turn sampler, its draws and what they say of themselves."""
+"""Full Bayes by sampling: the explicit model, the No-U-Turn sampler, its draws, and everything made from draws."""

@@ -148,7 +148,7 @@ def loo(fit: Fit | Sampled, by: str = OBSERVATION) -> Loo:
     found = _psis(design, drawn, values)
     k = np.asarray(found.pareto_k.values)
     draws, of = drawn.chains * drawn.draws, sampled.drawn.chains * sampled.drawn.draws
-    thinned = [f"{draws:,} of {of:,} draws were used, since the units are {values.shape[2]:,}."]
+    thinned = [f"{draws:,} of {of:,} draws were used, as there are {design.n:,} rows in {values.shape[2]:,} units."]
     return Loo(
         by=by,
         elpd=float(found.elpd),
