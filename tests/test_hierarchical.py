@@ -147,8 +147,8 @@ def test_log_density_of_the_model_equals_a_plain_one(parametrisation):
         if parametrisation == "noncentered":
             point["z_s"] = z
         else:
-            point |= {"u_s[(Intercept)]": u[:, 0], "u_s[d]": u[:, 1]}
-            plain -= 18 * (np.log(sd).sum() + 0.5 * np.log(1 - rho**2))  # density of u, not of z
+            point |= {"c_s[(Intercept)]": u[:, 0] + b[0], "c_s[d]": u[:, 1] + b[1]}
+            plain -= 18 * (np.log(sd).sum() + 0.5 * np.log(1 - rho**2))  # density of b + u, not of z
         return plain, point
 
     value = model.compile_fn(model.logp(jacobian=False), inputs=model.value_vars, on_unused_input="ignore")

@@ -110,7 +110,11 @@ class Prior:
 
     @property
     def middle(self) -> float:
-        """Mean, median or middle of a prior of a population coefficient; zero where there is none."""
+        """The middle of a prior of a population coefficient: its median, or zero where it has none.
+
+        >>> Prior("Uniform", (2, 4)).middle, Prior("StudentT", (3, 1, 2)).middle, Prior("Flat").middle
+        (3.0, 1.0, 0.0)
+        """
         match self.kind:
             case "Normal" | "Cauchy":
                 return self.values[0]

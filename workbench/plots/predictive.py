@@ -245,7 +245,8 @@ def _overlay_words(overlay: Overlay, n: int) -> str:
     if overlay.kind == "density":
         return f"Dark: the density of the {n:,} observed values; thin lines: of {overlay.count} replications."
     last = " The last bar holds all larger values too." if overlay.open else ""
-    return f"Bars: the {n:,} observed rows; dots and lines: median and 90 % interval of {overlay.count} replications.{last}"
+    seen = f"Bars: the {n:,} observed rows; dots and lines: "
+    return f"{seen}median and 90 % interval of {overlay.count} replications.{last}"
 
 
 # --- drawing ------------------------------------------------------------------------------------------

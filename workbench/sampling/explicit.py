@@ -16,19 +16,20 @@ The Cholesky factor L of a correlation matrix is built from canonical partial co
 which is the LKJ distribution (Lewandowski, Kurowicka & Joe 2009, section 2.4, doi:10.1016/j.jmva.2009.04.008) and
 compiles much faster than a matrix-valued distribution.
 
-A ``centered`` block writes c_k[j] ~ Normal(m_k, Sigma_k) instead, by its conditional normals, where m_k are the
-population values of the varying columns: it mixes better where the data say much about every group (Gelfand, Sahu &
-Carlin 1995, doi:10.1093/biomet/82.3.479; Papaspiliopoulos, Roberts & Skoeld 2007, doi:10.1214/088342307000000014). A
-population coefficient is the mean of one block only; of several centred ones that share it, the one with the fewest
-levels has it, whose mean tells least about it, and the means of the others are zero. Which blocks to centre:
-:mod:`workbench.sampling.centring`.
+A ``centered`` block writes c_k[j] ~ Normal(m_k[j], Sigma_k) instead, by its conditional normals, where c_k is the
+effect plus its mean m_k: what else of the linear predictor is the same in all rows of a level, the population values of
+the varying columns and the values of blocks that it is nested in. It mixes better where the data say much about every
+group (Gelfand, Sahu & Carlin 1995, doi:10.1093/biomet/82.3.479; Papaspiliopoulos, Roberts & Skoeld 2007,
+doi:10.1214/088342307000000014). What is the mean of one block enters no other; blocks of few levels come first, whose
+own mean tells least about the population's. Which blocks to centre: :mod:`workbench.sampling.centring`.
 
 What variables and dims are called is in :mod:`workbench.sampling.names`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,9 @@ def build_model(
 
     check_sampled(design)
     kinds = [parametrisation] * len(design.blocks) if isinstance(parametrisation, str) else list(parametrisation)
-    means = block_means(design, kinds)
-    taken = {column for columns in means for column in columns if column is not None}
+    means = group_means(design, kinds)
+    columns = {mean.column for terms in means for mean in terms}
+    nested = {parent for terms in means for mean in terms for parent in mean.parents}
     coords: dict[str, Any] = {"population_term": list(design.fixed_terms), "row": np.arange(design.n)}
     for name, block in zip(block_names(design), design.blocks, strict=True):
         coords[group_dim(block.group)] = list(block.levels)
@@ -76,27 +78,101 @@ def build_model(
         if b:
             pm.Deterministic("b", pt.stack(b), dims="population_term")
         for k, coefficient in enumerate(b):
-            if k not in taken:
+            if k not in columns:
                 predictor = predictor + _times(design.X[:, k], coefficient)
-        for name, block, kind, columns in zip(block_names(design), design.blocks, kinds, means, strict=True):
-            mean = [0.0 if column is None else b[column] for column in columns]
-            starts = _starts(design, block, priors, columns) if kind == "centered" else None
-            values = _group_values(name, block, priors, mean, starts)
-            for k, value in enumerate(values):
-                predictor = predictor + _times(block.Z[:, k], value[block.codes])
+        values: dict[tuple[int, int], Any] = {}
+        names = block_names(design)
+        for place in _by_levels(design):
+            centred = [_mean_values(design, place, mean, b, values) for mean in means[place]]
+            made = _group_values(names[place], design.blocks[place], priors, kinds[place] == "centered", centred)
+            values |= {(place, k): value for k, value in enumerate(made)}
+        for place, k in sorted(values.keys() - nested):
+            block = design.blocks[place]
+            predictor = predictor + _times(block.Z[:, k], values[place, k][block.codes])
         _response(design, priors, predictor)
     return model
 
 
-def block_means(design: Design, kinds: Sequence[str]) -> list[tuple[int | None, ...]]:
-    """By random block and varying column, the column of X whose coefficient is the mean of the centred group values."""
-    means: list[tuple[int | None, ...]] = [(None,) * len(block.terms) for block in design.blocks]
-    taken: set[int] = set()
-    for place in sorted(range(len(kinds)), key=lambda place: len(design.blocks[place].levels)):
-        if kinds[place] == "centered":
-            means[place] = tuple(None if column in taken else column for column in design.blocks[place].fixed)
-            taken |= {column for column in means[place] if column is not None}
+def starts(design: Design, priors: Mapping[str, Prior], kinds: Sequence[str]) -> dict[str, Array]:
+    """Where a sampler starts the values of centred blocks, by variable: near the middle of their mean's prior.
+
+    Not at it: where all of them lie at their mean, the density has no slope by it, which samplers take for an error.
+    """
+    usual, means = default_priors(design), group_means(design, kinds)
+
+    def middle(mean: Mean) -> float:
+        own = 0.0 if mean.column is None else priors[coefficient_name(design.fixed_terms[mean.column])].middle
+        return own + sum(middle(means[other][term]) for other, term in mean.parents)
+
+    found = {}
+    for name, block, kind, own in zip(block_names(design), design.blocks, kinds, means, strict=True):
+        rng = np.random.default_rng(len(block.levels))
+        for term, mean in zip(block.terms, own, strict=True):
+            if kind == "centered":
+                reach = 0.3 * usual[f"sd({block.group}, {term})"].values[1]
+                found[f"c_{name}[{term}]"] = middle(mean) + reach * rng.uniform(-1, 1, len(block.levels))
+    return found
+
+
+@dataclass(frozen=True)
+class Mean:
+    """What a centred group value has as its mean: a column's coefficient, and the values (block, term) it nests in."""
+
+    column: int | None = None
+    parents: tuple[tuple[int, int], ...] = ()
+
+
+def group_means(design: Design, kinds: Sequence[str]) -> list[tuple[Mean, ...]]:
+    """By random block and varying column, the mean of the centred group values; of others it is zero."""
+    means = [(Mean(),) * len(block.terms) for block in design.blocks]
+    columns: set[int] = set()
+    taken: set[tuple[int, int]] = set()
+    for place in _by_levels(design):
+        if kinds[place] != "centered":
+            continue
+        block = design.blocks[place]
+        found = []
+        for k, column in enumerate(block.fixed):
+            parents = tuple(parent for parent in _nesting(design, place, k) if parent not in taken)
+            found.append(Mean(None if column in columns else column, parents))
+            taken |= set(parents)
+        columns |= {mean.column for mean in found if mean.column is not None}
+        means[place] = tuple(found)
     return means
+
+
+def _by_levels(design: Design) -> list[int]:
+    """The places of the random blocks, those of few levels first: a nested block comes after what it nests in."""
+    return sorted(range(len(design.blocks)), key=lambda place: len(design.blocks[place].levels))
+
+
+def _nesting(design: Design, place: int, k: int) -> Iterator[tuple[int, int]]:
+    """The blocks and terms of fewer levels whose values are the same, and on the same column, within every level."""
+    block = design.blocks[place]
+    for other, wider in enumerate(design.blocks):
+        if len(wider.levels) < len(block.levels) and block.terms[k] in wider.terms:
+            term = wider.terms.index(block.terms[k])
+            same = np.array_equal(_level_of(block, wider)[block.codes], wider.codes)
+            if same and np.array_equal(wider.Z[:, term], block.Z[:, k]):
+                yield other, term
+
+
+def _level_of(block: RandomBlock, wider: RandomBlock) -> NDArray[np.intp]:
+    """The level of a wider factor in which each level of a block is found (last), shape (J,)."""
+    found = np.zeros(len(block.levels), dtype=np.intp)
+    found[block.codes] = wider.codes
+    return found
+
+
+def _mean_values(
+    design: Design, place: int, mean: Mean, b: Sequence[Any], values: Mapping[tuple[int, int], Any]
+) -> Any:
+    """The mean of a block's values for one varying column: zero, a number, or one for every level."""
+    total: Any = 0.0 if mean.column is None else b[mean.column]
+    for other, term in mean.parents:
+        level = _level_of(design.blocks[place], design.blocks[other])
+        total = total + values[other, term][level]
+    return total
 
 
 def _response(design: Design, priors: Mapping[str, Prior], predictor: Any) -> None:
@@ -151,29 +227,10 @@ def _times(column: Array, value: Any) -> Any:
     return value if (column == 1).all() else column * value
 
 
-def _starts(
-    design: Design, block: RandomBlock, priors: Mapping[str, Prior], columns: Sequence[int | None]
-) -> list[Array]:
-    """Where a sampler starts the values of a centred block: near the middle of their mean's prior.
-
-    Not at it: where all of them lie at their mean, the density has no slope by it, which samplers take for an error.
-    """
-    usual, rng = default_priors(design), np.random.default_rng(len(block.levels))
-    starts = []
-    for term, column in zip(block.terms, columns, strict=True):
-        middle = 0.0 if column is None else priors[coefficient_name(design.fixed_terms[column])].middle
-        reach = 0.3 * usual[f"sd({block.group}, {term})"].values[1]
-        starts.append(middle + reach * rng.uniform(-1, 1, len(block.levels)))
-    return starts
-
-
 def _group_values(
-    name: str, block: RandomBlock, priors: Mapping[str, Prior], mean: Sequence[Any], starts: Sequence[Array] | None
+    name: str, block: RandomBlock, priors: Mapping[str, Prior], centered: bool, mean: Sequence[Any]
 ) -> list[Any]:
-    """What the varying columns are multiplied by, one vector over the levels per term.
-
-    Effects of a non-centred block; of a centred one, which has `starts`, effects plus `mean`.
-    """
+    """What the varying columns are multiplied by, by term, over the levels: effects, if centred plus `mean`."""
     import pymc as pm
     import pytensor.tensor as pt
 
@@ -181,15 +238,13 @@ def _group_values(
     sd = [priors[f"sd({group}, {term})"].to_pymc(f"sd_{name}[{term}]", positive=True) for term in block.terms]
     pm.Deterministic(f"sd_{name}", pt.stack(sd), dims=f"{name}_term")
     L = correlation_rows(name, q, priors[f"cor({group})"].values[0]) if q > 1 else [[1.0]]
-    if starts is not None:
+    if centered:
         values: list[Any] = []
         standard: list[Any] = []
         for i in range(q):
             given = mean[i] + (sd[i] * sum(L[i][j] * standard[j] for j in range(i)) if i else 0.0)
             scale = sd[i] * L[i][i]
-            values.append(
-                pm.Normal(f"c_{name}[{block.terms[i]}]", given, scale, dims=group_dim(group), initval=starts[i])
-            )
+            values.append(pm.Normal(f"c_{name}[{block.terms[i]}]", given, scale, dims=group_dim(group)))
             standard.append((values[i] - given) / scale)
         effects = [value - m for value, m in zip(values, mean, strict=True)]
     else:

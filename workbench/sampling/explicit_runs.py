@@ -15,12 +15,11 @@ import numpy as np
 
 from workbench.design import Design
 from workbench.priors import Prior
-from workbench.sampling.centring import Parametrisation, choose, other
+from workbench.sampling.centring import Parametrisation, choose, listed, other
 from workbench.sampling.draws import Draws
-from workbench.sampling.explicit import build_model
+from workbench.sampling.explicit import build_model, starts
 from workbench.sampling.names import block_names
 from workbench.sampling.nuts import Plan, read_draws, sample_tree
-from workbench.words import join
 
 PATIENT = 0.99
 """The target acceptance of the second run, made when the first one had divergences."""
@@ -28,8 +27,9 @@ LOW_RANK = 300
 """Up to so many group effects, the mass matrix may follow correlations where several blocks are centred.
 
 Crossed factors trade their means: of 4 x 1,000 draws the least effective sample of Penicillin's coefficients was 398
-with a diagonal matrix, 3,872 with a low-rank one. Spreads near zero mix worse with it (Pastes: 207 and 344), so that
-blocks that are not centred do without; and with grouseticks' 584 effects, none centred, it did not end within minutes.
+with a diagonal matrix, 3,872 with a low-rank one. Spreads near zero mix worse with it (Pastes, neither centred: 143 and
+433), so that blocks that are not centred do without; and with grouseticks' 584 effects, none centred, it did not end
+within minutes.
 """
 
 
@@ -57,7 +57,11 @@ def sample_explicit(design: Design, priors: Mapping[str, Prior], given: Parametr
         Of the first run.
     """
     kinds, reason = choose(design, given)
-    best = sample_model(build_model(design, priors, kinds), design, plan)
+
+    def sampled(kinds: tuple[str, ...]) -> Draws:
+        return sample_model(build_model(design, priors, kinds), design, plan, starts(design, priors, kinds))
+
+    best = sampled(kinds)
     remarks: list[str] = []
     whole = best.chains == plan.chains  # nothing is done again that was interrupted
     if divergences(best) and plan.target_accept < PATIENT and whole:
@@ -66,15 +70,14 @@ def sample_explicit(design: Design, priors: Mapping[str, Prior], given: Parametr
             f"again at {PATIENT:g}."
         )
         plan = replace(plan, target_accept=PATIENT)
-        best = sample_model(build_model(design, priors, kinds), design, plan)
+        best = sampled(kinds)
     if divergences(best) and given == "auto" and best.chains == plan.chains:
-        names, others = block_names(design), other(kinds)
-        again = sample_model(build_model(design, priors, others), design, plan)
+        others = other(kinds)
+        again = sampled(others)
         kept = divergences(again) < divergences(best)
-        listed = join([f"{name} {kind}" for name, kind in zip(names, others, strict=True)])
         remarks.append(
-            f"That run had {divergences(best)} divergences; with the other parametrisation ({listed}) there were "
-            f"{divergences(again)}, and {'this' if kept else 'the former'} run is shown."
+            f"That run had {divergences(best)} divergences; with the other parametrisation ({listed(design, others)}) "
+            f"there were {divergences(again)}, and {'this' if kept else 'the former'} run is shown."
         )
         best, kinds = (again, others) if kept else (best, kinds)
     return Run(best, dict(zip(block_names(design), kinds, strict=True)), reason, tuple(remarks))
@@ -85,14 +88,15 @@ def divergences(draws: Draws) -> int:
     return int(np.sum(draws.stats["diverging"]))
 
 
-def sample_model(model: Any, design: Design, plan: Plan) -> Draws:
+def sample_model(model: Any, design: Design, plan: Plan, starts: Mapping[str, Any]) -> Draws:
     """Sample a PyMC model of a design (:func:`workbench.sampling.explicit.build_model`).
 
-    Chains start at the prior means of the coefficients, and scattered in what has no unit (logs of spreads, standard
-    effects): a coefficient of a column in hundreds that starts one off is a linear predictor beyond any exponential.
+    Chains start at the prior means of the coefficients or at `starts`, and scattered in what has no unit (logs of
+    spreads, standard effects): a coefficient of a column in hundreds that starts one off is a linear predictor beyond
+    any exponential.
     """
     scattered = {rv for rv in model.free_RVs if not rv.name.startswith(("b[", "c_"))}
     effects = sum(len(block.levels) * len(block.terms) for block in design.blocks)
     centred = {rv.name.split("[")[0] for rv in model.free_RVs if rv.name.startswith("c_")}
     low_rank = len(centred) > 1 and effects <= LOW_RANK
-    return read_draws(sample_tree(model, plan, scattered, low_rank), design)
+    return read_draws(sample_tree(model, plan, scattered, low_rank, starts), design)

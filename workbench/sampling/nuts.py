@@ -7,7 +7,7 @@ were finished by then are kept, and where none was the interruption is passed on
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,13 @@ class Plan:
     progress: bool
 
 
-def sample_tree(model: Any, plan: Plan, scattered: set[Any] | None = None, low_rank: bool = False) -> Any:
+def sample_tree(
+    model: Any,
+    plan: Plan,
+    scattered: set[Any] | None = None,
+    low_rank: bool = False,
+    starts: Mapping[str, Any] | None = None,
+) -> Any:
     """Sample a PyMC model; what comes back has the posterior and the sampler's statistics by name.
 
     Parameters
@@ -59,6 +65,8 @@ def sample_tree(model: Any, plan: Plan, scattered: set[Any] | None = None, low_r
         What chains start from different values of, with nutpie; all by default.
     low_rank : bool
         Whether nutpie's mass matrix follows correlations.
+    starts : mapping of str to array, optional
+        Where variables start from, by name.
 
     Raises
     ------
@@ -68,7 +76,7 @@ def sample_tree(model: Any, plan: Plan, scattered: set[Any] | None = None, low_r
     if plan.sampler == "nutpie":
         import nutpie
 
-        compiled = nutpie.compile_pymc_model(model, jitter_rvs=scattered)
+        compiled = nutpie.compile_pymc_model(model, jitter_rvs=scattered, initial_points=dict(starts or {}) or None)
         return _nutpie(compiled, plan, **({"adaptation": "low_rank"} if low_rank else {}))
     import pymc as pm
 
@@ -87,6 +95,7 @@ def sample_tree(model: Any, plan: Plan, scattered: set[Any] | None = None, low_r
             nuts_sampler=plan.sampler,
             nuts=nuts,
             random_seed=plan.seed,
+            initvals=dict(starts or {}) or None,
             progressbar=plan.progress,
             quiet=not plan.progress,
             compute_convergence_checks=False,
