@@ -17,7 +17,7 @@ from workbench.estimators import Settings, run_estimator
 from workbench.priors import coefficient_name, lkj_log_density, resolve_priors
 from workbench.sampling.collapsed import Collapsed, Variances
 from workbench.sampling.conditional import conditional_normals, draw_effects, draw_population
-from workbench.sampling.nuts import Plan, _whole
+from workbench.sampling.nuts import Plan, _whole, sample_density
 
 CASES = {
     "intercepts": ("(1 | g)", {}, {}),
@@ -402,6 +402,37 @@ def test_chains_that_were_finished_before_an_interruption_are_kept():
     x[:, 4] = np.nan
     with pytest.raises(KeyboardInterrupt):
         _whole(nodes, plan)
+
+
+def test_ctrl_c_keeps_the_chains_that_are_finished():
+    import _thread
+
+    evaluated = 0
+
+    def density(x):
+        nonlocal evaluated
+        evaluated += 1
+        if evaluated == 1500:  # in the second or third chain: a chain takes 300 draws of one to seven evaluations
+            _thread.interrupt_main()
+        return -0.5 * float(x @ x), -x
+
+    plan = Plan(250, 50, 50, 0.9, "nutpie", 1, False)
+    x, stats = sample_density(density, np.zeros(2), plan)
+    assert 1 <= len(x) < 50
+    assert np.isfinite(x).all()
+    assert stats["diverging"].shape == x.shape[:2] == (len(x), 250)
+
+
+def test_an_interruption_is_said_in_the_fit(monkeypatch):
+    whole = run.sample_density
+    monkeypatch.setattr(run, "sample_density", lambda *a: tuple(_first_two(part) for part in whole(*a)))
+    _, fit = exact_and({"draws": 1000})
+    assert fit.sampled.drawn.chains == 2
+    assert any(w.startswith("Interrupted: these are the 2 of 4 chains") for w in fit.warnings)
+
+
+def _first_two(part):
+    return {k: v[:2] for k, v in part.items()} if isinstance(part, dict) else part[:2]
 
 
 def test_variances_by_number():

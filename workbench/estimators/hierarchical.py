@@ -1,7 +1,8 @@
-"""`hierarchical`: the likelihood integrated, by sampling from the explicit model in PyMC.
+"""`hierarchical`: the likelihood integrated, by sampling. The spread between groups is averaged over, not held.
 
 The model is that of :mod:`workbench.sampling.explicit`, for gaussian (or Student-t), binomial and Poisson responses.
-The spread between groups is averaged over, not held at one value.
+Of gaussian responses it has a second face with the same posterior, in which the group effects are integrated out
+(:mod:`workbench.sampling.collapsed`).
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ Array = NDArray[np.float64]
 
 SAMPLERS = ("nutpie", "pymc", "numpyro")
 MODELS = ("auto", "collapsed", "explicit")
+COLLAPSED = "Sampled with the group effects integrated out; these are then drawn exactly, given the rest."
 TUNE = {"collapsed": 500, "explicit": 1000}
 """Warm-up iterations by model."""
 
@@ -140,7 +142,9 @@ def hierarchical(
     -------
     Fit
         Posterior means with posterior SDs. `converged` means R-hat at most 1.01, bulk effective sample sizes of 400
-        or more and no divergence. `draws` is the ArviZ DataTree.
+        or more, no divergence, and no chain with an energy fraction (E-BFMI) below 0.3. `draws` is the ArviZ DataTree.
+        After Ctrl-C the fit is of the chains that were finished, and a warning says so; without any, the interruption
+        goes on.
 
     Notes
     -----
@@ -157,6 +161,7 @@ def hierarchical(
     notes: dict[str, Any] = {"model": model}
     if model == "collapsed":
         drawn, remarks = sample_collapsed(design, priors, plan)
+        notes["note"] = COLLAPSED
     else:
         run = sample_explicit(design, priors, options.parametrisation, plan)
         drawn, remarks = run.draws, run.remarks
