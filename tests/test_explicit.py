@@ -374,3 +374,23 @@ def test_student_t_finds_heavy_tails_and_is_not_moved_by_them():
     assert missed[0] < 0.5 * missed[1]
     with pytest.raises(ComparisonError, match="Student-t"):
         explain_gap(robust, run_estimator("reml", design, Settings()))
+
+
+@pytest.mark.slow
+def test_counts_go_from_the_default_comparison_to_its_report(tmp_path):
+    import workbench as wb
+
+    table = DATA / "datasets" / "cbpp.csv"
+    formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
+    options = {"hierarchical": {"draws": 400, "tune": 400}}
+    comparison = wb.compare(formula, table, family="binomial", options=options, priors={"b": "Normal(0, 3)"})
+    assert list(comparison.fits) == ["hierarchical"]
+    comparison.report(tmp_path / "report")
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "Parametrisation by how much the data say: herd noncentered (reliability 0.68)" in page
+    assert "&#34;period2&#34;: &#34;Normal(0, 3)&#34;" in page  # what was stated is in the code, defaults are not
+    assert "HalfStudentT(3, 1)" in page
+    assert "&#34;sd(herd, (Intercept))&#34;" not in page
+    robust = wb.compare("y ~ 1 + (1 | g)", TABLE, ["reml", "hierarchical"], options={"hierarchical": {"robust": True}})
+    robust.report(tmp_path / "robust")  # no gap is explained
+    assert "residual SD is their scale" in (tmp_path / "robust" / "index.html").read_text()

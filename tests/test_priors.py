@@ -5,6 +5,7 @@ import pytest
 from corpus import design_of
 from scipy import stats
 
+from workbench.design import build_design
 from workbench.errors import PriorError
 from workbench.priors import Prior, default_priors, lkj_draw, lkj_log_density, parse_prior, resolve_priors
 
@@ -140,6 +141,56 @@ def test_defaults_stretch_with_the_response_and_the_predictor():
     assert base["sd(Subject, (Intercept))"].values[1] == pytest.approx(s_y, rel=5e-3)
     assert base["(Intercept)"].values[1] == pytest.approx(np.hypot(2.5 * s_y, 4.5 * 2.5 * s_y / s_x), rel=5e-3)
     assert str(base["cor(Subject)"]) == "LKJ(2)"
+
+
+COUNTS = {"y": [0, 3, 1, 4, 2, 0], "x": [1, 2, 4, 1, 5, 2], "n": [4, 4, 2, 8, 2, 4], "g": list("aabbcc")}
+
+
+def test_defaults_of_counts_are_on_the_links_scale():
+    design = build_design("y ~ x + (x | g)", COUNTS, "poisson")
+    s_x = np.std(COUNTS["x"], ddof=1)
+    found = {name: prior.values for name, prior in default_priors(design).items()}
+    assert found["(Intercept)"][0] == pytest.approx(np.log(10 / 6), rel=5e-3)
+    assert found["(Intercept)"][1] == pytest.approx(np.hypot(2.5, np.mean(COUNTS["x"]) * 2.5 / s_x), rel=5e-3)
+    assert found["x"] == pytest.approx((0, 2.5 / s_x), rel=5e-3)
+    assert found["sd(g, x)"] == pytest.approx((3, 1 / s_x), rel=5e-3)
+    assert found["sd(g, (Intercept))"] == (3, 1)
+    assert list(found) == ["(Intercept)", "x", "sd(g, (Intercept))", "sd(g, x)", "cor(g)"]  # no sigma
+    with_rate = build_design("y ~ 1 + offset(log(n)) + (1 | g)", COUNTS, "poisson")
+    assert default_priors(with_rate)["(Intercept)"].values[0] == pytest.approx(np.log(10 / 24), rel=5e-3)
+
+
+@pytest.mark.parametrize(
+    ("link", "linked", "unit"), [("logit", -0.3365, 1), ("probit", -0.2104, 0.625), ("cloglog", -0.6180, 1)]
+)
+def test_defaults_of_shares_are_the_same_however_they_are_written(link, linked, unit):
+    # qlogis(10 / 24), qnorm(10 / 24), log(-log(1 - 10 / 24))
+    table = COUNTS | {"rest": np.subtract(COUNTS["n"], COUNTS["y"]), "share": np.divide(COUNTS["y"], COUNTS["n"])}
+    counted = default_priors(build_design("cbind(y, rest) ~ x + (1 | g)", table, "binomial", link))
+    shares = default_priors(build_design("share ~ x + (1 | g)", table, "binomial", link, weights="n"))
+    assert counted == shares
+    assert counted["(Intercept)"].values[0] == pytest.approx(linked, abs=6e-4)
+    assert counted["x"].values[1] == pytest.approx(2.5 * unit / np.std(COUNTS["x"], ddof=1), rel=5e-3)
+    assert counted["sd(g, (Intercept))"].values == (3, unit)
+
+
+def test_defaults_are_finite_where_every_trial_ends_the_same():
+    for value, end in ((0, -1), (1, 1)):
+        table = {"y": [value] * 6, "g": list("aabbcc")}
+        prior = default_priors(build_design("y ~ 1 + (1 | g)", table, "binomial"))["(Intercept)"]
+        assert prior.values[0] == pytest.approx(end * np.log(5.5 / 0.5), rel=5e-3)  # half a trial the other way
+    none = build_design("y ~ 1 + (1 | g)", {"y": [0] * 6, "g": list("aabbcc")}, "poisson")
+    assert default_priors(none)["(Intercept)"].values[0] == pytest.approx(np.log(0.5 / 6), rel=5e-3)
+
+
+def test_degrees_of_freedom_have_a_prior_where_residuals_are_student_t():
+    design = design_of("sleepstudy--slope")
+    assert str(resolve_priors(design, {}, robust=True)["nu"]) == "Gamma(2, 0.1)"
+    assert str(resolve_priors(design, {"nu": "HalfNormal(9)"}, robust=True)["nu"]) == "HalfNormal(9)"
+    assert "nu" not in resolve_priors(design, {})
+    covariate = build_design("y ~ nu + (1 | g)", {"y": COUNTS["x"], "nu": COUNTS["n"], "g": COUNTS["g"]})
+    both = resolve_priors(covariate, {"nu": "Gamma(3, 1)", "b(nu)": "Normal(0, 2)"}, robust=True)
+    assert (str(both["nu"]), str(both["b(nu)"])) == ("Gamma(3, 1)", "Normal(0, 2)")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ at the REML estimates; for one varying intercept this is tau^2 / (tau^2 + sigma^
 blocks are integrated out: in nested factors the rows of a batch say much about the sum of batch and cask, but less
 about the batch. Counts are first made gaussian: penalised quasi-likelihood (Breslow & Clayton 1993,
 doi:10.1080/01621459.1993.10594284) fits the working response of the generalized linear model, whose error variances are
-known, by REML, a few times over.
+known, by REML, a few times over; of Student-t residuals rows are weighted down by how far they lie out (Lange, Little &
+Taylor 1989, doi:10.1080/01621459.1989.10478852).
 """
 
 from __future__ import annotations
@@ -65,12 +66,16 @@ diverges.
 """
 ROUNDS = 4
 """Fits of the working response; the reliability has settled to a few percent by then."""
+TAILS = 4.0
+"""Degrees of freedom by which outlying rows lose weight."""
 FARTHEST = 10.0
 """Working linear predictors stay this near to zero on the link's scale, where slopes still say something."""
 
 
-def reliabilities(design: Design) -> tuple[float, ...]:
+def reliabilities(design: Design, robust: bool = False) -> tuple[float, ...]:
     """The mean reliability of every random block's effects, over levels and varying terms; 0 where tau is zero.
+
+    With `robust`, of Student-t residuals of `TAILS` degrees of freedom.
 
     Examples
     --------
@@ -79,7 +84,10 @@ def reliabilities(design: Design) -> tuple[float, ...]:
     >>> [round(r, 3) for r in reliabilities(design)]   # tau^2 = 6.083, sigma^2 = 0.5, n = 2
     [0.961]
     """
-    fit = _maximised(design) if design.family == "gaussian" else _of_counts(design)
+    if design.family != "gaussian":
+        fit = _of_counts(design)
+    else:
+        fit = _of_heavy_tails(design) if robust else _maximised(design)
     found = []
     for part, component in zip(fit.group_effects, fit.components, strict=True):
         variance = np.diag(component.covariance)
@@ -97,7 +105,7 @@ def check_parametrisation(given: Parametrisation) -> None:
             raise OptionError(f"parametrisation is {value!r}. {nearest(str(value), known)}")
 
 
-def choose(design: Design, given: Parametrisation = "auto") -> tuple[tuple[str, ...], str]:
+def choose(design: Design, given: Parametrisation = "auto", robust: bool = False) -> tuple[tuple[str, ...], str]:
     """The parametrisation of every random block, and why in a sentence.
 
     Parameters
@@ -105,6 +113,8 @@ def choose(design: Design, given: Parametrisation = "auto") -> tuple[tuple[str, 
     design : Design
     given : "auto", "noncentered", "centered", or a mapping of block or group names to one of them
         What a mapping does not name is chosen as by "auto".
+    robust : bool
+        Student-t residuals.
 
     Raises
     ------
@@ -126,7 +136,7 @@ def choose(design: Design, given: Parametrisation = "auto") -> tuple[tuple[str, 
     if all(kind != "auto" for kind in stated):
         return tuple(stated), f"Parametrisation as stated: {listed(design, stated)}."
     try:
-        found = reliabilities(design)
+        found = reliabilities(design, robust)
     except (WorkbenchError, np.linalg.LinAlgError) as error:
         kinds = tuple("noncentered" if kind == "auto" else kind for kind in stated)
         return kinds, f"Parametrisation: {listed(design, kinds)}; how much the data say is not known ({error})."
@@ -149,6 +159,16 @@ def _maximised(design: Design) -> Fit:
     searched = Searched.of(data, True)
     refuse_without_residual(design, searched)
     return answer(design, data, optimum(data, True, searched), True, 0.95)
+
+
+def _of_heavy_tails(design: Design) -> Fit:
+    """The REML fit in which rows that lie far out hardly count."""
+    fit = _maximised(design)
+    for _ in range(ROUNDS):
+        z2 = design.weights * (fit.residuals / fit.sigma) ** 2
+        weights = design.weights * (TAILS + 1) / (TAILS + z2)
+        fit = _maximised(replace(design, weights=read_only(weights)))
+    return fit
 
 
 def _of_counts(design: Design) -> Fit:

@@ -56,7 +56,7 @@ def sample_explicit(design: Design, priors: Mapping[str, Prior], given: Parametr
     plan : Plan
         Of the first run.
     """
-    kinds, reason = choose(design, given)
+    kinds, reason = choose(design, given, robust="nu" in priors)
 
     def sampled(kinds: tuple[str, ...]) -> Draws:
         return sample_model(build_model(design, priors, kinds), design, plan, starts(design, priors, kinds))
