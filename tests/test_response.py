@@ -18,7 +18,6 @@ from workbench.design import build_design
 from workbench.errors import WorkbenchError
 from workbench.estimates import Component, Estimates, wald_effects
 from workbench.estimators import REGISTRY, Estimator, Settings
-from workbench.estimators.hierarchical import hierarchical
 from workbench.estimators.reml_textbook import reml_textbook
 from workbench.families import GROUPED_LINKS, family_of
 from workbench.fit import Fit
@@ -306,7 +305,6 @@ def test_only_families_with_a_dispersion_have_a_residual():
             for name in ("complete_pooling", "no_pooling", "reml", "ml")
         ),
         lambda fit: reml_textbook(fit.design),
-        lambda fit: hierarchical(fit.design),
     ],
 )
 def test_what_is_worked_out_for_gaussian_responses_is_refused_for_others(follows):
