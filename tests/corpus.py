@@ -1,10 +1,11 @@
 """The classic corpus: R's figures with their data and formulas, for every suite to run.
 
 ``data/lmer`` holds what lme4 1.1-31 gave on R 4.2.2, polished by Newton steps on its own deviance
-function; ``data/bayesglm`` what arm 1.13-1 gave. Data: the sleep study of Belenky et al. (2003), Dyestuff and
-Dyestuff2 (Davies & Goldsmith 1972; Box & Tiao 1973), Penicillin and Pastes (Davies & Goldsmith 1972), InstEval (ratings
-of lecturers at ETH Zurich, as distributed with lme4), cbpp (contagious bovine pleuropneumonia; Lesnoff et al. 2004, as
-distributed with lme4), dobson (counts of a randomised trial; Dobson 1990), and the simulated twelve groups.
+function; ``data/glmer`` what its glmer gave; ``data/bayesglm`` what arm 1.13-1 gave. Data: the sleep study of Belenky
+et al. (2003), Dyestuff and Dyestuff2 (Davies & Goldsmith 1972; Box & Tiao 1973), Penicillin and Pastes (Davies &
+Goldsmith 1972), InstEval (ratings of lecturers at ETH Zurich, as distributed with lme4), cbpp (contagious bovine
+pleuropneumonia; Lesnoff et al. 2004, as distributed with lme4), grouseticks (ticks on grouse chicks; Elston et al.
+2001, as distributed with lme4), dobson (counts of a randomised trial; Dobson 1990), and the simulated twelve groups.
 """
 
 import json

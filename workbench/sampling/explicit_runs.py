@@ -20,6 +20,7 @@ from workbench.sampling.draws import Draws
 from workbench.sampling.explicit import build_model, starts
 from workbench.sampling.names import block_names
 from workbench.sampling.nuts import Plan, read_draws, sample_tree
+from workbench.sampling.responses import check_sampled
 
 PATIENT = 0.99
 """The target acceptance of the second run, made when the first one had divergences."""
@@ -56,6 +57,7 @@ def sample_explicit(design: Design, priors: Mapping[str, Prior], given: Parametr
     plan : Plan
         Of the first run.
     """
+    check_sampled(design)
     kinds, reason = choose(design, given, robust="nu" in priors)
 
     def sampled(kinds: tuple[str, ...]) -> Draws:
