@@ -254,6 +254,24 @@ def test_one_row_of_panels_is_half_as_tall_as_it_is_wide(twelve, sleep):
         assert height < 1.2 * rows * width
 
 
+def test_known_standard_errors_are_drawn_to_both_sides():
+    data = {"y": [28.0, 8.0, -3.0], "s": [15.0, 10.0, 16.0], "g": list("abc")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", data, ["reml"], se="s")
+    view = samples.view(comparison, pick(comparison))
+    assert "one known standard error to either side" in view.caption
+    lines = {c.get_label(): c for c in samples.draw(view).collections}["± standard error"].get_segments()
+    np.testing.assert_allclose([line[:, 1] for line in lines], [[13, 43], [-2, 18], [-19, 13]], rtol=1e-12)
+    plain = wb.compare("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0], "g": list("aab")}, ["no_pooling"])
+    assert samples.view(plain, pick(plain)).rows_error is None
+
+
+def test_observations_outside_a_frame_that_is_zoomed_to_the_estimates_are_counted():
+    far = {"y": [-90.0, 91.0, -80.0, 83.0, -85.0, 89.0, 2.0], "g": list("aabbccc")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", far, ["reml"])
+    caption = shrunken.view(comparison, pick(comparison)).caption
+    assert "Grey: observations; 6 of 7 lie outside the frame." in caption
+
+
 # --- several grouping factors -------------------------------------------------------------------------
 
 
