@@ -231,11 +231,45 @@ def test_one_estimator_is_enough():
     assert [p.stem for p in prints(comparison)] == ["samples", "shrunken", "shrinkage"]
 
 
+def test_few_panels_are_as_wide_as_every_other_picture_and_keep_their_title():
+    """A page stretches every picture to one width: a narrow figure's letters and marks would be blown up."""
+    counts = {"sick": [1, 4, 0, 7, 2, 3], "well": [9, 6, 10, 3, 8, 7], "stable": list("aabbcc")}
+    options = {"fixed_prior": {"mean": -1.0, "sd": 0.5}}
+    one = wb.compare(
+        "cbind(sick, well) ~ 1 + (1 | stable)", counts, ["fixed_prior"], family="binomial", options=options
+    )
+    two = wb.compare("sick ~ 1 + (1 | stable)", counts, ["reml", "fixed_prior"])
+    for comparison in (one, two):
+        figure = shrinkage.draw(shrinkage.view(comparison, varying(comparison)))[0].figure
+        others = samples.draw(samples.view(comparison, pick(comparison))).figure
+        assert figure.get_size_inches()[0] == others.get_size_inches()[0]
+        assert figure.get_suptitle() == shrinkage.view(comparison, varying(comparison)).title
+    assert figure.get_suptitle() == "From each group by itself to its estimate: mean of sick"
+
+
 def test_one_row_of_panels_is_half_as_tall_as_it_is_wide(twelve, sleep):
     for comparison, rows in ((twelve, 1), (sleep, 2)):
         width, height = shrinkage.draw(shrinkage.view(comparison, varying(comparison)))[0].figure.get_size_inches()
         assert height > 0.48 * width
         assert height < 1.2 * rows * width
+
+
+def test_known_standard_errors_are_drawn_to_both_sides():
+    data = {"y": [28.0, 8.0, -3.0], "s": [15.0, 10.0, 16.0], "g": list("abc")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", data, ["reml"], se="s")
+    view = samples.view(comparison, pick(comparison))
+    assert "one known standard error to either side" in view.caption
+    lines = {c.get_label(): c for c in samples.draw(view).collections}["± standard error"].get_segments()
+    np.testing.assert_allclose([line[:, 1] for line in lines], [[13, 43], [-2, 18], [-19, 13]], rtol=1e-12)
+    plain = wb.compare("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0], "g": list("aab")}, ["no_pooling"])
+    assert samples.view(plain, pick(plain)).rows_error is None
+
+
+def test_observations_outside_a_frame_that_is_zoomed_to_the_estimates_are_counted():
+    far = {"y": [-90.0, 91.0, -80.0, 83.0, -85.0, 89.0, 2.0], "g": list("aabbccc")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", far, ["reml"])
+    caption = shrunken.view(comparison, pick(comparison)).caption
+    assert "Grey: observations; 6 of 7 lie outside the frame." in caption
 
 
 # --- several grouping factors -------------------------------------------------------------------------
@@ -254,7 +288,20 @@ def test_beside_another_factor_only_estimates_are_drawn():
         drawn = offsets(ax, "estimate")
         assert len(set(drawn[:, 0])) == len(panel.right)  # no two dots in one place
         np.testing.assert_allclose(np.sort(drawn[:, 1]), np.sort(panel.right))
-        assert [t.get_text() for t in ax.get_xticklabels()] == []
+        names = {round(x, 9): t.get_text() for x, t in zip(ax.get_xticks(), ax.get_xticklabels(), strict=True)}
+        estimates = dict(zip(panel.levels, panel.right, strict=True))
+        assert {names[round(x, 9)]: y for x, y in drawn} == pytest.approx(estimates)  # every dot over its level's name
+
+
+def test_levels_lose_their_names_where_these_would_run_into_one_another():
+    """Twenty levels beside another factor: one panel has room for their names, turned; two abreast have none."""
+    rows = {"y": np.arange(40.0) % 7, "a": [f"level {k % 20}" for k in range(40)], "b": np.arange(40) % 3}
+    turned = {}
+    for names in (["reml"], ["reml", "ml"], ["reml", "ml", "fixed_prior", "complete_pooling"]):
+        comparison = wb.compare("y ~ 1 + (1 | a) + (1 | b)", rows, names)
+        ax = shrinkage.draw(shrinkage.view(comparison, varying(comparison)))[0]
+        turned[len(names)] = [t.get_rotation() for t in ax.get_xticklabels()]
+    assert turned == {1: [90.0] * 20, 2: [], 4: []}
 
 
 def test_beside_another_factor_no_sample_mean_stands_for_a_group():

@@ -12,6 +12,7 @@ import workbench as wb
 from workbench.comparison import Comparison
 from workbench.report.context import Context
 from workbench.report.findings import findings
+from workbench.report.page_tables import agreement
 from workbench.report.terminal import print_comparison
 from workbench.report.view import page
 from workbench.report.zero_variance import sentences, zero_variances
@@ -45,6 +46,26 @@ def test_three_rows_say_what_each_use_of_the_likelihood_reports(zero):
         "where restricted likelihood × (τ/σ)^1.5 is largest",
         "posterior mean",
     ]
+
+
+def test_what_is_rounding_reads_as_zero_at_no_level():
+    """Where tau is zero, REML is complete pooling by another way, which ends on a neighbouring float."""
+    comparison = dyestuff2(["complete_pooling", "no_pooling", "reml", "fixed_prior"])
+    found = {(row[0].text, row[1].text): row for row in agreement(comparison).rows}
+    for pair in (("complete pooling", "REML"), ("REML", "fixed prior")):
+        assert [cell.text for cell in found[pair][4:]] == ["0", "–", "0"]
+    assert found["no pooling", "REML"][4].sort == pytest.approx(7.5212 - 5.6656, abs=5e-4)
+    assert "0: the same, to rounding." in agreement(comparison).notes
+    assert findings(comparison)[0].startswith("REML and the fixed prior give the same coefficients.")
+    out = Console(file=io.StringIO(), width=80)
+    print_comparison(comparison, out)
+    assert re.search(r"complete pooling - REML +0 +– +0\n", out.file.getvalue())
+
+
+def test_where_nothing_is_left_of_a_gap_nothing_is_called_rounding(zero):
+    gap = zero.explain_gap("reml", "exact")
+    assert not gap.gaps[-1][0].any()
+    assert gap.sentence.endswith("; nothing is left.")
 
 
 def test_the_sentences_say_why_with_this_comparisons_numbers(zero):

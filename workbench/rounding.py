@@ -1,4 +1,4 @@
-"""One rounding for pictures, pages and terminals: halves go away from zero.
+"""One rounding for pictures, pages and terminals: halves go away from zero; and which differences are rounding.
 
 The mean of whole numbers is often a half (1527.5), and one estimator reaches it from below and another from above
 by the last bit of a float. Such a number must read the same wherever it stands.
@@ -11,6 +11,8 @@ from decimal import ROUND_HALF_UP, Context, Decimal
 
 HAIR = 1e-12
 """Numbers that lie apart by no more than this share of themselves read the same."""
+DIGITS = 1e-13
+"""A difference between two estimates below this share of the coefficients is rounding."""
 WIDE = Context(prec=400)
 
 

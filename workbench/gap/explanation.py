@@ -17,6 +17,7 @@ from workbench.estimators import REGISTRY, Settings, run_estimator
 from workbench.fit import Fit
 from workbench.gap import integrated, maximised, plugged
 from workbench.gap.steps import Step, coefficients_of
+from workbench.rounding import DIGITS
 from workbench.words import join, percent, significant
 
 if TYPE_CHECKING:
@@ -25,9 +26,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 ROUNDING = 1e-9
-"""What is left is rounding where it is below this share of the effects, or"""
-DIGITS = 1e-13
-"""below this share of the coefficients."""
+"""What is left is rounding where it is below this share of the effects, or below `DIGITS` of the coefficients."""
 
 NONE = 1e-9
 """A smaller share of the gap is none."""
@@ -139,6 +138,8 @@ class Gap:
         alone = len(parts) == 1 and self.explained
         causes = f"All of it is due to one cause, {self.steps[0][1].cause}" if alone else f"Of this, {join(parts)}"
         rest = f"what is left ({end}) is rounding." if self.explained else f"{end} is left, which these do not explain."
+        if not any(np.nan_to_num(gap).any() for gap in self.gaps[-1]):
+            rest = "nothing is left."
         return f"{lead} {causes}; {rest}"
 
     def _largest(self, step: int) -> str:

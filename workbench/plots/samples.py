@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+BARS = 200
+"""Up to so many observations have a line for their known standard error."""
 ROWS = 20_000
 """Up to so many observations are drawn."""
 GOLDEN = 0.6180339887498949
@@ -48,6 +50,8 @@ class View:
     positions, means : array, shape (J,)
     sizes : tuple of int
     rows_x, rows_y : array, shape (number of observations drawn,)
+    rows_error : array of the same shape, or None
+        Known standard errors, where all of few observations are drawn.
     truth : array, shape (J,), or None
     mean_label : str
     """
@@ -65,6 +69,7 @@ class View:
     means: Array
     rows_x: Array
     rows_y: Array
+    rows_error: Array | None
     truth: Array | None
     mean_label: str
 
@@ -80,8 +85,10 @@ def view(comparison: Comparison, v: Varying) -> View:
     at = shown.index
     drawn = f"{design.n:,}" if len(y) == design.n else f"{len(y):,} of {design.n:,}"
     true_words = " Red dots are the true means." if known is not None else ""
+    errors = 1 / np.sqrt(design.weights) if design.known_se and len(y) == design.n <= BARS else None
+    error_words = "" if errors is None else ", with lines of one known standard error to either side"
     caption = (
-        f"Grey: {drawn} values of {v.response}, {sizes_in_words(v.sizes)}. "
+        f"Grey: {drawn} values of {v.response}, {sizes_in_words(v.sizes)}{error_words}. "
         f"Blue crosses: each group's {weighted}sample mean.{true_words} {shown.note} {thinned}"
     )
     low, high = int(np.nanargmin(means)), int(np.nanargmax(means))
@@ -106,6 +113,7 @@ def view(comparison: Comparison, v: Varying) -> View:
         means=means[at],
         rows_x=x,
         rows_y=y,
+        rows_error=errors,
         truth=None if known is None else known[at],
         mean_label=f"{weighted}sample mean",
     )
@@ -137,6 +145,11 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
         seen.rows_x, seen.rows_y, s=size, c=[style.FAINT], linewidths=0, zorder=1, label="observation",
         rasterized=many > style.RASTER,
     )  # fmt: skip
+    if seen.rows_error is not None:
+        ax.vlines(
+            seen.rows_x, seen.rows_y - seen.rows_error, seen.rows_y + seen.rows_error, colors=style.FAINT,
+            linewidth=1.6, zorder=1, label="± standard error",
+        )  # fmt: skip
     if seen.truth is not None:
         style.points(ax, seen.positions, seen.truth, style.Look(style.TRUTH, "o"), "true mean", size=42, zorder=3)
     style.points(ax, seen.positions, seen.means, style.LOOKS["no_pooling"], seen.mean_label, size=85)

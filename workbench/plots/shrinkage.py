@@ -42,6 +42,11 @@ LINES = 300
 """So many levels are drawn: more lines than that run into one another."""
 BITMAP = 120
 """Panels with more levels than this become bitmaps inside SVG files."""
+WIDE = 9.0
+"""Inches: so wide is the figure at least, as the other pictures are. A page stretches each to its own width, letters
+and marks too."""
+LETTERS = 9.0
+"""So many letters of a title have room in an inch."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,10 +242,10 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
 
 
 def _new_panels(seen: View, height: int, width: int) -> list[list[Axes]]:
-    tall = 5.6 if height == 1 else 3.9 * height + 0.5
-    figure = style.new_figure(max(2.05 * width + 1.3, 4.6), tall)
+    tall, wide = 5.6 if height == 1 else 3.9 * height + 0.5, max(2.05 * width + 1.3, WIDE)
+    figure = style.new_figure(wide, tall)
     figure.suptitle(
-        printable(seen.title, 100 if width > 3 else 24 * width), x=0.01, ha="left", fontsize=style.TEXT + 1.5,
+        printable(seen.title, int(LETTERS * wide)), x=0.01, ha="left", fontsize=style.TEXT + 1.5,
         fontweight="bold", color=style.INK, parse_math=False,
     )  # fmt: skip
     grid = figure.subplots(height, width, squeeze=False)
@@ -263,9 +268,9 @@ def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> No
         _draw_from_alone(ax, panel, colour, small_last)
         x = np.ones(count)
     else:
-        ax.set_xticks([])
-        ax.set_xlabel(panel.group, fontsize=style.SMALL, color=style.INK, parse_math=False)
-        x = np.linspace(0, 1, count)[small_last]
+        x = np.linspace(0, 1, count)
+        _name_levels(ax, panel, x)
+        x = x[small_last]
     ax.scatter(
         x,
         panel.right[small_last],
@@ -277,6 +282,22 @@ def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> No
         zorder=4,
         rasterized=count > BITMAP,
     )
+
+
+def _name_levels(ax: Axes, panel: Panel, x: Array) -> None:
+    """The grouping factor below the panel, and its levels' names where they have room, upright or turned."""
+    ax.set_xlim(-0.08, 1.08)
+    ax.set_xlabel(panel.group, fontsize=style.SMALL, color=style.INK, parse_math=False)
+    names = [printable(name, 12) for name in panel.levels]
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    apart = 72 * ax.get_window_extent().width / figure.dpi / 1.16 / max(len(names) - 1, 1)  # points
+    level = apart > 0.65 * style.SMALL * (max(map(len, names)) + 1)
+    if not level and apart < 1.1 * style.SMALL:
+        ax.set_xticks([])
+        return
+    ax.set_xticks(x, labels=names, parse_math=False)
+    ax.tick_params(axis="x", length=0, labelrotation=0 if level else 90)
 
 
 def _draw_from_alone(ax: Axes, panel: Panel, colour: str, small_last: NDArray[np.intp]) -> None:

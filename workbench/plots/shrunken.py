@@ -107,6 +107,7 @@ def view(comparison: Comparison, v: Varying) -> View:
         "Red dots: the truth." if known is not None else "",
         shown.note,
         outside(v, beyond),
+        _cut(y, y_limits),
     ]
     warnings = []
     if alone is None:
@@ -179,6 +180,12 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     style.level_axis(ax, seen.positions, seen.labels, seen.sizes, seen.x_label)
     style.legend_below(ax, len(seen.positions), 5)
     return ax
+
+
+def _cut(y: Array, y_limits: tuple[float, float]) -> str:
+    """A sentence about the observations that the frame, zoomed to the estimates, leaves out; empty where none."""
+    out = int(np.sum((y < y_limits[0]) | (y > y_limits[1])))
+    return f"Grey: observations; {out:,} of {len(y):,} lie outside the frame." if out else ""
 
 
 def _arrows(ax: Axes, seen: View) -> None:

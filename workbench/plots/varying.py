@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from workbench.errors import OptionError, nearest
 from workbench.formula import deparse
 from workbench.plots.style import limits
-from workbench.rounding import places_of, rounded
+from workbench.rounding import DIGITS, places_of, rounded
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -151,6 +151,18 @@ def pick(comparison: Comparison, term: str | None = None, group: str | None = No
 def coefficients(fit: Fit, v: Varying) -> Array:
     """A fit's group coefficients of a term, shape (J,)."""
     return np.asarray(column(fit.group_effects[v.block].coefficient, v, "estimate"))
+
+
+def apart(comparison: Comparison, one: str, other: str, v: Varying) -> Array:
+    """How far two estimators' group coefficients of a term lie apart, shape (J,): 0 where that is rounding.
+
+    Two ways to the same number end on neighbouring floats, which ones depends on the machine.
+    """
+    a, b = (coefficients(comparison.fits[name], v) for name in (one, other))
+    known = np.abs(np.concatenate([a, b]))
+    gap = np.abs(a - b)
+    gap[gap <= DIGITS * known[np.isfinite(known)].max(initial=0.0)] = 0.0
+    return gap
 
 
 def column(estimates: Estimates, v: Varying, name: str) -> Array:
@@ -311,12 +323,13 @@ def figure4(value: float) -> str:
     Examples
     --------
     >>> figure4(0.00021459), figure4(1527.2), figure4(123456.7), figure4(-3e-9), figure4(2.5)
-    ('0.0002146', '1527', '123457', '-3e-09', '2.5')
+    ('0.0002146', '1527', '123457', '-3e-9', '2.5')
     """
     if not np.isfinite(value):
         return "not known"
     if not 1e-4 <= abs(value) < 1e15:
-        return f"{value:.4g}"
+        mantissa, _, power = f"{value:.4g}".partition("e")
+        return f"{mantissa}e{int(power)}" if power else mantissa
     text = f"{rounded(value, places_of(value, 4)):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

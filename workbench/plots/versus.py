@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from workbench.plots import style
 from workbench.plots.varying import (
     Varying,
+    apart,
     choose,
     coefficients,
     column,
@@ -191,7 +192,7 @@ def _apart(comparison: Comparison, v: Varying, mixed_name: str) -> tuple[str, fl
     """The largest difference between mixed model and fixed prior over all levels, in words and as it is."""
     if "fixed_prior" not in comparison.fits:
         return "", None
-    gap = np.abs(coefficients(comparison.fits[mixed_name], v) - coefficients(comparison.fits["fixed_prior"], v))
+    gap = apart(comparison, mixed_name, "fixed_prior", v)
     if not np.isfinite(gap).any():
         return "", None
     worst = int(np.nanargmax(gap))

@@ -11,6 +11,7 @@ from workbench.gap import called
 from workbench.plots.style import title_of
 from workbench.plots.varying import (
     Varying,
+    apart,
     coefficients,
     named,
     own,
@@ -64,7 +65,7 @@ def _plugged_in(comparison: Comparison) -> str:
     parts, largest = [], 0.0
     terms = varying(comparison)
     for v in terms[:TERMS]:
-        gap = np.abs(coefficients(fits["reml"], v) - coefficients(fits["fixed_prior"], v))
+        gap = apart(comparison, "reml", "fixed_prior", v)
         if not np.isfinite(gap).any():
             continue
         worst = int(np.nanargmax(gap))
@@ -76,7 +77,7 @@ def _plugged_in(comparison: Comparison) -> str:
         parts.append(f"{label}at most {significant(gap[worst])}{where}")
     if not parts:
         return ""
-    apart = f"lie {join(parts)} apart" if largest > 0 else "give the same coefficients"
+    said = f"lie {join(parts)} apart" if largest > 0 else "give the same coefficients"
     a, b = fits["reml"].sigma, fits["fixed_prior"].sigma
     estimated = comparison.design.family == "gaussian" and not comparison.design.known_se
     residual = f" Residual SD: {significant(a)} and {significant(b)}." if estimated else ""
@@ -87,7 +88,7 @@ def _plugged_in(comparison: Comparison) -> str:
         if several and rule == "independent"
         else ""
     )
-    return f"REML and the fixed prior {apart}.{residual}{plain}"
+    return f"REML and the fixed prior {said}.{residual}{plain}"
 
 
 def _moved_most(comparison: Comparison) -> str:
@@ -186,7 +187,8 @@ def _spread(comparison: Comparison) -> str:
         value = sd_between(fit, v)
         label = f" for {named(v, terms)}" if len(terms) > 1 else ""
         parts.append(f"{significant(value) if value > 0 else 'zero'}{label}")
-    sentence = f"{title_of(name)} puts the SD between groups at {join(parts)}"
+    puts = "the fixed prior holds" if name == "fixed_prior" else f"{title_of(name)} puts"
+    sentence = f"{puts} the SD between groups at {join(parts)}"
     if comparison.design.family != "gaussian":
         return f"{sentence}, on the scale of the {comparison.design.link} link."
     if comparison.design.known_se:
@@ -215,7 +217,7 @@ def _full_bayes(comparison: Comparison) -> str:
         width = (full.conf_high - full.conf_low)[:, v.column]
         base = (mixed.conf_high - mixed.conf_low)[:, v.column]
         known = np.isfinite(width) & np.isfinite(base) & (base > 0)
-        gap = np.abs(coefficients(fits[whole], v) - coefficients(fits[hub], v))
+        gap = apart(comparison, whole, hub, v)
         if not np.isfinite(gap).any():
             continue
         worst = int(np.nanargmax(gap))

@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.plots.style import title_of
 from workbench.plots.varying import (
+    apart,
     printable,
     varying,
 )
@@ -72,7 +73,7 @@ def agreement(comparison: Comparison) -> Table | None:
     rows = tuple(
         (
             text(title_of(r["estimator1"])), text(title_of(r["estimator2"])), text(printable(r["group"], 40)),
-            text(printable(r["term"], 40)), number(r["max_difference"]), text(printable(r["level"], 40)),
+            text(printable(r["term"], 40)), number(r["max_difference"]), text(printable(str(r["level"]), 40)),
             number(r["rms_difference"]),
         )
         for r in table
@@ -82,23 +83,34 @@ def agreement(comparison: Comparison) -> Table | None:
         Column("term", numeric=False), Column("largest difference"), Column("at level", numeric=False),
         Column("root mean square"),
     )  # fmt: skip
-    note = "Between group coefficients (population value + effect), over the levels that both estimated."
-    return Table("agreement", "How far the estimators lie apart", columns, rows, (), (note,), "tables/agreement.csv")
+    notes = ["Between group coefficients (population value + effect), over the levels that both estimated."]
+    if any(r["max_difference"] == 0 for r in table):
+        notes.append("0: the same, to rounding.")
+    title = "How far the estimators lie apart"
+    return Table("agreement", title, columns, rows, (), tuple(notes), "tables/agreement.csv")
 
 
 def agreement_reml_first(comparison: Comparison) -> list[dict[str, Any]] | None:
-    """The agreement table's rows, those with REML first; None with a single estimator."""
+    """The agreement table's rows, those with REML first; None with a single estimator.
+
+    Differences that are rounding are 0 here, at no level.
+    """
     if len(comparison.fits) < 2:
         return None
     rows: list[dict[str, Any]] = [
         {str(k): v for k, v in row.items()} for row in comparison.agreement.to_dict("records")
     ]
+    terms = {(v.group, v.term): v for v in varying(comparison)}
+    for row in rows:
+        gap = apart(comparison, row["estimator1"], row["estimator2"], terms[row["group"], row["term"]])
+        if np.isfinite(gap).any() and np.nanmax(gap) == 0:
+            row |= {"max_difference": 0.0, "rms_difference": 0.0, "level": MISSING}
     return sorted(rows, key=lambda r: "reml" not in (r["estimator1"], r["estimator2"]))
 
 
 def trust(comparison: Comparison) -> Table:
     """Wall times, and whether each fit can be trusted."""
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for r in comparison.timings.to_dict("records"):
         rows.append(
             (
@@ -115,7 +127,7 @@ def trust(comparison: Comparison) -> Table:
                 text(_verdict(comparison.fits[r["estimator"]])),
             )
         )
-    columns = (
+    columns: tuple[Column, ...] = (
         Column("estimator", numeric=False),
         Column("seconds"),
         Column("converged", numeric=False),
@@ -143,7 +155,10 @@ def trust(comparison: Comparison) -> Table:
         for name, fit in comparison.fits.items()
         if fit.diagnostics.get("note")
     ]
-    return Table("trust", "Diagnostics and timings", columns, tuple(rows), (), tuple(notes), "tables/timings.csv")
+    if not any(row[-2].text for row in rows):  # nothing builds on anything: room for the verdict
+        columns, rows = (*columns[:-2], columns[-1]), [(*row[:-2], row[-1]) for row in rows]
+    title, source = "Diagnostics and timings", "tables/timings.csv"
+    return Table("trust", title, columns, tuple(rows), (), tuple(notes), source, sortable=False)
 
 
 def _whole(value: float) -> Cell:
