@@ -28,6 +28,7 @@ from workbench.plots.varying import (
     sizes_in_words,
     without_own,
 )
+from workbench.words import join
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,7 +119,7 @@ def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
         notes += [text for text in (without_own(v, alone), *remarks) if text and text not in notes]
         width = len(panels) if len(panels) <= ABREAST else -(-len(panels) // 2)
         rows += [tuple(panels[k : k + width]) for k in range(0, len(panels), width)]
-    what = " and ".join(dict.fromkeys(v.quantity for v in terms))
+    what = join(dict.fromkeys(v.quantity for v in terms))
     own_labels = " or ".join(dict.fromkeys(v.own_label for v in terms))
     sizes = np.concatenate([v.sizes for v in terms])
     estimators = f"{len(comparison.fits)} estimators" if len(comparison.fits) > 1 else "one estimator"
@@ -126,7 +127,7 @@ def view(comparison: Comparison, terms: Sequence[Varying]) -> View:
     apart = f"Left of each panel: every group's {own_labels}. Right: the estimate of the estimator named above."
     set_out = any(panel.set_out for row in rows for panel in row)
     caption = [apart if set_out else alike, f"Dashed: its population value. {_sizes(sizes)}", *notes]
-    factors = " and ".join(dict.fromkeys(v.group for v in terms))
+    factors = join(dict.fromkeys(v.group for v in terms))
     title = "From each group by itself to its estimate" if set_out else "Every group's estimate"
     return View(
         title=title + (f": {printable(what, 60)}" if len(terms) == 1 else "") + _thinned(rows, terms),
