@@ -10,6 +10,7 @@ from dense_equations import random_design, random_table, wide
 from scipy.linalg import block_diag
 from scipy.stats import multivariate_normal
 
+import workbench as wb
 import workbench.sampling.run as run
 from workbench.design import build_design
 from workbench.errors import OptionError
@@ -376,6 +377,31 @@ def test_several_factors_can_be_collapsed_too():
     a, b = (fit.parameters.estimates for fit in (collapsed, explicit))
     errors = a.std_error * np.sqrt(1 / a.ess_bulk + 1 / b.ess_bulk)
     assert (np.abs(a.estimate - b.estimate) < 4.5 * errors).all()
+
+
+def test_uniform_priors_that_end_near_the_data_are_walls():
+    table = {"y": [1.0, 2, 4, 3, 7, 6, 9, 8], "x": [0, 1] * 4, "g": list("aabbccdd")}
+    design = build_design("y ~ x + (1 | g)", table)  # least squares: x 0 (SE 2.2)
+
+    def walls(text):
+        return Collapsed.of(design, resolve_priors(design, {"x": text})).close_walls
+
+    assert [walls(text) for text in ("Uniform(-100, 100)", "Cauchy(0, 1)", "Normal(0, 1)")] == [[], [], []]
+    assert [walls(text) for text in ("Uniform(-1, 100)", "Uniform(-100, 1)", "Uniform(20, 30)")] == [["x"]] * 3
+    with pytest.raises(OptionError, match=r"The prior of x, Uniform\(20, 30\), ends where the data put it"):
+        wb.fit(
+            "y ~ x + (1 | g)", table, "hierarchical", priors={"x": "Uniform(20, 30)"}, options={"model": "collapsed"}
+        )
+
+
+@pytest.mark.slow
+def test_a_uniform_prior_beside_the_data_is_sampled_by_the_explicit_model():
+    table = {"y": [1.0, 2, 4, 3, 7, 6, 9, 8], "x": [0, 1] * 4, "g": list("aabbccdd")}
+    fit = wb.fit("y ~ x + (1 | g)", table, "hierarchical", priors={"x": "Uniform(1, 2)"}, seed=1)
+    assert fit.diagnostics["model"] == "explicit"
+    x = fit.sampled.drawn.b[..., 1]
+    assert 1 <= x.min() < x.max() <= 2
+    assert x.mean() < 1.5  # the data put it at 0
 
 
 def test_a_model_that_is_not_gaussian_is_not_collapsed():

@@ -64,3 +64,14 @@ def test_of_what_no_sampler_said_there_is_no_figure(energy):
     d = diagnose(*drawn(energy))
     assert set(d) == {"r_hat", "ess_bulk", "ess_tail", "chains", "draws"}
     assert complaints(d) == []
+
+
+def test_the_collapsed_model_is_not_told_to_change_a_parametrisation_it_does_not_have():
+    d = {"r_hat": 1.2, "ess_bulk": 90.0, "divergences": 3, "e_bfmi": 0.1, "max_tree_depth_reached": 4} | {
+        "chains": 4, "draws": 500
+    }  # fmt: skip
+    assert sum("parametrisation" in said for said in complaints(d)) == 3
+    assert not any("parametrisation" in said for said in complaints(d | {"model": "collapsed"}))
+    assert "3 divergences: part of the posterior may be missed. Try tighter priors." in complaints(
+        d | {"model": "collapsed"}
+    )

@@ -469,6 +469,7 @@ def test_few_groups_under_flat_priors_have_no_moments_and_say_so(schools_kept, m
         ("y ~ x + (x | g)", {}, DesignError, r"2 terms vary by g.*use hierarchical"),
         ("y ~ x + (1 | g) + (0 + x | g)", {}, DesignError, "2 terms vary by g"),
         ("y ~ x + (1 | g)", {"x": "StudentT(3, 0, 1)"}, PriorError, r"StudentT\(3, 0, 1\).*Use hierarchical"),
+        ("y ~ x + (1 | g)", {"sd": "Gamma(0.01, 0.01)"}, PriorError, "Give its shape 0.1 or more"),
         (
             "y ~ x + (1 | pair)",
             {"sd": "Flat()", "b": "Flat()", "(Intercept)": "Flat()"},
@@ -511,3 +512,5 @@ def test_a_response_constant_within_groups_has_no_residual_variance():
     data = {"y": [1.0, 1, 2, 2, 4, 4], "g": list("aabbcc")}
     with pytest.raises(DesignError, match="does not vary within the levels of g"):
         wb.fit("y ~ 1 + (1 | g)", data, "exact")
+    with pytest.raises(DesignError, match="does not vary within the levels of g"):
+        wb.fit("y ~ 1 + (1 | g)", data, "exact", priors={"sigma": "Uniform(0, 3)"})

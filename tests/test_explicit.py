@@ -394,3 +394,23 @@ def test_counts_go_from_the_default_comparison_to_its_report(tmp_path):
     robust = wb.compare("y ~ 1 + (1 | g)", TABLE, ["reml", "hierarchical"], options={"hierarchical": {"robust": True}})
     robust.report(tmp_path / "robust")  # no gap is explained
     assert "residual SD is their scale" in (tmp_path / "robust" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_column_far_from_zero_that_does_not_vary_within_groups_mixes():
+    # the same model in metres and in SDs about the mean; the default priors of both nearly agree
+    raw, scaled = (
+        run_estimator(
+            "hierarchical",
+            build_design(f"TICKS ~ {x} + (1 | BROOD)", "models/grouseticks/data.csv", family="poisson"),
+            Settings(seed=1),
+            {"draws": 1000},
+        )
+        for x in ("HEIGHT", "scale(HEIGHT)")
+    )
+    height = raw.design.X[:, 1]
+    (a, b) = (fit.parameters.estimates for fit in (raw, scaled))
+    for estimates in (a, b):  # with a diagonal mass matrix 5 and 56
+        assert (estimates.ess_bulk > 1000).all()
+    slope, sd = b.estimate[1] / height.std(ddof=1), b.std_error[1] / height.std(ddof=1)
+    assert abs(a.estimate[1] - slope) < 4 * sd * (1 / a.ess_bulk[1] + 1 / b.ess_bulk[1]) ** 0.5 + 0.02 * sd

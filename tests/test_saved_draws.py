@@ -55,6 +55,18 @@ def test_draws_come_back_bit_by_bit(sampled, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["draws.nc"]
 
 
+def test_draws_of_student_t_residuals_come_back_too(tmp_path):
+    design = slopes()
+    drawn = made_up(design)
+    nu = np.random.default_rng(4).gamma(2.0, 10.0, drawn.b.shape[:2])
+    priors = resolve_priors(design, PRIORS, robust=True)
+    path = wb.save_draws(Holder(Sampled(design, replace(drawn, others={"nu": nu}), priors)), tmp_path / "draws.nc")
+    for given in (None, PRIORS):
+        back = wb.load_draws(path, design, given)
+        np.testing.assert_array_equal(back.drawn.others["nu"], nu)
+        assert str(back.priors["nu"]) == "Gamma(2, 0.1)"
+
+
 def test_the_file_holds_the_joint_density_at_the_ends_of_every_chain(sampled, tmp_path):
     with h5py.File(wb.save_draws(Holder(sampled), tmp_path / "draws.nc")) as file:
         found = file.attrs["log_density"]

@@ -16,18 +16,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.answer import refuse_without_residual
+from workbench.coordinates import Searched
 from workbench.design import Design
 from workbench.errors import OptionError, nearest
 from workbench.estimates import Component, GroupEffects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
+from workbench.moments import moments
 from workbench.priors import Prior, resolve_priors
 from workbench.sampling.centring import Parametrisation, check_parametrisation
+from workbench.sampling.collapsed import Collapsed
 from workbench.sampling.diagnostics import complaints, diagnose, from_draws
 from workbench.sampling.draws import Draws
 from workbench.sampling.explicit_runs import sample_explicit
 from workbench.sampling.fitted import mean_response
 from workbench.sampling.nuts import Plan
+from workbench.sampling.prior_doubts import far_intercepts, long_tails, perhaps_improper
 from workbench.sampling.run import sample_collapsed
 from workbench.sampling.summaries import level_estimates, parameters_of
 from workbench.sampling.tree import Sampled
@@ -56,7 +61,8 @@ class Options:
         The last one needs the extra of that name, and takes the explicit model.
     model : "auto", "collapsed" or "explicit"
         Which of the two faces of the posterior is sampled: by default the collapsed one of gaussian responses with one
-        grouping factor (:mod:`workbench.sampling.collapsed`), and the explicit one of all others.
+        grouping factor (:mod:`workbench.sampling.collapsed`), and the explicit one of all others, and where a uniform
+        prior of a population coefficient ends near the data.
     parametrisation : "auto", "noncentered", "centered", or a mapping of group or block names to one of them
         Of the explicit model. "auto" centres a random block where the data say much about each of its groups
         (:mod:`workbench.sampling.centring`), and tries the other where a run and its repetition diverged.
@@ -95,15 +101,24 @@ class Options:
         if not isinstance(self.robust, bool):
             raise OptionError(f"robust is {self.robust!r}, but must be true or false.")
 
-    def face(self, design: Design) -> str:
+    def face(self, design: Design, priors: Mapping[str, Prior]) -> str:
         """Which model is sampled."""
         able = design.family == "gaussian" and not self.robust
         if self.model == "collapsed" and (not able or self.sampler == "numpyro"):
             what = "numpyro" if able else "Student-t residuals" if self.robust else f"{design.family} responses"
             raise OptionError(f"There is no collapsed model for {what}. Use model='explicit', or leave it out.")
-        if self.model != "auto":
-            return self.model
-        return "collapsed" if able and len(design.groups) == 1 and self.sampler != "numpyro" else "explicit"
+        if self.model == "explicit" or not able or self.sampler == "numpyro":
+            return "explicit"
+        if self.model == "auto" and len(design.groups) > 1:
+            return "explicit"
+        if self.sampler == "nutpie" and (close := Collapsed.of(design, priors).close_walls):
+            if self.model == "auto":
+                return "explicit"
+            raise OptionError(
+                f"The prior of {close[0]}, {priors[close[0]]}, ends where the data put it, which the collapsed model "
+                "cannot sample with nutpie. Leave model out, or take sampler='pymc'."
+            )
+        return "collapsed"
 
     def plan(self, settings: Settings, model: str) -> Plan:
         """What the sampler is told."""
@@ -143,8 +158,16 @@ def hierarchical(
     Fit
         Posterior means with posterior SDs. `converged` means R-hat at most 1.01, bulk effective sample sizes of 400
         or more, no divergence, and no chain with an energy fraction (E-BFMI) below 0.3. `draws` is the ArviZ DataTree.
+        Warnings name default priors that stand far from the data, and parameters whose draws have too long a tail for a
+        mean (:mod:`workbench.sampling.prior_doubts`).
         After Ctrl-C the fit is of the chains that were finished, and a warning says so; without any, the interruption
         goes on.
+
+    Raises
+    ------
+    DesignError
+        A response that the terms explain exactly, unless the prior of sigma keeps it from zero.
+    OptionError, PriorError
 
     Notes
     -----
@@ -156,7 +179,8 @@ def hierarchical(
             f"robust gives a gaussian response Student-t residuals; {design.response} is {design.family}. Leave it out."
         )
     priors = resolve_priors(design, settings.priors, options.robust)
-    model = options.face(design)
+    _refuse_without_residual(design, priors)
+    model = options.face(design, priors)
     plan = options.plan(settings, model)
     notes: dict[str, Any] = {"model": model}
     if model == "collapsed":
@@ -173,6 +197,13 @@ def hierarchical(
             "again for all of them.",
         )
     return summarise(design, settings, priors, drawn, remarks, notes)
+
+
+def _refuse_without_residual(design: Design, priors: Mapping[str, Prior]) -> None:
+    """A response that the terms explain exactly has a posterior without bound at sigma = 0."""
+    if "sigma" not in priors or (priors["sigma"].kind == "Uniform" and priors["sigma"].values[0] > 0):
+        return
+    refuse_without_residual(design, Searched.of(moments(design), restricted=True))
 
 
 def summarise(
@@ -194,6 +225,10 @@ def summarise(
     parts = [parameters.estimates, *(part.coefficient for part in effects)]
     diagnostics = {"seed": settings.seed} | diagnose(drawn, parts) | dict(notes)
     found = complaints(diagnostics)
+    doubts = (
+        *far_intercepts(design, priors),
+        *(found + perhaps_improper(priors) if found else long_tails(design, drawn)),
+    )
     return Fit(
         estimator="hierarchical",
         design=design,
@@ -203,7 +238,7 @@ def summarise(
         group_effects=tuple(effects),
         sigma=1.0 if drawn.sigma is None else float(drawn.sigma.mean()),
         converged=not found,
-        warnings=(*design.notes, *remarks, *found),
+        warnings=(*design.notes, *remarks, *doubts),
         diagnostics=MappingProxyType(diagnostics),
         own_fitted=mean_response(design, drawn),
         parameters=parameters,

@@ -25,6 +25,8 @@ Array = NDArray[np.float64]
 
 FAR = 1e3
 """A density is looked for up to so many times the scale of the data."""
+STEEPEST = 0.1
+"""The smallest shape of a Gamma prior of tau: near 0 tau^shape falls to exp(-DEPTH) before tau^2 is rounded to 0."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,11 @@ def axes_of(design: Design, model: OneFactor, priors: Mapping[str, Prior]) -> tu
     block, n, p = design.blocks[0], model.data.n, model.p
     name = f"sd({block.group}, {block.terms[0]})"
     of_tau, of_sigma = priors[name], priors.get("sigma", Prior("Flat"))
+    if of_tau.kind == "Gamma" and of_tau.values[0] < STEEPEST:
+        raise PriorError(
+            f"The prior {of_tau} of {name} rises so steeply towards zero that much of it lies below the smallest "
+            f"floating-point number. Give its shape {STEEPEST:g} or more; 1 or more keeps the density finite."
+        )
     told = model.A[model.A > 0]
     loose = _loose(model)
     tail = _tail(of_tau) + len(told) - len(loose)
@@ -128,7 +135,8 @@ def axes_of(design: Design, model: OneFactor, priors: Mapping[str, Prior]) -> tu
                 f"With {n} rows and the prior {of_sigma}, the posterior of sigma has no variance. Give sigma a prior "
                 "with a shorter tail, such as HalfNormal(1), or more rows."
             )
-        if model.within[p, p] == 0 and n - len(told) > 0 and of_sigma.kind != "Uniform":
+        bounded = of_sigma.kind == "Uniform" and of_sigma.values[0] > 0
+        if model.within[p, p] == 0 and n - len(told) > 0 and not bounded:
             raise DesignError(
                 f"{design.response} does not vary within the levels of {block.group}, as far as floating-point numbers "
                 "can tell: there is no residual variance to estimate. State standard errors (se=) if they are known."

@@ -34,6 +34,8 @@ Array = NDArray[np.float64]
 
 INTEGRABLE = ("Normal", "Flat")
 """Priors of population coefficients with which these are integrated out."""
+WALL = 6.0
+"""A uniform prior of a coefficient that ends within so many of its likely SDs is a wall that trajectories run into."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,6 +231,22 @@ class Collapsed:
         T = self.data.shift.to_data
         root = T @ np.linalg.cholesky(given.b_cov) * sigma if self.data.p else np.zeros((0, 0))
         return T @ given.b + self.data.shift.origin, np.array(root, order="C")
+
+    @property
+    def close_walls(self) -> list[str]:
+        """Population coefficients whose uniform prior ends near where b is likely to be, or leaves it out."""
+        if self.integrated:
+            return []
+        centre, spread = self.scale_of_b
+        reach = WALL * np.sqrt((spread**2).sum(axis=1))
+        found = []
+        for k, term in enumerate(self.design.fixed_terms):
+            prior = self.priors[coefficient_name(term)]
+            if prior.kind == "Uniform" and not (
+                prior.values[0] < centre[k] - reach[k] and centre[k] + reach[k] < prior.values[1]
+            ):
+                found.append(coefficient_name(term))
+        return found
 
     def _of_several(self, x: Array) -> tuple[float, Array]:
         """The density of a design with several factors: coordinates and priors by the kernel, the rest in arrays."""

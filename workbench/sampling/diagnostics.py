@@ -115,8 +115,8 @@ def complaints(d: Mapping[str, Any]) -> list[str]:
         found.append(cut)
     if d.get("divergences"):
         found.append(
-            f"{d['divergences']} divergences: part of the posterior may be missed. Try parametrisation = 'centered' "
-            "(much data per group) or 'noncentered' (little), or tighter priors."
+            f"{d['divergences']} divergences: part of the posterior may be missed. Try "
+            f"{other_ways(d).removeprefix('or ')}tighter priors."
         )
     if low := low_energy(d):
         found.append(low)
@@ -130,9 +130,15 @@ def low_energy(d: Mapping[str, Any]) -> str:
     return (
         f"E-BFMI is down to {d['e_bfmi']:.2f} (below {E_BFMI}): the sampler moves slowly between the centre of the "
         "posterior and its tails, so the tails may be missed. Try a prior with a shorter tail on the standard "
-        "deviations, parametrisation = 'centered' (much data per group) or 'noncentered' (little), or a longer "
-        "warm-up (tune)."
+        f"deviations, {other_ways(d)}a longer warm-up (tune)."
     )
+
+
+def other_ways(d: Mapping[str, Any]) -> str:
+    """What to try of the options; the collapsed model has no parametrisation."""
+    if d.get("model") == "collapsed":
+        return "or "
+    return "parametrisation = 'centered' (much data per group) or 'noncentered' (little), or "
 
 
 def cut_short(d: Mapping[str, Any]) -> str:
@@ -145,6 +151,6 @@ def cut_short(d: Mapping[str, Any]) -> str:
         return ""
     return (
         f"{times:,} of {d['chains'] * d['draws']:,} draws reached the largest tree depth: the sampler's way is cut "
-        "short, so each draw tells less. Scale covariates to an SD of about 1, use tighter priors, or the other "
-        "parametrisation."
+        "short, so each draw tells less. Scale covariates to an SD of about 1, or use tighter priors"
+        f"{'' if d.get('model') == 'collapsed' else ', or the other parametrisation'}."
     )

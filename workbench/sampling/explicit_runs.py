@@ -7,7 +7,7 @@ said. Whatever step sizes and mass matrices are, they change how far draws depen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,7 +31,13 @@ Crossed factors trade their means: of 4 x 1,000 draws the least effective sample
 with a diagonal matrix, 3,872 with a low-rank one. Spreads near zero mix worse with it (Pastes, neither centred: 143 and
 433), so that blocks that are not centred do without; and with grouseticks' 584 effects, none centred, it did not end
 within minutes.
+
+It may, too, where a population coefficient is tied to the intercept (a column far from zero) or to the values of a
+centred block (a column that is the same within levels). Of 4 x 1,000 draws of ticks by the raw height of 118 broods,
+the least effective sample was 5 with a diagonal matrix, 2,094 with a low-rank one.
 """
+FAR = 2.0
+"""A column is far from zero where its mean is more than so many of its SDs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,5 +106,31 @@ def sample_model(model: Any, design: Design, plan: Plan, starts: Mapping[str, An
     scattered = {rv for rv in model.free_RVs if not rv.name.startswith(("b[", "c_"))}
     effects = sum(len(block.levels) * len(block.terms) for block in design.blocks)
     centred = {rv.name.split("[")[0] for rv in model.free_RVs if rv.name.startswith("c_")}
-    low_rank = len(centred) > 1 and effects <= LOW_RANK
+    low_rank = effects <= LOW_RANK and (len(centred) > 1 or entangled(design, centred))
     return read_draws(sample_tree(model, plan, scattered, low_rank, starts), design)
+
+
+def entangled(design: Design, centred: Container[str]) -> bool:
+    """Whether the posterior ties a population coefficient to the intercept or to the values of a centred block.
+
+    It does where a column lies `FAR` from zero, and where one is the same in all rows of a level. `centred` holds the
+    names of centred blocks, each after ``c_``.
+
+    Examples
+    --------
+    >>> from workbench.design import build_design
+    >>> table = {"y": [1.0, 2, 4, 3], "g": list("aabb"), "x": [1, 0, 0, 1], "z": [0, 0, 1, 1], "t": [8, 9, 8, 9]}
+    >>> [entangled(build_design(f"y ~ {x} + (1 | g)", table), {"c_g"}) for x in "xzt"]
+    [False, True, True]
+    """
+    for name, column in zip(design.fixed_terms, design.X.T, strict=True):
+        if name == "(Intercept)":
+            continue
+        if "(Intercept)" in design.fixed_terms and abs(column.mean()) > FAR * column.std():
+            return True
+        for own, block in zip(block_names(design), design.blocks, strict=True):
+            of_levels = np.empty(len(block.levels))
+            of_levels[block.codes] = column
+            if f"c_{own}" in centred and np.array_equal(of_levels[block.codes], column):
+                return True
+    return False

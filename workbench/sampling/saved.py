@@ -100,7 +100,7 @@ def load_draws(path: str | Path, design: Design, priors: Mapping[str, Prior | st
             "data as they were fitted, or fit anew."
         )
     saved = json.loads(attrs["priors"])
-    resolved = dict(resolve_priors(design, saved if priors is None else priors))
+    resolved = dict(resolve_priors(design, saved if priors is None else priors, robust="nu" in saved))
     for name in {**saved, **resolved}:
         if saved.get(name) != (now := str(resolved[name]) if name in resolved else None):
             raise DataError(
