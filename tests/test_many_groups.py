@@ -323,7 +323,7 @@ def test_a_frame_holds_all_where_none_is_far_out_or_levels_have_names(many):
     view = shrunken.view(many, pick(many))
     assert view.y_limits[0] < view.own.min()
     assert view.own.max() < view.y_limits[1]
-    assert "outside" not in view.caption
+    assert "drawn here" not in view.caption  # observations may lie outside, estimates do not
     few = {"y": [1.0, 1.1, 2.0, 2.1, 90.0], "g": list("aabbc")}
     few = wb.compare("y ~ 1 + (1 | g)", few, FOUR)
     assert shrunken.view(few, pick(few)).y_limits[1] > 90
