@@ -201,7 +201,7 @@ def test_explicit_less_the_conditional_of_the_effects_is_collapsed(name):
 
 def _point(model, design, at, b, u):
     """The model's own variables at given values, on their own scale (the model is asked for no Jacobian)."""
-    from workbench.sampling.explicit import block_means
+    from workbench.sampling.explicit import group_means
     from workbench.sampling.names import block_names
 
     values, start = {}, 0
@@ -209,14 +209,14 @@ def _point(model, design, at, b, u):
         values[f"b[{term}]"] = value
     if not design.known_se:
         values["sigma"] = at.sigma[0]
-    centres = block_means(design, ["centered"] * len(design.blocks))
+    centres = group_means(design, ["centered"] * len(design.blocks))
     for name, block, sd, L, centre in zip(block_names(design), design.blocks, at.sd, at.factor, centres, strict=True):
         J, q = len(block.levels), len(block.terms)
         own = u[start : start + J * q].reshape(J, q)
         start += J * q
         for k, term in enumerate(block.terms):
             values[f"sd_{name}[{term}]"] = sd[0][k]
-            fixed = centre[k]
+            fixed = centre[k].column  # none of these blocks is nested
             values[f"c_{name}[{term}]"] = own[:, k] + (0.0 if fixed is None else b[fixed])  # centred about b
         if q > 1:
             values[f"partial_{name}"] = np.array([(1 + L[0][1, 0]) / 2])
