@@ -382,12 +382,15 @@ def test_files_come_out_the_same_twice(tmp_path, sleep):
 def test_drawing_leaves_matplotlibs_settings_and_pyplot_alone(twelve, tmp_path):
     import sys
 
-    before = dict(mpl.rcParams)
+    def open_figures() -> list[int]:
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        return pyplot.get_fignums() if pyplot else []
+
+    before, figures = dict(mpl.rcParams), open_figures()  # others may draw with pyplot in the same process
     for picture in prints(twelve):
         style.save(picture.figure(), tmp_path / picture.stem)
     assert dict(mpl.rcParams) == before
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    assert pyplot is None or not pyplot.get_fignums()
+    assert open_figures() == figures
 
 
 def test_the_four_methods_take_axes_and_return_axes(sleep):
