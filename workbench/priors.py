@@ -258,7 +258,7 @@ def default_priors(design: Design) -> dict[str, Prior]:
             priors[name] = Prior("Normal", (_rounded(float(y.mean())), _rounded((6.25 * s_y**2 + away) ** 0.5)))
         else:
             priors[coefficient_name(name)] = Prior("Normal", (0.0, _rounded(reach[name])))
-    if not design.known_se:
+    if design.family == "gaussian" and not design.known_se:
         priors["sigma"] = Prior("HalfStudentT", (3.0, _rounded(s_y)))
     for block in design.blocks:
         for k, term in enumerate(block.terms):
