@@ -267,10 +267,60 @@ def test_what_cannot_be_calibrated_is_refused_before_anything_is_fitted(argument
     assert said in str(caught.value)
 
 
-def test_counts_are_refused():
-    design = build_design("y ~ 1 + (1 | g)", {"y": [0, 1, 2, 3, 1, 2], "g": list("aabbcc")}, family="poisson")
-    with pytest.raises(OptionError, match="not poisson"):
+COUNTS = {"y": [0, 1, 2, 3, 1, 2], "n": [5, 9, 4, 4, 6, 3], "o": [0.5, 0, 1, 0, 2, 0.2], "g": list("aabbbc")}
+
+
+@pytest.mark.parametrize(
+    ("formula", "family", "weights", "said"),
+    [
+        ("y ~ 1 + (1 | g)", "poisson", [1, 2, 1, 1, 1, 1], "how often a row counts"),
+        ("cbind(y, n) ~ 1 + (1 | g)", "binomial", [1, 2, 1, 1, 1, 1], "how often a row counts"),
+        ("p ~ 1 + (1 | g)", "binomial", [4.5, 2, 8, 4, 4, 4], "must be whole numbers"),
+        ("p ~ 1 + (1 | g)", "gamma", None, "is gamma, which is not sampled"),
+    ],
+)
+def test_responses_that_no_draw_has_made_are_refused(formula, family, weights, said):
+    table = COUNTS | {"p": [0.25, 0.5, 1.0, 0.5, 0.25, 0.5], "w": weights or [1] * 6}
+    design = build_design(formula, table, family=family, weights=None if weights is None else "w")
+    with pytest.raises((OptionError, PriorError), match=said):
         calibrate(design)
+
+
+def test_counts_are_drawn_by_the_law_of_their_family():
+    # u = 0 to 1e-6 and b known: y is binomial in n + y trials, or Poisson with exposure exp(o)
+    rng = np.random.default_rng(6)
+    fixed = {"(Intercept)": "Uniform(-1, -0.999999)", "sd": "HalfNormal(0.000001)"}
+    trials = np.add(COUNTS["y"], COUNTS["n"])
+    p = 1 / (1 + np.exp(1))
+    rates = np.exp(np.array(COUNTS["o"]) - 1)
+    for formula, family, mean, variance in (
+        ("cbind(y, n) ~ 1 + (1 | g)", "binomial", p + 0 * trials, p * (1 - p) / trials),
+        ("y ~ 1 + offset(o) + (1 | g)", "poisson", rates, rates),
+    ):
+        design = build_design(formula, COUNTS, family=family)
+        truth = draw_truth(design, resolve_priors(design, fixed), rng)
+        assert truth.sigma == 1.0
+        y = np.array([draw_response(design, truth, rng) for _ in range(8_000)])
+        np.testing.assert_allclose(y.mean(axis=0), mean, atol=4.5 * np.sqrt(variance.max() / 8_000))
+        np.testing.assert_allclose(y.var(axis=0), variance, rtol=0.12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("formula", "family"), [("cbind(y, n) ~ 1 + (1 | g)", "binomial"), ("y ~ 1 + offset(o) + (1 | g)", "poisson")]
+)
+def test_exact_posteriors_of_counts_are_calibrated(formula, family):
+    # groups of 1 to 4 rows; the right posterior passes with probability 0.999, one with half the spread does not
+    rng = np.random.default_rng(7)
+    g = np.repeat(np.arange(8), [1, 1, 2, 2, 3, 3, 4, 4])
+    table = {"y": rng.integers(1, 5, 20), "n": rng.integers(1, 6, 20), "o": rng.normal(0, 0.5, 20), "g": g.astype(str)}
+    design = build_design(formula, table, family=family)
+    priors = {"(Intercept)": "Normal(-0.5, 1)", "sd": "HalfNormal(1)"}
+    found = calibrate(design, replications=200, priors=priors, level=0.999, seed=8)
+    assert found.uniform, found.summary
+    assert not found.not_converged
+    assert (found.summary["ks_p"] > 1e-4).all()
+    assert not calibrate(design, replications=100, priors=priors, fit_priors={"sd": "HalfNormal(0.3)"}).uniform
 
 
 def test_an_estimator_that_always_fails_says_why():

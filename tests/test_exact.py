@@ -495,8 +495,8 @@ def test_two_schools_under_flat_priors_are_refused_and_with_a_prior_are_not():
 
 def test_other_families_and_odd_options_are_refused():
     data = table() | {"k": [0, 1] * 12 + [1]}
-    with pytest.raises(OptionError, match="exact fits gaussian responses, not binomial"):
-        wb.fit("k ~ 1 + (1 | g)", data, "exact", family="binomial")
+    with pytest.raises(OptionError, match="exact fits gaussian, binomial, poisson responses, not gamma"):
+        wb.fit("w ~ 1 + (1 | g)", data, "exact", family="gamma")
     with pytest.raises(OptionError, match="draws is -1"):
         wb.fit("y ~ 1 + (1 | g)", data, "exact", options={"draws": -1})
     with pytest.raises(OptionError, match="tolerance is 0"):

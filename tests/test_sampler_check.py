@@ -241,3 +241,16 @@ def test_an_alarm_stands_before_everything_else_in_the_report(fit):
     assert not any("PyMC minus exact" in banner.text for banner in banners(right))
     assert banners(wrong)[0].grave
     assert banners(wrong)[0].text == wrong.sampling.sentence
+
+
+def test_draws_of_counts_are_held_to_their_posterior_too():
+    table = {"k": [3, 0, 1, 6, 2], "f": [7, 5, 11, 2, 9], "herd": list("abcde")}
+    priors = {"(Intercept)": "Normal(-1, 1.5)", "sd": "HalfNormal(1)"}
+    fit = wb.fit(
+        "cbind(k, f) ~ 1 + (1 | herd)", table, "exact", family="binomial", priors=priors, options={"draws": 1000}
+    )
+    check = check_sampler(as_sampler(fit), fit)
+    assert [str(q) for q in check.quantities[:3]] == ["(Intercept)", "sd(herd, (Intercept))", "herd a"]
+    assert check.agrees
+    assert check.z.shape == (7, 4)
+    assert not check_sampler(as_sampler(shifted(fit, 0.2)), fit).agrees

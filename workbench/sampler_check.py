@@ -225,7 +225,8 @@ def check_sampler(sampled: Fit, exact: Fit) -> SamplerCheck:
     names, parameters, coefficients = _draws(sampled)
     coefficients = coefficients[:, :, chosen]
     places = np.array([exact.parameters.names.index(name) for name in names], dtype=np.intp)
-    tail = float(exact.posterior.deviation(0).cdf(exact.parameters.estimates.conf_low[-1:])[0])
+    last = exact.posterior.parameter(exact.parameters.names[-1])
+    tail = float(last.cdf(exact.parameters.estimates.conf_low[-1:])[0])
     probabilities = np.array([tail, 0.5, 1 - tail])
     parts = [
         _compared(parameters, exact.parameters.estimates, places, probabilities),

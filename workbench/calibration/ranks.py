@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 from workbench.calibration.truths import Truth
 from workbench.design import Design
 from workbench.errors import OptionError, nearest
-from workbench.exact_posterior import ExactPosterior
 from workbench.fit import Fit
 from workbench.priors import coefficient_name
 from workbench.sampling.diagnostics import convergence
@@ -92,7 +91,7 @@ def quantities_of(design: Design, groups: Levels = None) -> tuple[Quantity, ...]
     ['sd(g, (Intercept))', 'coefficient[g, a, (Intercept)]', 'coefficient[g, b, (Intercept)]']
     """
     found = [Quantity(coefficient_name(term), "b", 0, (k,)) for k, term in enumerate(design.fixed_terms)]
-    if not design.known_se:
+    if design.estimates_dispersion and not design.known_se:
         found.append(Quantity("sigma", "sigma"))
     for i, block in enumerate(design.blocks):
         found += [Quantity(f"sd({block.group}, {term})", "sd", i, (k,)) for k, term in enumerate(block.terms)]
@@ -114,7 +113,7 @@ def rank_in(fit: Fit, quantity: Quantity, true: float, most: int, rng: np.random
 
     NaN where draws do not move at all, or are not finite.
     """
-    if isinstance(fit.posterior, ExactPosterior):
+    if fit.posterior is not None:
         if quantity.kind == "coefficient":
             marginal = fit.posterior.coefficient(fit.design.blocks[0].levels[quantity.place[0]])
             return float(marginal.cdf(np.array([true]))[0])

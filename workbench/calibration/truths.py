@@ -1,10 +1,11 @@
 """Truths drawn from the priors, and responses drawn given them.
 
     b, sigma, sd_k ~ their priors,     R_k ~ LKJ
-    u_k[j] ~ N(0, diag(sd_k) R_k diag(sd_k)) in every level j,     y ~ N(X b + sum_k Z_k u_k + offset, sigma^2 W^-1)
+    u_k[j] ~ N(0, diag(sd_k) R_k diag(sd_k)) in every level j,     eta = X b + sum_k Z_k u_k + offset
 
-the model of :mod:`workbench.sampling.explicit`. X, Z, weights, offset and group sizes are those of the design: only
-its response is replaced.
+and y given eta by the law of its family (:mod:`workbench.sampling.responses`): the model of
+:mod:`workbench.sampling.explicit`. X, Z, weights, trials, offset and group sizes are those of the design: only its
+response is replaced.
 """
 
 from __future__ import annotations
@@ -19,12 +20,10 @@ from workbench.data import read_only
 from workbench.design import Design
 from workbench.errors import OptionError, PriorError
 from workbench.priors import Prior, coefficient_name, lkj_draw
+from workbench.sampling.responses import check_sampled, draw
 from workbench.words import join
 
 Array = NDArray[np.float64]
-
-SIMULATED = ("gaussian",)
-"""Families whose responses are drawn."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +34,7 @@ class Truth:
     ----------
     b : array, shape (p,)
     sigma : float
-        1 where standard errors are known.
+        1 where standard errors are known, and where the family has none.
     sd : tuple of array, shape (q_k,)
         By random block.
     correlation : tuple of array, shape (q_k, q_k)
@@ -67,12 +66,20 @@ def check_drawable(design: Design, priors: Mapping[str, Prior]) -> None:
     Raises
     ------
     OptionError
-        A family without simulated responses.
+        A family without simulated responses, or weights that say how often a row counts, whose likelihood is none of
+        a response that was drawn once.
     PriorError
         Flat priors, which are improper; the message names all of them.
     """
-    if design.family not in SIMULATED:
-        raise OptionError(f"Calibration draws {join(SIMULATED)} responses, not {design.family}. Use a gaussian model.")
+    check_sampled(design)
+    if design.family == "poisson" or design.formula.cbind is not None:
+        if (design.prior_weights != 1).any():
+            raise OptionError(
+                "Weights of counts say how often a row counts, but a simulated row is drawn once: no posterior would "
+                "be calibrated. Leave the weights out, or repeat the rows."
+            )
+    elif design.family == "binomial" and (design.weights != np.rint(design.weights)).any():
+        raise OptionError("Weights of shares are their trials, which must be whole numbers for responses to be drawn.")
     flat = [name for name, prior in priors.items() if prior.kind == "Flat"]
     if flat:
         raise PriorError(
@@ -94,7 +101,7 @@ def draw_truth(design: Design, priors: Mapping[str, Prior], rng: np.random.Gener
     ([1.0], (2, 1))
     """
     b = np.array([float(priors[coefficient_name(term)].draw(rng)) for term in design.fixed_terms])
-    sigma = 1.0 if design.known_se else float(priors["sigma"].draw(rng))
+    sigma = float(priors["sigma"].draw(rng)) if "sigma" in priors else 1.0
     sds, correlations, effects = [], [], []
     for block in design.blocks:
         q = len(block.terms)
@@ -108,8 +115,8 @@ def draw_truth(design: Design, priors: Mapping[str, Prior], rng: np.random.Gener
 
 
 def draw_response(design: Design, truth: Truth, rng: np.random.Generator) -> Array:
-    """A response given the truth, shape (n,)."""
-    return truth.predictor(design) + truth.sigma / np.sqrt(design.weights) * rng.standard_normal(design.n)
+    """A response given the truth, shape (n,), on the scale of ``design.y``."""
+    return draw(design, truth.predictor(design), truth.sigma, None, rng)
 
 
 def _real(name: str) -> bool:

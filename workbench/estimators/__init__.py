@@ -146,6 +146,7 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 "full Bayes, exact",
                 "integrated, by quadrature: one grouping factor, one varying term",
                 "exact",
+                families=("gaussian", "binomial", "poisson"),
                 options=True,
                 bayesian=True,
                 several_factors=False,

@@ -125,12 +125,12 @@ def axes_of(design: Design, model: OneFactor, priors: Mapping[str, Prior]) -> tu
         )
     told = model.A[model.A > 0]
     loose = _loose(model)
-    tail = _tail(of_tau) + len(told) - len(loose)
+    tail = tail_power(of_tau) + len(told) - len(loose)
     whole = float(model.data.yty)
     if not design.known_se:
-        left = n - model.flat + _tail(of_sigma)
-        tail = min(tail, left + _tail(of_tau) - 1)
-        if left <= 3 or left + _tail(of_tau) <= 4:
+        left = n - model.flat + tail_power(of_sigma)
+        tail = min(tail, left + tail_power(of_tau) - 1)
+        if left <= 3 or left + tail_power(of_tau) <= 4:
             raise DesignError(
                 f"With {n} rows and the prior {of_sigma}, the posterior of sigma has no variance. Give sigma a prior "
                 "with a shorter tail, such as HalfNormal(1), or more rows."
@@ -158,16 +158,16 @@ def axes_of(design: Design, model: OneFactor, priors: Mapping[str, Prior]) -> tu
     first = Axis(of_tau, scale, of_tau.kind == "Gamma", power, (0.0, min(high, 300.0)))
     if first.logarithmic:
         first = replace(first, limits=(log(scale) - (DEPTH + 10) / min(of_tau.values[0], 1.0), log(scale) + high))
-    first = _within_support(first)
+    first = within_support(first)
     if design.known_se:
         return (first, HELD), loose
     inner = model.within[p, p]
     low = log(inner / n) / 2 - 15 if inner > 0 else log(sigma) - (DEPTH + 10)
     second = Axis(of_sigma, sigma, True, 2, (low, log(FAR * sigma) + (DEPTH + 10) / max(min(left - 3, 50.0), 0.05)))
-    return (first, _within_support(second)), loose
+    return (first, within_support(second)), loose
 
 
-def _within_support(axis: Axis) -> Axis:
+def within_support(axis: Axis) -> Axis:
     """Limits no wider than those of a uniform prior."""
     if axis.prior.kind != "Uniform":
         return axis
@@ -175,7 +175,7 @@ def _within_support(axis: Axis) -> Axis:
     return replace(axis, limits=(max(low, axis.limits[0]), high))
 
 
-def _tail(prior: Prior) -> float:
+def tail_power(prior: Prior) -> float:
     """The power with which the density of a standard deviation's prior falls."""
     match prior.kind:
         case "Flat":

@@ -45,7 +45,7 @@ def _legendre(order: int) -> tuple[Array, Array, Array]:
 
 
 @cache
-def _inside(order: int) -> tuple[Array, Array]:
+def to_chebyshev(order: int) -> tuple[Array, Array]:
     """What takes values at the nodes to Chebyshev coefficients, which are quick to evaluate: of the interpolant itself,
     shape (order, order), and of its antiderivative that is 0 at -1, (order + 1, order).
     """
@@ -53,14 +53,24 @@ def _inside(order: int) -> tuple[Array, Array]:
     angles = np.pi * (np.arange(order + 1) + 0.5) / (order + 1)
     waves = np.cos(np.multiply.outer(np.arange(order + 1), angles)) * 2 / (order + 1)
     waves[0] /= 2
-    to_chebyshev = waves @ legendre.legvander(np.cos(angles), order)
-    whole = to_chebyshev @ legendre.legint(np.eye(order), lbnd=-1) @ back
-    return read_only(to_chebyshev[:order, :order] @ back), read_only(whole)
+    from_legendre = waves @ legendre.legvander(np.cos(angles), order)
+    whole = from_legendre @ legendre.legint(np.eye(order), lbnd=-1) @ back
+    return read_only(from_legendre[:order, :order] @ back), read_only(whole)
 
 
 def _waves(t: Array, count: int) -> Array:
     """The first Chebyshev polynomials at t, shape (..., count)."""
     return np.cos(np.multiply.outer(np.arccos(np.clip(t, -1.0, 1.0)), np.arange(count)))
+
+
+def clenshaw(coefficients: Array, t: Array) -> Array:
+    """Chebyshev series, shape (..., n), at points (..., k) from -1 to 1, by Clenshaw's recurrence."""
+    c = coefficients[..., None]
+    one, two = np.zeros_like(t), np.zeros_like(t)
+    twice = 2 * t
+    for j in range(coefficients.shape[-1] - 1, 0, -1):
+        two, one = one, twice * one - two + c[..., j, :]
+    return np.asarray(t * one - two + c[..., 0, :])
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +120,17 @@ class Panels:
         last = np.abs(self.coefficients(values)[:, -3:]).max(axis=1)
         return np.asarray(last.reshape(len(last), -1).sum(axis=1) * np.diff(self.edges))
 
+    def interpolation(self, x: Array) -> Array:
+        """What takes values at the nodes to those of their interpolants at points (k,), shape (k, m order)."""
+        if self.held:
+            return np.ones((len(x), 1))
+        m = len(self.edges) - 1
+        k = np.clip(np.searchsorted(self.edges, x, side="right") - 1, 0, m - 1)
+        t = 2 * (x - self.edges[k]) / np.diff(self.edges)[k] - 1
+        made = np.zeros((len(x), m, self.order))
+        made[np.arange(len(x)), k] = legendre.legvander(t, self.order - 1) @ _legendre(self.order)[2]
+        return made.reshape(len(x), -1)
+
     def split(self, pieces: NDArray[np.intp]) -> Panels:
         """The same with every panel cut into so many pieces of one width, (m,)."""
         cut = [
@@ -157,14 +178,14 @@ class Curve:
         """The density at points of any shape; zero outside the panels."""
         k, t = self._place(x)
         inside = (x >= self.panels.edges[0]) & (x <= self.panels.edges[-1])
-        c = self._by_panel @ _inside(self.panels.order)[0].T
+        c = self._by_panel @ to_chebyshev(self.panels.order)[0].T
         value = (_waves(t, self.panels.order) * c[k]).sum(axis=-1)
         return np.asarray(np.where(inside, np.maximum(value, 0.0), 0.0))
 
     def cdf(self, x: Array) -> Array:
         """The distribution function at points of any shape."""
         k, t = self._place(x)
-        c = self._by_panel @ _inside(self.panels.order)[1].T * np.diff(self.panels.edges)[:, None] / 2
+        c = self._by_panel @ to_chebyshev(self.panels.order)[1].T * np.diff(self.panels.edges)[:, None] / 2
         value = self._ends[k] + (_waves(t, self.panels.order + 1) * c[k]).sum(axis=-1)
         return np.asarray(np.clip(value, 0.0, 1.0))
 
@@ -186,7 +207,7 @@ def inverse(panels: Panels, values: Array, probability: Array) -> Array:
     row, half = np.arange(len(values)), np.diff(edges)[k] / 2
     target = target - np.where(k > 0, below[row, k - 1], 0.0)
     here = values.reshape(len(values), m, order)[row, k] * half[:, None]
-    c, integral = (here @ part.T for part in _inside(order))
+    c, integral = (here @ part.T for part in to_chebyshev(order))
     low, high, nodes = -np.ones(len(k)), np.ones(len(k)), _legendre(order)[0]
     passed = integral @ _waves(nodes, order + 1).T >= target[:, None]
     t = nodes[np.where(passed.any(axis=1), passed.argmax(axis=1), order - 1)]
