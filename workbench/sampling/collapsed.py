@@ -152,7 +152,7 @@ class Collapsed:
             return self._of_several(x)
         from workbench.sampling import kernel
 
-        of = kernel.log_density if self.integrated else kernel.log_density_with_b
+        of = kernel.of_variances if self.integrated else kernel.log_density_with_b
         value, slope = of(x, *self._arguments)
         return float(value), slope
 
@@ -175,7 +175,8 @@ class Collapsed:
         A, B, counts, whole, rows = self.sums
         of_columns = np.array(np.linalg.inv(self.few.factors[0].to_data), order="C")
         if self.integrated:
-            return (*self._of_variances, A, B, counts, whole, rows, float(self.data.n), of_columns)
+            b, no_slope = np.empty(self.data.p), np.empty(0)
+            return (*self._of_variances, A, B, counts, whole, rows, float(self.data.n), of_columns, b, no_slope, True)
         kinds, values = _coded([self.priors[coefficient_name(term)] for term in self.design.fixed_terms])
         to_b = np.array(np.linalg.inv(self.data.shift.to_data), order="C")
         return (

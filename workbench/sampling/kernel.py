@@ -67,8 +67,10 @@ def unpack(x, sizes, kinds, values, etas, known_sigma):
     `x` holds, block by block, sds and then partial correlations row by row; sigma comes last. `kinds` (m,) and `values`
     (m, 3) are the priors of the sds in that order, then of sigma; `etas` (K,) those of the correlations.
     """
-    K, widest = len(sizes), sizes.max()
-    s, ds = np.zeros(sizes.sum()), np.zeros(sizes.sum())
+    K, widest, terms = len(sizes), 0, 0
+    for k in range(K):
+        widest, terms = max(widest, sizes[k]), terms + sizes[k]
+    s, ds = np.zeros(terms), np.zeros(terms)
     L = np.zeros((K, widest, widest))
     slope = np.zeros(len(x))
     total, at, term = 0.0, 0, 0
@@ -299,7 +301,11 @@ def product(left, right, transpose_left, transpose_right):
 def of_variances(
     x, sizes, kinds, values, etas, known_sigma, A, B, counts, whole, rows, n, to_columns, b, by_b, integrated
 ):
-    """Log density of the coordinates of the variances and its gradient, as :func:`likelihood` takes b."""
+    """Log posterior density of the coordinates of the variances, up to a constant, and its gradient.
+
+    b is integrated, or given, as :func:`likelihood` takes it. (Compiled code that calls this one is compiled with it,
+    which takes seconds: a function of x alone is not worth them.)
+    """
     s, ds, L, sigma, dsigma, total, slope = unpack(x, sizes, kinds, values, etas, known_sigma)
     Q, own, at = len(s), np.zeros((len(s), len(s))), 0
     for k in range(len(sizes)):
@@ -327,21 +333,13 @@ def of_variances(
 
 
 @njit(cache=True, error_model="numpy")
-def log_density(x, sizes, kinds, values, etas, known_sigma, A, B, counts, whole, rows, n, to_columns):
-    """Log posterior density of the coordinates and its gradient, b and u integrated out, up to a constant."""
-    p = len(whole) - 1
-    b, none = np.empty(p), np.empty(0)
-    return of_variances(
-        x, sizes, kinds, values, etas, known_sigma, A, B, counts, whole, rows, n, to_columns, b, none, True
-    )
-
-
-@njit(cache=True, error_model="numpy")
 def log_density_with_b(
     x, sizes, kinds, values, etas, known_sigma, A, B, counts, whole, n, to_columns, centre, spread, to_b, origin,
     kinds_b, values_b,
 ):  # fmt: skip
-    """The same with b among the coordinates, first: b = centre + spread z for the data's own columns."""
+    """Log posterior density and its gradient with b among the coordinates, first: b = centre + spread z for the data's
+    own columns.
+    """
     p = len(centre)
     of_data, b, by_b = np.empty(p), np.zeros(p), np.zeros(p)
     for k in range(p):
