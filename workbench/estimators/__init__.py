@@ -124,6 +124,23 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 options=True,
             ),
             Estimator(
+                "laplace",
+                "Laplace",
+                "maximised, by Laplace's approximation",
+                "laplace",
+                families=("binomial", "poisson"),
+                options=True,
+            ),
+            Estimator(
+                "agq",
+                "adaptive quadrature",
+                "maximised, by quadrature: one grouping factor, one varying term",
+                "agq",
+                families=("binomial", "poisson"),
+                options=True,
+                several_factors=False,
+            ),
+            Estimator(
                 "fixed_prior",
                 "fixed prior",
                 "plugged in: REML's mean and SD as a fixed prior",
