@@ -209,6 +209,7 @@ def _certificate(at: Optimum, boundary: list[str]) -> dict[str, Any]:
     gradient = at.minimum.gradient
     return {
         "gradient": float(np.abs(gradient).max(initial=0.0)),
+        "projected_gradient": float(np.linalg.norm(gradient)),
         "curvature": float(at.minimum.curvature.min(initial=np.inf)),
         "boundary": tuple(boundary),
         "evaluations": at.minimum.evaluations,
