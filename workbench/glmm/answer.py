@@ -181,7 +181,7 @@ def _flat(rows: Rows, design: Design, at: Optimum) -> list[str]:
     """Directions along which the deviance hardly changes: coefficients that run away, spreads that nothing holds."""
     found = []
     if design.family == "binomial":
-        mean = design.mean(at.mode.eta)
+        mean = rows.density.mean(at.mode.eta)
         if ((mean < EXTREME) | (mean > 1 - EXTREME)).any():
             found.append(
                 "Some fitted probabilities are 0 or 1 to rounding: outcomes are separated, and estimates and their "

@@ -98,6 +98,16 @@ class Density:
         """The log density, score and observed information at linear predictors that the rows broadcast against."""
         return _TERMS[self.link](eta, self.successes, self.failures)
 
+    def mean(self, eta: Array) -> Array:
+        """The mean of a response, of a binomial one the probability of success; a probability may be 0 or 1."""
+        if self.link == "log":
+            return np.asarray(np.exp(np.minimum(eta, FAR)))
+        if self.link == "cloglog":
+            return np.asarray(-np.expm1(-np.exp(np.minimum(eta, FAR))))
+        from scipy.special import expit, ndtr
+
+        return np.asarray(expit(eta) if self.link == "logit" else ndtr(eta))
+
     def information(self, eta: Array, terms: Terms, expected: bool) -> Information:
         """The expected or observed information at linear predictors of shape (n,), where `terms` have been made."""
         return _INFORMATION[self.link](eta, self.successes, self.failures, terms, expected)

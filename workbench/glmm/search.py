@@ -1,12 +1,12 @@
 """The search for theta and b: the least deviance, from several starts, in two stages.
 
 First theta alone, with b at its mode together with the effects: few variables, and an end close to the one sought.
-Then theta and b jointly, by Newton's method with differences of the gradient, to a certified minimum
-(:mod:`workbench.minimise`).
+Then theta and b jointly. Both go by a quasi-Newton method; Newton's own, with differences of the gradient, makes the
+end precise and certifies it, and takes over where the search has met a saddle (:mod:`workbench.minimise`).
 
 The deviance is even in every column of Lambda, so that zero is always a stationary point of theta: a minimum, where
-the data show no spread, or a saddle. Both stages leave saddles. A search that ends on the boundary is repeated from
-inside, and zeros are made exact where the deviance does not grow by it.
+the data show no spread, or a saddle. A search that ends on the boundary is repeated from inside, and zeros are made
+exact where the deviance does not grow by it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from workbench.glmm.laplace import Determinant, determinant, laplace, laplace_gradient
 from workbench.glmm.pirls import Mode, conditional_mode
+from workbench.glmm.quasi_newton import End, quasi_newton
 from workbench.glmm.quadrature import node_sums, quadrature, quadrature_gradient
 from workbench.glmm.rows import Rows
 from workbench.glmm.working import Working
@@ -37,10 +38,20 @@ SEVERAL_STARTS = 500
 """Up to so many effects, several entries of theta get more than one start: searches are cheap there."""
 NEAR_BEST = 1.0
 """Minima of the first stage whose deviance is within this of the best are followed through the second."""
-APART = 0.01
-"""Thetas nearer to each other than this are one minimum."""
+APART = 0.05
+"""Thetas nearer to each other than this are one minimum; a longer Newton step is none to rely on."""
+ROUGHLY = 1e-2
+"""The first stage ends where the next step is shorter."""
+SETTLED = 1e-6
+"""The second one's quasi-Newton method ends there, and second derivatives are made anew after longer steps."""
+NEWTON = 4
+"""So many Newton steps with second derivatives made anew are enough, or there is more to look at."""
+FLAT = 1e-7
+"""Gradients below this, in units of the coordinates, are not worth a further step."""
+NOT_NEGATIVE = -1e-5
+"""A curvature below this, times the largest, is a saddle's."""
 STEP = 1e-4
-"""Of the differences that the final second derivatives are made of, in units of the coordinates."""
+"""Of the differences that second derivatives are made of, in units of the coordinates."""
 ROUNDING = 1e-9
 
 
@@ -103,11 +114,13 @@ class Deviance:
         self.shape = working.rows.theta
         self.m = len(self.shape.values)
         self.last: Mode | None = None
+        self.evaluations = 0
 
     def at(self, theta: Array, b: Array | None = None) -> tuple[Mode, Determinant]:
         """The modes at theta, and at b or at its mode too."""
         mode = conditional_mode(self.working, self.shape.at(theta).factors, b, self.last)
         self.last = mode
+        self.evaluations += 1
         return mode, determinant(self.working, mode, self.expected)
 
     def profiled(self, theta: Array) -> tuple[float, Array]:
@@ -159,37 +172,52 @@ def optimum(rows: Rows, expected: bool = True, nodes: int = 1) -> Optimum:
     (1.401, 19.855, True)
     """
     deviance = Deviance(Working(rows), expected, nodes)
-    found = [_second_stage(deviance, start) for start in _first_stage(deviance)]
-    best = min(found, key=lambda minimum: (minimum.value - ROUNDING * minimum.certified, not minimum.certified))
-    theta = _canonical(deviance, best.x)
-    diagonal = deviance.shape.on_diagonal
-    if np.abs(theta.values[diagonal]).min(initial=np.inf) < SINGULAR:
-        again = _again(deviance, best, theta)
-        found += again
-        best = min(best, *again, key=lambda minimum: minimum.value)
-        theta = _exact_zeros(deviance, _canonical(deviance, best.x), best)
-    evaluations = sum(minimum.evaluations for minimum in found)
-    return _end(deviance, theta, best.x[deviance.m :], replace(best, evaluations=evaluations))
+    found = [_second_stage(deviance, *start) for start in _first_stage(deviance)]
+    best = min(found, key=lambda f: (f.minimum.value - ROUNDING * f.minimum.certified, not f.minimum.certified))
+    theta = _canonical(deviance, best.minimum.x)
+    if np.abs(theta.values[theta.on_diagonal]).min(initial=np.inf) < SINGULAR:
+        best = _from_inside(deviance, best, theta)
+        theta = _exact_zeros(deviance, _canonical(deviance, best.minimum.x), best.minimum)
+    b = best.minimum.x[deviance.m :]
+    mode, det = deviance.at(theta.values, b)
+    minimum = replace(best.minimum, evaluations=deviance.evaluations)
+    return Optimum(deviance.working, theta, mode, det, deviance.value(mode, det), expected, minimum, best.hessian)
 
 
 # --- the two stages -----------------------------------------------------------------------------------
 
 
-def _first_stage(deviance: Deviance) -> list[Array]:
-    """Theta and b where the profiled deviance is least, and near-ties apart from it."""
-    found: list[tuple[float, Array]] = []
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A minimum with the second derivatives there, shape (m + p, m + p)."""
+
+    minimum: Minimum
+    hessian: Array
+
+
+def _first_stage(deviance: Deviance) -> list[tuple[Array, Array]]:
+    """Theta and b where the profiled deviance is about least, near-ties too, with estimates of inverse Hessians."""
+    found: list[tuple[End, Array]] = []
     for start in _starts(deviance):
-        minimum = minimise(deviance.profiled, start)
-        theta = deviance.shape.at(minimum.x).canonical().values
+        end = quasi_newton(deviance.profiled, start, close=ROUGHLY)
+        theta = deviance.shape.at(end.x).canonical().values
         if not any(bool((np.abs(theta - other) <= APART * np.maximum(1.0, np.abs(other))).all()) for _, other in found):
-            found.append((minimum.value, theta))
-    least = min(value for value, _ in found)
-    kept = [theta for value, theta in found if value <= least + NEAR_BEST]
-    return [np.concatenate([theta, deviance.at(theta)[0].b]) for theta in kept]
+            found.append((end, theta))
+    least = min(end.value for end, _ in found)
+    kept = []
+    for end, _ in found:
+        if end.value <= least + NEAR_BEST:
+            mode, _ = deviance.at(end.x)
+            p = len(mode.b)
+            inverse = np.zeros((deviance.m + p, deviance.m + p))
+            inverse[: deviance.m, : deviance.m] = end.inverse
+            inverse[deviance.m :, deviance.m :] = mode.given.b_cov / 2  # of -2 log likelihood
+            kept.append((np.concatenate([end.x, mode.b]), inverse))
+    return kept
 
 
 def _starts(deviance: Deviance) -> list[Array]:
-    """Of one scalar the valleys of a coarse grid; else unit matrices of one size or a few."""
+    """Of one scalar the valleys of a coarse grid; else unit matrices of one size, of a few where there are slopes."""
     shape, rows = deviance.shape, deviance.working.rows
     if deviance.m == 1:
         values = [deviance.profiled_value(np.array([size])) for size in GRID]
@@ -199,28 +227,82 @@ def _starts(deviance: Deviance) -> list[Array]:
             for k, size in enumerate(GRID)
             if (k == 0 or values[k] <= values[k - 1]) and (k == last or values[k] < values[k + 1])
         ]
-    effects = sum(f.J * f.q for f in rows.factors)
-    sizes = (INSIDE, 0.1, 2.0) if effects <= SEVERAL_STARTS else (INSIDE,)
+    slopes, effects = deviance.m > len(rows.factors), sum(f.J * f.q for f in rows.factors)
+    sizes = (INSIDE, 0.1) if slopes and effects <= SEVERAL_STARTS else (INSIDE,)
     return [np.where(shape.on_diagonal, size, 0.0) for size in sizes]
 
 
-def _second_stage(deviance: Deviance, start: Array) -> Minimum:
-    return minimise(deviance.joint, start)
+def _second_stage(deviance: Deviance, start: Array, inverse: Array) -> Found:
+    """The minimum of the deviance nearest to a start."""
+    end = quasi_newton(deviance.joint, start, inverse, close=SETTLED)
+    return _certified(deviance, end)
+
+
+def _certified(deviance: Deviance, end: End) -> Found:
+    """Newton steps from where a quasi-Newton method has settled; from saddles and the like, the longer way."""
+    x, gradient, value = end.x, end.gradient, end.value
+    for _ in range(NEWTON):
+        hessian = second_derivatives(lambda both: deviance.joint(both)[1], x)
+        unit = np.maximum(1.0, np.abs(x))
+        values, vectors = np.linalg.eigh(hessian * np.outer(unit, unit))
+        step = _newton(hessian, gradient)
+        length = float(np.abs(step / unit).max(initial=0.0))
+        if values[0] < NOT_NEGATIVE * values[-1] or length > APART:
+            break
+        new_value, new_gradient = deviance.joint(x + step)
+        if not new_value <= value + ROUNDING * max(1.0, abs(value)):
+            break
+        x, value, gradient = x + step, new_value, new_gradient
+        if length <= SETTLED:
+            if np.abs(gradient * unit).max(initial=0.0) > FLAT:  # the Hessian still serves: steps shrink by 1e-6 each
+                x = x + _newton(hessian, gradient)
+                value, gradient = deviance.joint(x)
+            level = bool(np.abs(gradient * unit).max(initial=0.0) <= 10 * FLAT * max(1.0, abs(value)) ** 0.5)
+            return Found(Minimum(x, value, gradient * unit, values, vectors, 0, level), hessian)
+    minimum = minimise(deviance.joint, x)
+    return Found(minimum, second_derivatives(lambda both: deviance.joint(both)[1], minimum.x))
+
+
+def _newton(hessian: Array, gradient: Array) -> Array:
+    """Newton's step, without what directions of no curvature would make of it."""
+    if not len(gradient):
+        return gradient
+    values, vectors = np.linalg.eigh(hessian)
+    curved = values > 1e-9 * max(float(values[-1]), 1e-300)
+    return np.asarray(-vectors @ np.where(curved, vectors.T @ gradient / np.where(curved, values, 1.0), 0.0))
+
+
+# --- the boundary -------------------------------------------------------------------------------------
 
 
 def _canonical(deviance: Deviance, both: Array) -> Theta:
     return deviance.shape.at(both[: deviance.m]).canonical()
 
 
-def _again(deviance: Deviance, best: Minimum, theta: Theta) -> list[Minimum]:
-    """Searches that start off the boundary that a search has ended on, and from factors of fewer columns."""
-    b = best.x[deviance.m :]
-    diagonal = deviance.shape.on_diagonal
-    starts = [theta.values + np.where(diagonal & (theta.values < SINGULAR), INSIDE, 0.0)]
+def _from_inside(deviance: Deviance, best: Found, theta: Theta) -> Found:
+    """The best of a minimum on the boundary and what searches find that start off it, and from fewer columns."""
+    b = best.minimum.x[deviance.m :]
+    starts = [theta.values + np.where(theta.on_diagonal & (theta.values < SINGULAR), INSIDE, 0.0)]
     packed = theta.packed(SINGULAR).values
     if deviance.m > 1 and (np.abs(np.abs(packed) - np.abs(theta.values)) > SINGULAR).any():
         starts.append(packed)
-    return [_second_stage(deviance, np.concatenate([start, b])) for start in starts]
+    for start in starts:
+        end = quasi_newton(deviance.joint, np.concatenate([start, b]), _rough_inverse(deviance, best), close=ROUGHLY)
+        if end.value < best.minimum.value + ROUGHLY:
+            end = quasi_newton(deviance.joint, end.x, end.inverse, close=SETTLED)
+            if end.value < best.minimum.value - ROUNDING:
+                best = _certified(deviance, end)
+    return best
+
+
+def _rough_inverse(deviance: Deviance, best: Found) -> Array:
+    """An inverse Hessian to start with: that of b as found, of theta a unit matrix of its size."""
+    m = deviance.m
+    inverse = np.zeros_like(best.hessian)
+    own = np.abs(np.diag(best.hessian)[:m])
+    inverse[:m, :m] = np.eye(m) / max(float(own.max(initial=0.0)), 1.0)
+    inverse[m:, m:] = np.linalg.pinv(best.hessian[m:, m:], hermitian=True)
+    return inverse
 
 
 def _exact_zeros(deviance: Deviance, theta: Theta, best: Minimum) -> Theta:
@@ -238,30 +320,7 @@ def _exact_zeros(deviance: Deviance, theta: Theta, best: Minimum) -> Theta:
     return theta
 
 
-# --- the end ------------------------------------------------------------------------------------------
-
-
-def _end(deviance: Deviance, theta: Theta, b: Array, best: Minimum) -> Optimum:
-    """The Hessian at the end, a last Newton step with it, and everything there."""
-    m = deviance.m
-    both = np.concatenate([theta.values, b])
-    gradient = deviance.joint(both)[1]
-    hessian = second_derivatives(lambda x: deviance.joint(x)[1], both)
-    free = np.concatenate([theta.values != 0, np.ones(len(b), dtype=bool)])
-    step = np.zeros(len(both))
-    step[free] = -_solved(hessian[np.ix_(free, free)], gradient[free])
-    if np.abs(step).max(initial=0.0) < APART:
-        both = both + step
-    mode, det = deviance.at(both[:m], both[m:])
-    value = deviance.value(mode, det)
-    return Optimum(deviance.working, theta.at(both[:m]), mode, det, value, deviance.expected, best, hessian)
-
-
-def _solved(hessian: Array, gradient: Array) -> Array:
-    values, vectors = np.linalg.eigh(hessian)
-    curved = values > 1e-8 * max(float(values.max(initial=0.0)), 1e-300)
-    along = vectors.T @ gradient
-    return np.asarray(vectors @ np.where(curved, along / np.where(curved, values, 1.0), 0.0))
+# --- second derivatives -------------------------------------------------------------------------------
 
 
 def second_derivatives(gradient: Callable[[Array], Array], at: Array) -> Array:
