@@ -125,14 +125,12 @@ def rest_columns(design: Design, population: Collection[int] = ()) -> list[int]:
     return [k for k in range(design.X.shape[1]) if k not in plugged and k not in population]
 
 
-def held(
-    design: Design, means: Sequence[Array], population: Mapping[int, float] = MappingProxyType({})
-) -> Design:
+def held(design: Design, means: Sequence[Array], population: Mapping[int, float] = MappingProxyType({})) -> Design:
     """The regression on effects and on the columns that are free, with the part of what is held in the offset."""
     rest = rest_columns(design, population)
     offset, done = design.offset, set()
-    for column, value in population.items():
-        offset = offset + design.X[:, column] * value
+    for k, value in population.items():
+        offset = offset + design.X[:, k] * value
     for block, mean in zip(design.blocks, means, strict=True):
         for k, column in enumerate(block.fixed):
             if column is None:

@@ -42,7 +42,17 @@ from workbench.estimates import Component, Estimates, GroupEffects
 from workbench.estimators import NOTHING, Settings, lookup
 from workbench.families import Family, family_of
 from workbench.fit import Fit
-from workbench.plug_in import PlugIn, Stated, held, plug_in, rest_columns, rest_prior, says_everything, stated_priors, with_population
+from workbench.plug_in import (
+    PlugIn,
+    Stated,
+    held,
+    plug_in,
+    rest_columns,
+    rest_prior,
+    says_everything,
+    stated_priors,
+    with_population,
+)
 
 Array = NDArray[np.float64]
 SOURCES = ("reml", "ml", "laplace", "agq")
@@ -367,7 +377,7 @@ def _assemble(design: Design, prior: PlugIn, columns: Grouped, end: End, setting
                 "iterations": end.iterations,
                 "deviance": end.deviance,
                 "dispersion_rule": options.dispersion,
-                "population_rule": "plug_in" if prior.population else "estimated",
+                "held": MappingProxyType({design.fixed_terms[k]: value for k, value in prior.population.items()}),
                 "prior_covariance": options.covariance,
                 "prior_df": options.df,
                 "prior_scaled": options.scaled,

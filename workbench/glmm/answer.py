@@ -6,8 +6,8 @@ number                           is
 standard error of b              from half the Hessian of the deviance in theta and b: that theta is estimated counts
                                  (what glmer prints)
 effect                           conditional mode u_j, given the estimates
-its standard error               conditional SD: root of the diagonal of P_j = Lambda (Lambda'Z'W Z Lambda + I)^-1 Lambda'
-                                 (lme4's ``condVar``); b and theta are taken as known
+its standard error               conditional SD: root of the diagonal of Lambda (Lambda'Z'W Z Lambda + I)^-1 Lambda',
+                                 P_j for short (lme4's ``condVar``); b and theta are taken as known
 coefficient                      population value + effect
 its standard error               root of P_j + (A - pull_j) Var(b) (A - pull_j)', where A picks the population value and
                                  pull_j says how the mode answers to b (Booth & Hobert 1998,
@@ -142,7 +142,7 @@ def _doubts(design: Design, at: Optimum, components: tuple[Component, ...], sing
     """Everything that keeps the numbers from being trusted, a sentence or two each."""
     found = [_why_singular(group, [c for c in components if c.group == group]) for group in singular]
     found += [_left_out(design, f, k) for f in at.working.rows.factors for k in range(len(f.places))]
-    found += _flat(at.working.rows, design, at)
+    found += _flat(at.working.rows, design, at, bool(singular))
     if not (at.minimum.certified and at.mode.found):
         found.append(
             "The search did not end at a certified minimum: largest gradient "
@@ -177,7 +177,7 @@ def _left_out(design: Design, f: Varying, k: int) -> str:
     )
 
 
-def _flat(rows: Rows, design: Design, at: Optimum) -> list[str]:
+def _flat(rows: Rows, design: Design, at: Optimum, singular: bool) -> list[str]:
     """Directions along which the deviance hardly changes: coefficients that run away, spreads that nothing holds."""
     found = []
     if design.family == "binomial":
@@ -196,7 +196,7 @@ def _flat(rows: Rows, design: Design, at: Optimum) -> list[str]:
             "these coefficients."
         )
     curvature = np.linalg.eigvalsh(at.hessian[:m, :m])
-    if m and curvature[0] < UNDETERMINED and not at.theta.values[np.abs(at.theta.values) > 0].size == 0:
+    if m and curvature[0] < UNDETERMINED and not singular:
         found.append(
             "Undetermined: the data say next to nothing of some spread or correlation: other values of it fit as well. "
             "Do not interpret it; consider fewer varying terms, or a prior."

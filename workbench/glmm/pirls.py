@@ -111,11 +111,10 @@ def conditional_mode(
         state.at(b, tuple(np.zeros((f.q, f.J)) for f in rows.factors))
     else:
         state.first(working)
-    for step in range(1, MOST_STEPS + 1):
-        data, given = state.solve(working)
-        moved = state.move(given)
-        if moved <= CLOSE:
-            break
+    moved, step = np.inf, 0
+    while moved > CLOSE and step < MOST_STEPS:
+        moved = state.move(state.solve(working)[1])
+        step += 1
     data, given = state.solve(working)
     found = moved <= CLOSE
     return Mode(factors, state.b, state.s, state.u, state.eta, state.terms, data, given, step, found)

@@ -12,7 +12,8 @@ pi_jk the nodes' shares of the sum, l_j' the derivative of l_j by s,
     d log I_j  =  sum_k pi_jk d l_j(s_jk) at fixed s_jk  +  a_j d s_j  -  b_j/2 d log H_j
     a_j = sum_k pi_jk l_j'(s_jk),      b_j = 1 + sum_k pi_jk l_j'(s_jk) 2^(1/2) tau_j x_k
 
-and d s_j, d log H_j follow as in :mod:`workbench.glmm.laplace`: the derivative is that of the sum, however few its nodes.
+and d s_j, d log H_j follow as in :mod:`workbench.glmm.laplace`: the derivative is that of the sum, however few its
+nodes.
 
 Sources: Liu & Pierce (1994, doi:10.1093/biomet/81.3.624); Pinheiro & Chao (2006, doi:10.1198/106186006X96962).
 """

@@ -118,7 +118,7 @@ class Rows:
     @property
     def p(self) -> int:
         """Columns of X."""
-        return self.X.shape[1]
+        return int(self.X.shape[1])
 
     @property
     def theta(self) -> Theta:

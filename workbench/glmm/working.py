@@ -130,10 +130,10 @@ class Links:
     @cached_property
     def pairs(self) -> tuple[Codes, Codes, Codes]:
         """All pairs of entries that share a level: both entries, and the place of their effects in (C, m, m)."""
-        ends = np.cumsum(self.per_level)
-        starts = np.repeat(ends - self.per_level, self.per_level**2)
-        width = np.repeat(self.per_level, self.per_level**2)
-        ordinal = np.arange(len(starts)) - np.repeat(np.cumsum(self.per_level**2) - self.per_level**2, self.per_level**2)
+        size, squared = self.per_level, self.per_level**2
+        starts = np.repeat(np.cumsum(size) - size, squared)
+        width = np.repeat(size, squared)
+        ordinal = np.arange(len(starts)) - np.repeat(np.cumsum(squared) - squared, squared)
         t, u = starts + ordinal // width, starts + ordinal % width
         return t, u, self._place(self.effect[t], self.effect[u])
 
@@ -145,7 +145,7 @@ class Links:
     def within(self) -> tuple[Codes, Codes, Codes]:
         """Of every pair of a row's effects: its place among the places that occur, (K, K, n); these; and its place."""
         K = len(self.column)
-        places = np.stack([[self._place(self.column[k], self.column[l]) for l in range(K)] for k in range(K)])
+        places = np.stack([[self._place(self.column[a], self.column[b]) for b in range(K)] for a in range(K)])
         occupied, which = np.unique(places.ravel(), return_inverse=True)
         return which.reshape(places.shape), occupied, places
 
@@ -159,9 +159,9 @@ class Links:
             entries[a] = np.bincount(flat, weights=weighted, minlength=size)
         which, occupied, _ = self.within
         products = weights * self.value[:, None] * self.value[None, :]
-        RtR = np.zeros(blocks.count * blocks.size**2)
-        RtR[occupied] = np.bincount(which.ravel(), weights=products.ravel(), minlength=len(occupied))
-        RtR = RtR.reshape(blocks.count, blocks.size, blocks.size)
+        flat_RtR = np.zeros(blocks.count * blocks.size**2)
+        flat_RtR[occupied] = np.bincount(which.ravel(), weights=products.ravel(), minlength=len(occupied))
+        RtR = flat_RtR.reshape(blocks.count, blocks.size, blocks.size)
         if self.dense:
             Z1tR = entries.reshape(q, J, self.N).transpose(1, 0, 2).reshape(J * q, self.N)
             return Linked(Z1tR, RtR, q, blocks, self, entries)
@@ -270,4 +270,5 @@ def leverages(rows: Rows, data: Moments, P: Array, covariance: Array | None) -> 
     for a in range(first.q):
         found -= 2 * shrunken[a] * (reach[a].take(links.entry) * links.value).sum(axis=0)
     at = covariance.ravel().take(links.within[2])
-    return found + np.einsum("kn,kln,ln->n", links.value, at, links.value)
+    found += np.einsum("kn,kln,ln->n", links.value, at, links.value)
+    return found
