@@ -100,7 +100,7 @@ def conditional_mode(
     >>> mode = conditional_mode(working, (np.array([[1.0]]),), np.array([0.0]))
     >>> u = mode.u[0][0, 1]                          # two successes: its score 2 / (1 + exp u) is the prior's pull u
     >>> round(float(u), 4), round(float(2 / (1 + np.exp(u))), 4)
-    (0.6749, 0.6749)
+    (0.6748, 0.6748)
     """
     rows = working.rows
     free = b is None

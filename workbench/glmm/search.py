@@ -12,7 +12,9 @@ exact where the deviance does not grow by it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +55,10 @@ NOT_NEGATIVE = -1e-5
 STEP = 1e-4
 """Of the differences that second derivatives are made of, in units of the coordinates."""
 ROUNDING = 1e-9
+THREADED = 2_000
+"""Products of fewer numbers are done by one thread in any case."""
+GAINING = 2_000
+"""With more effects of the factors after the first, several threads gain more than they cost."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,10 +174,30 @@ def optimum(rows: Rows, expected: bool = True, nodes: int = 1) -> Optimum:
     >>> from workbench.design import build_design
     >>> table = {"s": [8, 9, 2, 1, 5, 5], "f": [2, 1, 8, 9, 5, 5], "g": list("aabbcc")}
     >>> found = optimum(Rows.of(build_design("cbind(s, f) ~ 1 + (1 | g)", table, "binomial")))
-    >>> round(found.theta.values[0], 3), round(found.value, 3), found.minimum.certified
+    >>> round(float(found.theta.values[0]), 3), round(found.value, 3), found.minimum.certified
     (1.331, 23.825, True)
     """
-    deviance = Deviance(Working(rows), expected, nodes)
+    with _one_thread(rows):
+        return _optimum(Deviance(Working(rows), expected, nodes))
+
+
+def _one_thread(rows: Rows) -> AbstractContextManager[Any]:
+    """Keep the linear algebra to one thread, where its matrices are of a size at which others are called at all.
+
+    Between two products, which are over at once, the others spin; where cores are few or busy that costs everything
+    else many times what they gain.
+    """
+    others = sum(f.J * f.q for f in rows.factors[1:])
+    if len(rows.X) * rows.p**2 + others**2 < THREADED or others > GAINING:
+        return nullcontext()
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[Any] = threadpool_limits(1, user_api="blas")
+    return limits
+
+
+def _optimum(deviance: Deviance) -> Optimum:
+    """The best minimum of the deviance over several starts, in its canonical form."""
     found = [_second_stage(deviance, *start) for start in _first_stage(deviance)]
     best = min(found, key=lambda f: (f.minimum.value - ROUNDING * f.minimum.certified, not f.minimum.certified))
     theta = _canonical(deviance, best.minimum.x)
@@ -181,7 +207,8 @@ def optimum(rows: Rows, expected: bool = True, nodes: int = 1) -> Optimum:
     b = best.minimum.x[deviance.m :]
     mode, det = deviance.at(theta.values, b)
     minimum = replace(best.minimum, evaluations=deviance.evaluations)
-    return Optimum(deviance.working, theta, mode, det, deviance.value(mode, det), expected, minimum, best.hessian)
+    value = deviance.value(mode, det)
+    return Optimum(deviance.working, theta, mode, det, value, deviance.expected, minimum, best.hessian)
 
 
 # --- the two stages -----------------------------------------------------------------------------------
@@ -228,7 +255,7 @@ def _starts(deviance: Deviance) -> list[Array]:
             if (k == 0 or values[k] <= values[k - 1]) and (k == last or values[k] < values[k + 1])
         ]
     slopes, effects = deviance.m > len(rows.factors), sum(f.J * f.q for f in rows.factors)
-    sizes = (INSIDE, 0.1) if slopes and effects <= SEVERAL_STARTS else (INSIDE,)
+    sizes = (INSIDE, 0.1, 2.0) if slopes and effects <= SEVERAL_STARTS else (INSIDE,)
     return [np.where(shape.on_diagonal, size, 0.0) for size in sizes]
 
 
