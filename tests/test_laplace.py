@@ -391,3 +391,26 @@ def test_what_it_refuses():
         Options(information="expectd")
     with pytest.raises(DesignError, match="zero in every row"):
         wb.fit("incidence ~ 1 + (0 + nil | herd)", cbpp(nil=0.0), "laplace", family="poisson")
+
+
+def test_large_counts_keep_their_digits():
+    # Means of 10^5: levels know their effects to 10^-4, and sums over rows are 10^9 times what parameters change.
+    rng = np.random.default_rng(3)
+    g, h = rng.integers(0, 12, 200), rng.integers(0, 7, 200)
+    counts = rng.poisson(1e5 * np.exp(rng.normal(size=12)[g] + 0.3 * rng.normal(size=7)[h]))
+    table = {"c": counts, "g": [f"g{i}" for i in g], "h": [f"h{i}" for i in h]}
+    fit = wb.fit("c ~ 1 + (1 | g) + (1 | h)", table, "laplace", family="poisson")
+    assert fit.converged
+    assert fit.diagnostics["gradient"] < 1e-5
+    left = fit.design.y - fit.fitted
+    for block, part, effects in zip(fit.design.blocks, fit.components, fit.group_effects, strict=True):
+        score = np.bincount(block.codes, left)
+        assert effects.effect.estimate[:, 0] / part.covariance[0, 0] == pytest.approx(score, abs=1e-5)
+
+
+def test_nothing_but_failures_or_nothing_counted_ends_with_a_warning():
+    for response, family in (("none", "poisson"), ("none", "binomial"), ("every", "binomial")):
+        table = table_of() | {"none": np.zeros(120), "every": np.ones(120)}
+        fit = wb.fit(f"{response} ~ x + (1 | g)", table, "laplace", family=family)
+        assert np.isfinite(fit.population.std_error).all()
+        assert any("run away" in text or "separated" in text for text in fit.warnings)

@@ -5,11 +5,14 @@ With s successes, f failures (of a binomial row, all counted with their weights)
 =========  ===================================================================================================
 name       is
 =========  ===================================================================================================
-``log``    the log density less what does not depend on eta: s log p + f log(1 - p), or w (y eta - exp eta)
+``log``    the log density less its largest value over eta, ``peak``, and what does not depend on eta at all
 ``score``  its derivative by eta
 ``curve``  *observed* information: less the second derivative, never negative for these links
 ``slope``  the derivative of an information by eta
 =========  ===================================================================================================
+
+The log density is s log p + f log(1 - p), or w (y eta - exp eta), and its peak where the mean is the response itself.
+Less it, sums over rows of large counts keep the digits in which parameters differ.
 
 The *expected* information is the mean of the observed one over the response; for the canonical links (logit, log) the
 two are one. With h(x) = phi(x) / Phi(x), for probit, and k = H / (exp H - 1) at the hazard H = exp(eta), for cloglog:
@@ -30,7 +33,8 @@ Source: McCullagh & Nelder (1989), Generalized Linear Models, 2nd edition, chapt
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import pi
 
 import numpy as np
@@ -38,8 +42,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-FAR = 700.0
-"""exp() of more has no number; such predictors count as this."""
+FAR = 300.0
+"""Predictors beyond this count as this: exp() of them, times any count, is a number yet."""
 SMALL_HAZARD = 0.3
 """Below it k + H - 1 is summed as a series: as a difference it would lose digits."""
 
@@ -77,7 +81,7 @@ class Density:
     >>> row = Density("binomial", "logit", np.array([3.0]), np.array([1.0]))
     >>> terms = row.terms(np.array([0.0]))
     >>> terms.log.round(4).tolist(), terms.score.tolist(), terms.curve.tolist()
-    ([-2.7726], [1.0], [1.0])
+    ([-0.5232], [1.0], [1.0])
     """
 
     family: str
@@ -96,7 +100,26 @@ class Density:
 
     def terms(self, eta: Array) -> Terms:
         """The log density, score and observed information at linear predictors that the rows broadcast against."""
-        return _TERMS[self.link](eta, self.successes, self.failures)
+        if self.link == "log":
+            return _log(eta, self.successes, self.failures, self._level)
+        found = _TERMS[self.link](eta, self.successes, self.failures)
+        return replace(found, log=found.log - self.peak)
+
+    @cached_property
+    def peak(self) -> Array:
+        """The largest value of the log density, shape (n,)."""
+        from scipy.special import xlogy
+
+        s, f = self.successes, self.failures
+        if self.link == "log":
+            return np.asarray(xlogy(s, s / f) - s)
+        return np.asarray(xlogy(s, s / (s + f)) + xlogy(f, f / (s + f)))
+
+    @cached_property
+    def _level(self) -> Array:
+        """log y of a count, 0 of none."""
+        some = self.successes > 0
+        return np.log(np.where(some, self.successes / self.failures, 1.0))
 
     def mean(self, eta: Array) -> Array:
         """The mean of a response, of a binomial one the probability of success; a probability may be 0 or 1."""
@@ -133,9 +156,11 @@ def _logit_information(eta: Array, s: Array, f: Array, terms: Terms, expected: b
 # --- log ----------------------------------------------------------------------------------------------
 
 
-def _log(eta: Array, wy: Array, w: Array) -> Terms:
+def _log(eta: Array, wy: Array, w: Array, level: Array) -> Terms:
     mean = w * np.exp(np.minimum(eta, FAR))
-    return Terms(wy * eta - mean, wy - mean, mean)
+    above = eta - level  # log(mean / y): the log density is -w y (exp(above) - 1 - above) less its peak
+    lost = wy * (np.expm1(np.minimum(above, FAR)) - above)
+    return Terms(-np.where(wy > 0, lost, mean), wy - mean, mean)
 
 
 def _log_information(eta: Array, wy: Array, w: Array, terms: Terms, expected: bool) -> Information:
@@ -196,7 +221,7 @@ def _cloglog_information(eta: Array, s: Array, f: Array, terms: Terms, expected:
 
 
 _TERMS: dict[str, Callable[[Array, Array, Array], Terms]] = {
-    "logit": _logit, "log": _log, "probit": _probit, "cloglog": _cloglog,
+    "logit": _logit, "probit": _probit, "cloglog": _cloglog,
 }  # fmt: skip
 _INFORMATION: dict[str, Callable[[Array, Array, Array, Terms, bool], Information]] = {
     "logit": _logit_information, "log": _log_information, "probit": _probit_information,

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.glmm.pirls import Mode
+from workbench.glmm.pirls import Mode, spherical
 from workbench.glmm.working import Working, leverages
 from workbench.likelihood import Conditional, conditional, traces
 from workbench.moments import Moments
@@ -77,16 +77,16 @@ def laplace_gradient(working: Working, mode: Mode, det: Determinant) -> tuple[tu
     schur = det.given.schur
     spread = leverages(rows, det.data, det.given.P, None if schur is None else schur.covariance)
     c = spread * det.slope
-    answer = conditional(_with_response(mode.data, working, c), mode.factors)
+    data = _with_response(mode.data, working, c)
+    answer = conditional(data, mode.factors)
+    every = spherical(working, mode.factors, data, answer, mode.terms.curve, c)
     through = rows.X @ answer.b if mode.data.p else np.zeros_like(c)
     for f, v in zip(rows.factors, answer.u, strict=True):
         through += f.by_row(v.T)
     left = c - mode.terms.curve * through
     r = left - 2 * mode.terms.score
     found = []
-    parts = zip(rows.factors, mode.factors, mode.s, traces(det.data, mode.factors, det.given), strict=True)
-    for f, Lambda, s, trace in parts:
-        t = Lambda.T @ f.by_level(left)
+    for f, s, t, trace in zip(rows.factors, mode.s, every, traces(det.data, mode.factors, det.given), strict=True):
         found.append(f.by_level(r) @ s.T + f.by_level(mode.terms.score) @ t.T + 2 * trace)
     return tuple(found), rows.X.T @ r
 

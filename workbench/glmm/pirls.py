@@ -29,9 +29,14 @@ Array = NDArray[np.float64]
 Effects = tuple[Array, ...]
 """By factor, (q_f, J_f)."""
 
-CLOSE = 1e-6
-"""After a step that moves no effect by more, relative to its size, what is left is smaller than its square."""
+CLOSE = 1e-10
+"""After a step d of the predictors with sum W d^2 below this, no level's score is off by more than half of it."""
+INVERTED = 1e-2
+"""A Lambda whose smallest singular value is above this is far enough from singular."""
 MOST_STEPS = 200
+MANY_STEPS = 30
+"""So many are more than a mode takes that is not infinitely far."""
+NOTHING_GAINED = 1e-12
 MOST_HALVINGS = 40
 
 
@@ -111,13 +116,48 @@ def conditional_mode(
         state.at(b, tuple(np.zeros((f.q, f.J)) for f in rows.factors))
     else:
         state.first(working)
-    moved, step = np.inf, 0
-    while moved > CLOSE and step < MOST_STEPS:
-        moved = state.move(state.solve(working)[1])
+    decrement, step = np.inf, 0
+    while decrement > CLOSE and step < MOST_STEPS:
+        before = state.value
+        decrement = state.move(working, *state.solve(working))
         step += 1
+        if step > MANY_STEPS and before - state.value <= NOTHING_GAINED * (1 + abs(before)):
+            break  # outcomes are separated: b runs away, and nothing changes any more
     data, given = state.solve(working)
-    found = moved <= CLOSE
+    found = decrement <= CLOSE
     return Mode(factors, state.b, state.s, state.u, state.eta, state.terms, data, given, step, found)
+
+
+def spherical(
+    working: Working, factors: tuple[Array, ...], data: Moments, given: Conditional, weights: Array, response: Array
+) -> Effects:
+    """The spherical effects of a working regression's solution, s = Lambda'Z'(r - W (X b + Z u)).
+
+    It needs no inverse of Lambda, but subtracts large numbers from each other where counts are large. Of a single
+    factor Lambda'F_j Z_j'(r - W X b) does not (:mod:`workbench.likelihood`); of others Lambda^-1 u, where Lambda is
+    far from singular.
+
+    Parameters
+    ----------
+    working, factors, data, given
+    weights, response : array, shape (n,)
+        W and r, which `data` are sums of.
+    """
+    rows = working.rows
+    if data.rest is None:
+        B = data.factors[0].B
+        own = B[:, -1] - np.einsum("akj,k->aj", B[:, :-1], given.b)
+        return (factors[0].T @ np.einsum("acj,cj->aj", given.left, own),)
+    fitted = rows.X @ given.b if data.p else np.zeros(len(rows.offset))
+    for f, u in zip(rows.factors, given.u, strict=True):
+        fitted += f.by_row(u.T)
+    left = response - weights * fitted
+    return tuple(
+        np.linalg.solve(Lambda, u.T)
+        if np.linalg.svd(Lambda, compute_uv=False)[-1] > INVERTED
+        else Lambda.T @ f.by_level(left)
+        for f, Lambda, u in zip(rows.factors, factors, given.u, strict=True)
+    )
 
 
 class _State:
@@ -154,8 +194,9 @@ class _State:
         terms = rows.density.terms(eta)
         weights = rows.density.information(eta, terms, expected=True).value
         response = weights * (eta - rows.offset) + terms.score
-        given = conditional(working.moments(weights, response), self.factors)
-        self.at(given.b, self._spherical(given, weights, response))
+        data = working.moments(weights, response)
+        given = conditional(data, self.factors)
+        self.at(given.b, spherical(working, self.factors, data, given, weights, response))
         reached, b, s = self.value, self.b, self.s
         self.at(np.zeros_like(b), tuple(np.zeros_like(part) for part in s))
         if reached < self.value:
@@ -173,28 +214,18 @@ class _State:
             away = away - self.rows.X @ self.b
         return np.asarray(self.terms.curve * away + self.terms.score)
 
-    def _spherical(self, given: Conditional, weights: Array, response: Array) -> Effects:
-        """s = Lambda'Z'(r - W (X b + Z u)), which needs no inverse of Lambda."""
-        rows = self.rows
-        fitted = rows.X @ given.b if self.free else np.zeros(len(rows.offset))
-        for f, u in zip(rows.factors, given.u, strict=True):
-            fitted = fitted + f.by_row(u.T)
-        left = response - weights * fitted
-        return tuple(Lambda.T @ f.by_level(left) for f, Lambda in zip(rows.factors, self.factors, strict=True))
-
-    def move(self, given: Conditional) -> float:
-        """Take the step, halved until F falls; returns how far it went, relative to the effects' size."""
-        b, s, before = self.b, self.s, self.value
+    def move(self, working: Working, data: Moments, given: Conditional) -> float:
+        """Take the step, halved until F falls; returns sum W d^2, d what it has moved the predictors by."""
+        b, s, before, eta, curve = self.b, self.s, self.value, self.eta, self.terms.curve
         b_step = given.b - b if self.free else np.zeros_like(b)
-        ends = self._spherical(given, self.terms.curve, self.response)
+        ends = spherical(working, self.factors, data, given, curve, self.response)
         s_step = tuple(new - old for new, old in zip(ends, s, strict=True))
-        size = 1.0 + max(float(np.abs(part).max(initial=0.0)) for part in (b, *s))
-        length = max(float(np.abs(part).max(initial=0.0)) for part in (b_step, *s_step)) / size
         slack = 1e-13 * (1 + abs(before))
         for halving in range(MOST_HALVINGS):
             share = 0.5**halving
             self.at(b + share * b_step, tuple(x + share * step for x, step in zip(s, s_step, strict=True)))
             if self.value <= before + slack:
-                return share * length
+                d = self.eta - eta
+                return float(curve @ (d * d))
         self.at(b, s)
         return 0.0

@@ -21,6 +21,8 @@ LONGEST = 2.0
 ENOUGH = 1e-4
 """A step must gain at least this share of what its slope promises."""
 HALVINGS = 30
+NOTHING = 1e-15
+"""A step that promises a smaller gain, relative to the value, is none."""
 CURVED = 1e-8
 """A change of the gradient along a step that is a smaller share of both their lengths is no curvature."""
 
@@ -57,6 +59,8 @@ def quasi_newton(
 ) -> End:
     """Go downhill until the next step would move no coordinate by more than `close` of its unit, max(1, abs(x)).
 
+    Or until it would gain nothing: along a valley without an end.
+
     Parameters
     ----------
     objective : callable
@@ -84,7 +88,8 @@ def quasi_newton(
         step = -H @ gradient
         unit = np.maximum(1.0, np.abs(x))
         length = float(np.abs(step / unit).max(initial=0.0))
-        if length <= close and not unscaled:
+        promised = -float(gradient @ step) / 2
+        if not unscaled and (length <= close or promised <= NOTHING * max(1.0, abs(value))):
             return End(x, value, gradient, H, count, True)
         step *= min(1.0, LONGEST / max(length, 1e-300))
         slope = float(gradient @ step)

@@ -149,14 +149,15 @@ class Rows:
 
         successes = summed(design.weights * design.y)
         failures = summed(design.weights if design.family == "poisson" else design.weights * (1 - design.y))
+        density = Density(design.family, design.link, successes, failures)
         X, to_data = _orthonormal(some(design.X))
         return cls(
             X,
             to_data,
             _factors(design, some),
             some(design.offset),
-            Density(design.family, design.link, successes, failures),
-            float(log_normaliser(design).sum()),
+            density,
+            float(log_normaliser(design).sum() + density.peak.sum()),
             _start(design, successes, failures),
         )
 

@@ -55,6 +55,8 @@ NOT_NEGATIVE = -1e-5
 STEP = 1e-4
 """Of the differences that second derivatives are made of, in units of the coordinates."""
 ROUNDING = 1e-9
+LEAST = 1e-12
+"""The least information about a combination of b, beside the largest, that a standard error is made of."""
 THREADED = 2_000
 """Products of fewer numbers are done by one thread in any case."""
 GAINING = 2_000
@@ -100,7 +102,11 @@ class Optimum:
         left = H[m:, m:]
         if m:
             left = left - H[m:, :m] @ np.linalg.pinv(H[:m, :m], rcond=1e-10, hermitian=True) @ H[:m, m:]
-        return np.asarray(np.linalg.inv(left)) if len(left) else left
+        if not len(left):
+            return left
+        values, vectors = np.linalg.eigh(left)
+        held = np.maximum(values, LEAST * max(float(values[-1]), 1.0))  # of estimates that run away: huge, and finite
+        return np.asarray(vectors / held @ vectors.T)
 
 
 class Deviance:
