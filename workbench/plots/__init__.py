@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.plots import predictive, samples, shrinkage, shrunken, versus
+from workbench.plots import covariance, predictive, samples, shrinkage, shrunken, versus
 from workbench.plots.varying import Varying, pick, varying
 
 if TYPE_CHECKING:
@@ -74,6 +74,13 @@ class Plots:
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
 
+    def covariance(self, ax: Axes | None = None, group: str | None = None, level: str | None = None) -> Axes:
+        """How the responses of one group vary together under every estimator with variance components.
+
+        Of the largest level where no `level` is named. Returns the first panel's Axes; ``.figure.axes`` holds them all.
+        """
+        return covariance.draw(covariance.view(self.comparison, group=group, level=level), ax)[0]
+
     def posterior_predictive(self, ax: Axes | None = None, estimator: str | None = None) -> Axes:
         """The data beside data that a fit with draws makes, and statistics of both.
 
@@ -123,6 +130,7 @@ PICTURES: tuple[Picture, ...] = (
         shrinkage.view,
         shrinkage.draw,
     ),
+    Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
         "posterior_predictive",
         "What the model would have made",
