@@ -31,6 +31,8 @@ FEWEST = 24
 """Nodes of an integrand that is narrow."""
 NEAR = 0.05
 """How close to the mode is close enough to lay nodes about it, in units of the integrand's width."""
+CLOSE = 0.05
+"""How close to where the integrand has fallen is close enough, in units of the distance to the mode."""
 STRAIGHT = 1e-6
 """By how much L_j may change over tau for its Taylor series to do, which is off by about the square."""
 TINY = 1e-300
@@ -176,11 +178,16 @@ def _integrand(known: GroupLikelihoods, a: Array, b: Array, tau: Array) -> Array
 
 def _end(known: GroupLikelihoods, b: Array, tau: Array, mode: Array, top: Array, a: Array) -> Array:
     """Where the integrand has fallen by DROP, from farther out: Newton's method on a concave function stays outside."""
-    for _ in range(4):
+    for _ in range(40):
         first, _ = known.slopes(a)
         missing = _integrand(known, a, b, tau) - top + DROP
         slope = first - (a - b) / tau**2
         with np.errstate(divide="ignore", invalid="ignore"):
             nearer = a - missing / slope
-        a = np.where((missing < 0) & (np.abs(nearer - mode) < np.abs(a - mode)), nearer, a)
+        far = np.abs(a - mode)
+        better = (missing < 0) & (np.abs(nearer - mode) < far)
+        settled = (np.abs(nearer - a) <= CLOSE * far) | ~better
+        a = np.where(better, nearer, a)
+        if settled.all():
+            break
     return a
