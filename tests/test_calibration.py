@@ -257,7 +257,8 @@ def test_a_wrong_prior_is_found_out_and_named():
         ({"estimator": "reml"}, OptionError, "has no posterior that could be calibrated. Use hierarchical or exact"),
         ({"replications": 5}, OptionError, "at least 10 is needed"),
         ({"draws": 0}, OptionError, "at least 1 is needed"),
-        ({"data": TWELVE}, OptionError, "leave data out"),
+        ({"data": TWELVE}, OptionError, "leave data and the like out"),
+        ({"family": "poisson"}, OptionError, "holds its data and its family"),
         ({"groups": ["13"]}, OptionError, "no level '13'"),
     ],
 )

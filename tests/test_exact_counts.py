@@ -464,3 +464,23 @@ def test_other_families_are_refused():
         fit.posterior.effect("A")
     with pytest.raises(OptionError, match="There is no parameter 'sigma'"):
         fit.posterior.parameter("sigma")
+
+
+@pytest.mark.parametrize(
+    ("table", "link", "priors"),
+    [
+        ({"k": [0] * 5, "f": [10] * 5, "g": list("abcde")}, None, ("Cauchy(0, 2.5)", "HalfCauchy(2.5)")),
+        ({"k": [3, 4, 5, 1], "f": [7, 2, 4, 9], "g": list("abcd")}, None, ("StudentT(3, 100, 0.01)", "HalfCauchy(1)")),
+        (
+            {"k": [3, 0, 2, 5], "f": [3, 9, 2, 1], "g": list("aabb"), "o": [50, -50, 0, 0]},
+            "cloglog",
+            ("Normal(0, 5)", "HalfNormal(2)"),
+        ),
+    ],
+)
+def test_a_posterior_that_cannot_be_followed_is_refused_in_words(table, link, priors):
+    table = {"o": [0.0] * len(table["k"])} | table
+    named = dict(zip(("(Intercept)", "sd"), priors, strict=True))
+    design = build_design("cbind(k, f) ~ 1 + offset(o) + (1 | g)", table, "binomial", link)
+    with pytest.raises(DesignError, match="so far out that exact cannot follow it"):
+        run_estimator("exact", design, Settings(priors=named))

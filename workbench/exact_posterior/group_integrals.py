@@ -21,6 +21,7 @@ from math import log, pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.errors import DesignError
 from workbench.exact_posterior.group_likelihoods import DROP, GroupLikelihoods
 
 Array = NDArray[np.float64]
@@ -142,6 +143,8 @@ def _at(known: GroupLikelihoods, b: Array, tau: Array, step: float, fewest: int,
     low = _end(known, b, tau, mode, top, np.maximum(mode - tau * sqrt(2 * DROP), np.minimum(e, b) - left))
     high = _end(known, b, tau, mode, top, np.minimum(mode + tau * sqrt(2 * DROP), np.maximum(e, b) + right))
     begin, end = np.arcsinh((low - e) / c), np.arcsinh((high - e) / c)
+    if not np.isfinite(end - begin).all():
+        raise no_way()
     count = max(fewest, int(np.ceil(((end - begin) * np.sqrt(c)).max() / step)))
     v = begin[..., None] + (end - begin)[..., None] * np.linspace(0.0, 1.0, count)
     a = np.sinh(v)
@@ -169,6 +172,15 @@ def _at(known: GroupLikelihoods, b: Array, tau: Array, step: float, fewest: int,
         means = np.einsum("tnq,tnq->tn", by_term, known.means(a))
         found.append(np.where(plain, known.means(np.broadcast_to(b, value.shape)), means))
     return found
+
+
+def no_way() -> DesignError:
+    """What is raised where numbers overflow before the density ends."""
+    return DesignError(
+        "This posterior reaches so far out that exact cannot follow it: its numbers overflow. Give the intercept and "
+        "the spread between groups priors with shorter tails, such as Normal and HalfNormal, check offsets, or use "
+        "hierarchical, which samples."
+    )
 
 
 def _integrand(known: GroupLikelihoods, a: Array, b: Array, tau: Array) -> Array:
