@@ -39,7 +39,7 @@ from workbench.errors import OptionError, nearest
 from workbench.fit import Fit
 from workbench.new_rows import Rows, new_rows, rows_of_the_fit
 from workbench.sampling.names import block_names
-from workbench.standard_errors import MAXIMISED, joint_error
+from workbench.standard_errors import AT_VARIANCES, joint_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +191,7 @@ def _told(fit: Fit, rows: Rows, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _errors(fit: Fit, rows: Rows) -> tuple[Array, Words]:
     """Standard errors of the means and what kind they are, shape (m,) each."""
-    if not rows.varying and fit.estimator in (*MAXIMISED, "complete_pooling", "no_pooling"):
+    if not rows.varying and fit.estimator in (*AT_VARIANCES, "complete_pooling", "no_pooling"):
         lost = ~np.isfinite(fit.population.estimate)
         cov = np.where(lost[:, None] | lost, 0.0, fit.fixed_cov)
         variance = np.einsum("mp,pr,mr->m", rows.X, cov, rows.X) + (np.nan if lost.any() else 0.0)
