@@ -81,7 +81,8 @@ class Iterations:
         From the start on.
     criteria : array, shape (iterations + 1,)
         -2 log restricted likelihood of each.
-    last : Spreads
+    first, last : Spreads
+        Its start, and where it ended.
     converged : bool
     reason : str
         Why it ended before a fixed point, or there at zero; empty otherwise.
@@ -92,6 +93,7 @@ class Iterations:
     names: tuple[str, ...]
     values: Array
     criteria: Array
+    first: Spreads
     last: Spreads
     converged: bool
     reason: str
@@ -235,7 +237,7 @@ def iterate(
     [6.083333, 0.5]
     """
     data = moments(design) if data is None else data
-    at = start or default_start(design, data)
+    first = at = start or default_start(design, data)
     found = solve(data, at)
     values, criteria, steps = [at.values()], [found.criterion], []
     converged, reason = False, ""
@@ -255,7 +257,7 @@ def iterate(
             break
     if not converged and not at.with_correlation_one(TEN_DIGITS):
         reason = _unfinished(update, len(steps), steps)
-    return Iterations(update, design, names(design), np.array(values), np.array(criteria), at, converged, reason)
+    return Iterations(update, design, names(design), np.array(values), np.array(criteria), first, at, converged, reason)
 
 
 def _step(old: Spreads, new: Spreads) -> float:
@@ -301,7 +303,7 @@ def _collapsed(design: Design, at: Spreads, update: str) -> str:
     pairs = zip(design.blocks, at.covariances, strict=True)
     lost = [f"{t} of {b.group}" for b, S in pairs for t, v in zip(b.terms, np.diag(S), strict=True) if v == 0]
     why = (
-        "a fixed point that raw mean squares come to wherever the groups' own estimates vary less than about four times "
+        "a fixed point that raw mean squares end at where the groups' own estimates vary less than about four times "
         "their sampling variance. That is no evidence of no spread, and reml may well find one."
         if update in ("diagonal", "full")
         else "as REML's does. Zero is the edge of what is possible, not evidence of no spread."
