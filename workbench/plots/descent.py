@@ -66,6 +66,7 @@ class View:
     title: str
     caption: str
     alt: str
+    warnings: tuple[str, ...]
     steps: NDArray[np.intp]
     excess: Array
     distance: Array
@@ -107,6 +108,7 @@ def view(comparison: Comparison, terms: Sequence[Varying] = ()) -> View:
             f"After {int(trace.steps[-1]):,} steps the largest distance to the solution is {figure4(distance[-1])} "
             f"standard errors. {' '.join(_said(panel) for panel in panels)}"
         ),
+        warnings=(trace.reason,) if trace.reason else (),
         steps=trace.steps,
         excess=np.maximum(trace.objective - trace.least, rounding),
         distance=distance,

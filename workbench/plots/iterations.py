@@ -76,6 +76,7 @@ class View:
     title: str
     caption: str
     alt: str
+    warnings: tuple[str, ...]
     panels: tuple[Panel, ...]
 
 
@@ -108,6 +109,7 @@ def view(comparison: Comparison, terms: Sequence[Varying] = ()) -> View:
             "REML's (dashed)."
         ),
         alt=" ".join(_said(panel) for panel in panels),
+        warnings=tuple(trace.reason for trace in held if trace.reason),
         panels=panels,
     )
 
