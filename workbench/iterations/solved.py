@@ -12,16 +12,15 @@ sigma^2 M^-1 is the covariance of the errors of b and u: its u-part C counts tha
 is                                           shape         name
 ===========================================  ============  ==========================================================
 C_j = sigma^2 (P_j + P_j Z_j'X B X'Z_j P_j)  (q, q)        ``conditional`` is their mean over the levels
-I - D^-1 C_j / sigma^2                       (q, q)        ``effective`` is the diagonal of their sum
+gamma_k = J - sum_j C_jkk / tau_k^2          scalar        ``effective``, by varying column
 D^-1 u_j = T_e                               (q,)
 RSS = r^2 - sum_j u_j'D^-1 u_j               scalar        ``rss``, |y - X b - Z u|^2, weighted
-tr([X Z] M^-1 [X Z]'W) = p + sum effective   scalar        ``hat``, the trace of the hat matrix of the whole fit
+tr([X Z] M^-1 [X Z]'W)                       scalar        ``hat``, the trace of the hat matrix of the whole fit
 ===========================================  ============  ==========================================================
 
-D^-1 C_j = F_j + T_X B (P_j Z_j'X)' needs no inverse of D, which may be singular.
-
-``effective`` counts, by varying column, how many of its J effects the data determine rather than the prior: the
-gamma of MacKay (1992, doi:10.1162/neco.1992.4.3.415).
+The last is p + J q - sum_j tr(D^-1 C_j)/sigma^2, where D^-1 C_j/sigma^2 = F_j + T_X B (P_j Z_j'X)' needs no inverse of
+D, which may be singular. ``effective`` counts how many of a column's J effects the data determine rather than the
+prior: the gamma of MacKay (1992, doi:10.1162/neco.1992.4.3.415). Where no effects covary, hat = p + sum gamma.
 """
 
 from __future__ import annotations
@@ -89,13 +88,22 @@ def solve(data: Moments, at: Spreads) -> Solved:
     C = given.P.sum(axis=-1) + np.einsum("akj,bkj->ab", pulled, pull)
     share = given.left.sum(axis=-1) + np.einsum("akj,bkj->ab", T_X, pulled)  # of the centred columns
     to_data = f.to_data
-    shrunk = np.linalg.solve(to_data.T, share @ to_data.T)
-    effective = J - np.diag(shrunk)
+    left = np.diag(np.linalg.solve(to_data.T, share @ to_data.T))
+    C = at.sigma2 * to_data @ C @ to_data.T / J
     return Solved(
         u=(to_data @ u).T,
-        conditional=at.sigma2 * to_data @ C @ to_data.T / J,
-        effective=effective,
+        conditional=C,
+        effective=_effective(np.diag(C), left, at, f.places, J),
         rss=float(given.r2 - np.einsum("aj,aj->", u, T_e)),
-        hat=float(p + effective.sum()),
+        hat=float(p + len(left) * J - left.sum()),
         criterion=criterion_at(data, given, at.sigma2),
     )
+
+
+def _effective(conditional: Array, left: Array, at: Spreads, places: tuple[int, ...], J: int) -> Array:
+    """gamma by varying column; of independent columns from what is left over, which keeps its digits near zero."""
+    blocks = [at.covariances[place] for place in places]
+    if all((np.diag(np.diag(S)) == S).all() for S in blocks):
+        return np.asarray(J - left)
+    tau2 = np.concatenate([np.diag(S) for S in blocks])
+    return np.asarray(J * (1 - np.divide(conditional, tau2, out=np.ones_like(tau2), where=tau2 > 0)))
