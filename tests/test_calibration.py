@@ -445,7 +445,7 @@ def test_the_command_writes_tables_and_picture_and_prints_json(capsys, tmp_path)
     ("arguments", "said"),
     [
         (["nonsense"], "There is no study 'nonsense'"),
-        (["twelve_groups", "--se", "x"], "give them with DATA and FORMULA"),
+        (["twelve_groups", "--se", "x"], "has its own se; give these with DATA and FORMULA"),
         (["twelve_groups", "--prior", "sd=Flat()"], "is flat, which is improper"),
         (["twelve_groups", "--fit-prior", "sd"], "--fit-prior 'sd' has no '='"),
         (["twelve_groups", "-n", "3"], "replications is 3"),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.plots import covariance, predictive, samples, shrinkage, shrunken, versus
+from workbench.plots import covariance, descent, iterations, predictive, samples, shrinkage, shrunken, versus
 from workbench.plots.varying import Varying, pick, varying
 
 if TYPE_CHECKING:
@@ -93,6 +93,21 @@ class Plots:
         """The data beside data that the priors alone make."""
         return predictive.draw(predictive.prior_view(self.comparison, estimator=estimator), ax)[0]
 
+    def iterations(self, ax: Axes | None = None) -> Axes:
+        """Variances by iteration: MacKay's updates and EM against REML, one panel each.
+
+        Of a comparison with `mackay` or `em`; the updates that it does not hold are run from the same start. Returns
+        the first panel's Axes, as :meth:`shrinkage` does.
+        """
+        return iterations.draw(iterations.view(self.comparison), ax)[0]
+
+    def descent(self, ax: Axes | None = None) -> Axes:
+        """A recorded gradient descent: the objective, and effects on their way to the exact ones.
+
+        Of a comparison with `henderson` by ``gradient`` or ``adam``. Returns the first panel's Axes.
+        """
+        return descent.draw(descent.view(self.comparison), ax)[0]
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -147,6 +162,8 @@ PICTURES: tuple[Picture, ...] = (
         predictive.prior_view,
         predictive.draw,
     ),
+    Picture("iterations", "Variances by iteration", iterations.applies, "all", iterations.view, iterations.draw),
+    Picture("descent", "Down to the same numbers", descent.applies, "all", descent.view, descent.draw),
 )
 """What a report shows, in this order."""
 
