@@ -133,6 +133,15 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 options=True,
             ),
             Estimator(
+                "penalized",
+                "penalised",
+                "penalised regression on group columns: ridge, lasso, elastic net",
+                "penalized",
+                families=("gaussian", "binomial", "poisson", "gamma"),
+                needs=("reml",),
+                options=True,
+            ),
+            Estimator(
                 "hierarchical",
                 "full Bayes",
                 "integrated, by sampling in PyMC",
