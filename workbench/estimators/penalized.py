@@ -185,6 +185,8 @@ def penalized(
     used = effective_parameters(problem, found, l2)
     effects = columns.effects(found.u)
     reported = penalties if not joint or maximised is None else _marginal(columns, maximised)
+    asked = _diagnostics(columns, options, reported, curve, effects, kkt, used, source, share)
+    asked |= {"roots": None if maps is None else tuple(root.tolist() for root in maps), "seed": int(settings.seed)}
     return Fit(
         estimator="penalized",
         design=design,
@@ -196,9 +198,7 @@ def penalized(
         own_fitted=design.mean(problem.predictor(found)),
         converged=kkt <= CERTIFIED and (maximised is None or maximised.converged),
         warnings=(*design.notes, *_warnings(columns, options, penalties, curve, kkt, maximised, share)),
-        diagnostics=MappingProxyType(
-            _diagnostics(columns, options, reported, curve, effects, kkt, used, source, share)
-        ),
+        diagnostics=MappingProxyType(asked),
     )
 
 
@@ -291,13 +291,14 @@ def _diagnostics(
         "effective_parameters": used,
         "zeros": zeros,
         "kkt": kkt,
+        "fold_count": options.fold_count,
+        "rule": options.rule,
+        "grid": options.grid,
     }
     if curve is not None:
         unit = share * first.size + (1 - share) * first.size**2
         found |= {
             "folds": options.folds,
-            "fold_count": curve.folds,
-            "rule": options.rule,
             "cv_lambda": tuple((curve.strengths * unit).tolist()),
             "cv_loss": tuple(curve.loss.tolist()),
             "cv_se": tuple(curve.se.tolist()),

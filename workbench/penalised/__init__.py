@@ -20,6 +20,7 @@ variances say. What REML adds is that lambda, estimated from the same data, one 
 ``strength``            penalties: stated, from variances, and the grid that cross-validation searches
 ``folds``               which rows are left out together
 ``cross_validation``    the loss of rows left out, along the grid, and the choice
+``paths``               how coefficients move with lambda
 ``marginal``            fixed coefficients penalised beside random effects, from cross-products alone
 ======================  ================================================================================
 """

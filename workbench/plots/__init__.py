@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.plots import predictive, samples, shrinkage, shrunken, versus
+from workbench.plots import path, predictive, samples, shrinkage, shrunken, versus
 from workbench.plots.varying import Varying, pick, varying
 
 if TYPE_CHECKING:
@@ -74,6 +74,10 @@ class Plots:
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
 
+    def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""
+        return path.draw(path.view(self.comparison, pick(self.comparison, term, group)), ax)
+
     def posterior_predictive(self, ax: Axes | None = None, estimator: str | None = None) -> Axes:
         """The data beside data that a fit with draws makes, and statistics of both.
 
@@ -123,6 +127,7 @@ PICTURES: tuple[Picture, ...] = (
         shrinkage.view,
         shrinkage.draw,
     ),
+    Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture(
         "posterior_predictive",
         "What the model would have made",
