@@ -142,6 +142,14 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 options=True,
             ),
             Estimator(
+                "penalized_fixed",
+                "penalised fixed part",
+                "maximised, its fixed coefficients penalised: ridge, lasso, elastic net",
+                "penalized_fixed",
+                needs=("reml",),
+                options=True,
+            ),
+            Estimator(
                 "hierarchical",
                 "full Bayes",
                 "integrated, by sampling in PyMC",

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +39,16 @@ from workbench.penalised.regression import (
     solve,
     violation,
 )
-from workbench.penalised.strength import Penalties, Stated, from_variances, grid, share_of, stated, unit_ray
+from workbench.penalised.strength import (
+    Penalties,
+    Stated,
+    from_variances,
+    grid,
+    is_positive,
+    share_of,
+    stated,
+    unit_ray,
+)
 from workbench.words import count, join
 
 Array = NDArray[np.float64]
@@ -88,7 +96,7 @@ class Options:
                 )
         elif self.penalty is not None:
             values = list(self.penalty.values()) if isinstance(self.penalty, Mapping) else [self.penalty]
-            if not values or not all(_positive(value) for value in values):
+            if not values or not all(is_positive(value) for value in values):
                 raise OptionError(
                     f"penalty is {self.penalty!r}, but numbers must be positive and finite. As they go to zero the "
                     "fit goes to no_pooling, as they grow to complete_pooling."
@@ -116,11 +124,6 @@ class Options:
         """Estimators whose variances say the penalty."""
         found = self.source(design)
         return () if found is None else (found,)
-
-
-def _positive(value: object) -> bool:
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    return number and isfinite(value) and value > 0  # type: ignore[arg-type, operator]
 
 
 def penalized(
@@ -220,9 +223,9 @@ def _penalties(
     if options.penalty is not None and not isinstance(options.penalty, str):
         return stated(columns.terms, options.penalty, share), None
     ray = unit_ray(columns.terms, share)
-    strengths = grid(problem, columns, ray, options.grid)
-    fold = make_folds(design, options.folds, options.fold_count, int(settings.seed))
     l1, l2 = columns.of_terms(ray.l1), columns.of_terms(ray.l2)
+    strengths = grid(problem, l1, l2, options.grid)
+    fold = make_folds(design, options.folds, options.fold_count, int(settings.seed))
     curve = cross_validate(problem, l1, l2, strengths, fold, options.rule)
     return ray.times(curve.strength), curve
 

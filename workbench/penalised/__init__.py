@@ -22,5 +22,6 @@ variances say. What REML adds is that lambda, estimated from the same data, one 
 ``cross_validation``    the loss of rows left out, along the grid, and the choice
 ``paths``               how coefficients move with lambda
 ``marginal``            fixed coefficients penalised beside random effects, from cross-products alone
+``simulated``           a wide design of known truth
 ======================  ================================================================================
 """

@@ -66,11 +66,15 @@ class Ray:
 
     def strengths(self, points: int) -> Array:
         """Strengths from where all is pooled to where hardly anything is, the largest first."""
-        return grid(self.problem, self.columns, self.penalties, points)
+        return grid(self.problem, *self._by_column, points)
+
+    @property
+    def _by_column(self) -> tuple[Array, Array]:
+        return self.columns.of_terms(self.penalties.l1), self.columns.of_terms(self.penalties.l2)
 
     def coefficients(self, strengths: Array, place: int, k: int) -> Array:
         """Group coefficients of a term at each strength, shape (L, J)."""
-        l1, l2 = self.columns.of_terms(self.penalties.l1), self.columns.of_terms(self.penalties.l2)
+        l1, l2 = self._by_column
         column = self.fit.design.blocks[place].fixed[k]
         return np.array(
             [
@@ -81,6 +85,6 @@ class Ray:
 
     def cross_validated(self, folds: str, count: int, seed: int, rule: str, points: int) -> CrossValidation:
         """The curve of rows left out along this ray."""
-        l1, l2 = self.columns.of_terms(self.penalties.l1), self.columns.of_terms(self.penalties.l2)
+        l1, l2 = self._by_column
         fold = make_folds(self.fit.design, folds, count, seed)
         return cross_validate(self.problem, l1, l2, self.strengths(points), fold, rule)

@@ -186,7 +186,7 @@ class _Scaled:
         fixed = X[:, kept]
         centre = mean_weights @ fixed if problem.intercept is not None else 0.0
         fixed_sizes = np.sqrt(mean_weights @ (fixed - centre) ** 2)
-        sizes = np.sqrt(np.asarray(mean_weights @ _squared(problem.Z)).ravel())
+        sizes = np.sqrt(np.asarray(mean_weights @ squared(problem.Z)).ravel())
         sizes = np.where(sizes > 0, sizes, 1.0)
         factors = np.where(held, 0.0, 1 / sizes)
         y, unit = problem.y, 1.0
@@ -224,7 +224,8 @@ class _Scaled:
         return Solution(b, values[len(self.kept) :], settled)
 
 
-def _squared(Z: Any) -> Any:
+def squared(Z: Any) -> Any:
+    """The squares of a matrix's entries, sparse or dense."""
     return Z**2 if isinstance(Z, np.ndarray) else Z.multiply(Z)
 
 
@@ -289,7 +290,7 @@ def violation(problem: Regression, at: Solution, l1: Array, l2: Array) -> float:
     active = wanted - pull - np.where(held, 0.0, l1) * np.sign(at.u)
     off = np.where(at.u != 0, np.abs(active), np.maximum(np.abs(wanted) - l1, 0.0))
     off[held] = 0.0
-    length = np.sqrt(np.asarray(working @ _squared(problem.Z)).ravel())
+    length = np.sqrt(np.asarray(working @ squared(problem.Z)).ravel())
     fixed = np.abs(problem.X.T @ score)
     fixed_length = np.sqrt(working @ problem.X**2)
     noise = np.sqrt(float(np.sum(score**2 / working))) or 1.0

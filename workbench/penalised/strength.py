@@ -13,14 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import OptionError, nearest
 from workbench.estimates import Component
-from workbench.penalised.columns import GroupColumns, Term
-from workbench.penalised.regression import Regression, Solution, score_of, solve
+from workbench.penalised.columns import Term
+from workbench.penalised.regression import Regression, score_of, solve, squared
 
 Array = NDArray[np.float64]
 
@@ -62,6 +64,12 @@ def share_of(kind: str, mix: float | None) -> float:
     if isinstance(mix, bool) or not isinstance(mix, int | float) or not 0 < mix < 1:
         raise OptionError(f"mix is {mix!r}, but must be between 0 (ridge) and 1 (lasso), both left out.")
     return float(mix)
+
+
+def is_positive(value: object) -> TypeGuard[float]:
+    """Whether a value is a positive, finite number."""
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    return number and isfinite(value) and value > 0  # type: ignore[arg-type, operator]
 
 
 def stated(terms: Sequence[Term], given: Stated, mix: float) -> Penalties:
@@ -116,19 +124,25 @@ def unit_ray(terms: Sequence[Term], mix: float) -> Penalties:
     return Penalties(mix * size, (1 - mix) * size**2)
 
 
-def grid(problem: Regression, columns: GroupColumns, ray: Penalties, points: int) -> Array:
+def grid(problem: Regression, l1: Array, l2: Array, points: int) -> Array:
     """Strengths along a ray, the largest first, from where all is pooled to where hardly anything is.
 
     Of ridge: from `REACH` times the most that any column knows of its coefficient, z'W z over its penalty, to the
     least over `REACH`. Otherwise: from the smallest strength that holds every effect at zero to `DEPTH` of it.
+
+    Parameters
+    ----------
+    problem : Regression
+    l1, l2 : array, shape (m,)
+        Penalties of the columns at strength 1.
+    points : int
     """
-    l1, l2 = columns.of_terms(ray.l1), columns.of_terms(ray.l2)
     pooled = solve(problem, np.full(len(l1), np.inf), np.full(len(l2), np.inf))
-    score, working = score_of(problem, Solution(pooled.b, np.zeros(len(l1)), True))
+    score, working = score_of(problem, pooled)
     if l1.any():
         wanted = np.abs(np.asarray(problem.Z.T @ score).ravel())
         top = float((wanted / l1).max()) * (1 + 1e-9)
         return np.geomspace(top, DEPTH * top, points) if top > 0 else np.geomspace(1.0, DEPTH, points)
-    known = np.asarray(working @ problem.Z.multiply(problem.Z)).ravel() / l2
+    known = np.asarray(working @ squared(problem.Z)).ravel() / l2
     known = known[known > 0]
     return np.geomspace(known.max() * REACH, known.min() / REACH, points)
