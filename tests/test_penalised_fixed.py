@@ -170,6 +170,20 @@ def test_other_families_are_refused():
 # --- recovery of the truth ----------------------------------------------------------------------------
 
 
+def test_the_studys_data_are_the_simulation():
+    import pandas as pd
+
+    from workbench.study import load_study
+
+    folder, made = load_study("wide_design").folder, wide_design(200, 60, 7)
+    data = pd.read_csv(folder / "data.csv")
+    assert data["member"].tolist() == made.table["member"].tolist()
+    for name in data.columns.drop("member"):
+        assert (data[name].to_numpy() == made.table[name]).all()
+    assert (pd.read_csv(folder / "coefficients.csv")["value"].to_numpy() == made.coefficients).all()
+    assert (pd.read_csv(folder / "truth.csv")["value"].to_numpy() == made.intercepts).all()
+
+
 def recovered(made, kind, rule="min"):
     fit = wb.fit(made.formula, made.table, "penalized_fixed", options={"kind": kind, "rule": rule})
     return fit, *score(fit, made)

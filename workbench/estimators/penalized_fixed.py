@@ -8,7 +8,8 @@ group by group, and the penalised regression is of these (:mod:`workbench.penali
 2. With the variances held, lambda by cross-validation (or as given) and the coefficients at it.
 3. The variances by REML of what the penalised part leaves, given its coefficients; back to the coefficients at the same
    lambda, until neither moves.
-4. Cross-validation once more at these variances: where it chooses another lambda, from 3 with that one.
+4. Cross-validation once more at these variances, on the same grid: where it chooses another lambda, 3 with that one. If
+   the choices go in a circle, the largest of them is taken, and a warning says so.
 
 Variances given b take the penalised coefficients as known. A penalty's bias stays in the residuals and makes sigma
 larger, the coefficients that were chosen to fit make it smaller.
@@ -36,14 +37,14 @@ from workbench.penalised.folds import FOLDS, make_folds
 from workbench.penalised.marginal import Split, Whitened, some_rows, split, variances_given
 from workbench.penalised.regression import CERTIFIED, Solution, path, solve, violation
 from workbench.penalised.strength import grid, is_positive, share_of
-from workbench.words import count
+from workbench.words import count, significant
 
 Array = NDArray[np.float64]
 
 NO_ERROR = "none: penalised"
 SETTLED = 1e-8
 """A relative change of variances that counts as none."""
-MOST_STEPS, MOST_ROUNDS = 200, 10
+MOST_STEPS = 200
 
 
 @dataclass(frozen=True)
@@ -132,8 +133,8 @@ def penalized_fixed(
     Fit
         Fixed coefficients and group coefficients without standard errors; effects are BLUPs given the fixed part, with
         their conditional SD. ``diagnostics`` holds ``lambda``, ``selected`` (the names of penalised terms that are not
-        zero), ``zeros``, ``kkt``, ``steps`` (of variances), ``rounds`` (of cross-validation) and, of it, ``cv_lambda``,
-        ``cv_loss``, ``cv_se``, ``cv_best`` and ``cv_chosen``.
+        zero), ``zeros``, ``kkt``, ``steps`` (of variances), ``tried`` (the choices of cross-validation, one after the
+        other) and, of the last one, ``cv_lambda``, ``cv_loss``, ``cv_se``, ``cv_best`` and ``cv_chosen``.
 
     Raises
     ------
@@ -160,22 +161,24 @@ def penalized_fixed(
     first = upstream["reml"]
     state = _State(first.components, first.sigma, np.zeros(len(chosen.held)), _whiten(design, chosen, first), False)
     found: CrossValidation | None = None
-    steps, rounds, agreed = 0, 0, options.penalty != "cv"
-    strength = float(options.penalty) if is_positive(options.penalty) else np.nan
-    for rounds in range(1, MOST_ROUNDS + 1):
-        if options.penalty == "cv":
-            found = _cross_validate(state, l1, l2, options, int(settings.seed))
-            agreed = bool(rounds > 1 and abs(found.strength / strength - 1) < found.step / 2)
-            if agreed:
+    strengths, tried, steps = grid(state.whitened.problem, l1, l2, options.grid), list[float](), 0
+    while True:
+        if is_positive(options.penalty):
+            tried.append(float(options.penalty))
+        else:
+            found = _cross_validate(state, l1, l2, strengths, options, int(settings.seed))
+            if tried and found.strength == tried[-1]:
                 break
-            strength = found.strength
+            tried.append(found.strength)
+        circling = tried[tried.index(tried[-1]) : -1]  # what was chosen since it was chosen before
+        strength = max(tried[-1], *circling) if circling else tried[-1]
         state, taken = _alternate(design, chosen, state, strength * l1, strength * l2)
         steps += taken
-        if options.penalty != "cv":
+        if found is None or circling:
             break
     kkt = violation(state.whitened.problem, Solution(np.zeros(0), state.penalised, True), strength * l1, strength * l2)
     diagnostics = _diagnostics(design, chosen, options, state, found, strength, share)
-    diagnostics |= {"kkt": kkt, "steps": steps, "rounds": rounds, "seed": int(settings.seed)}
+    diagnostics |= {"kkt": kkt, "steps": steps, "tried": tuple(tried), "seed": int(settings.seed)}
     b = state.whitened.coefficients(state.whitened.centred(state.penalised))
     return Fit(
         estimator="penalized_fixed",
@@ -185,9 +188,9 @@ def penalized_fixed(
         components=state.components,
         group_effects=_group_effects(design, state, b, settings.level),
         sigma=state.sigma,
-        converged=state.settled and agreed and kkt <= CERTIFIED,
+        converged=state.settled and kkt <= CERTIFIED,
         singular=any(not part.sd.all() for part in state.components),
-        warnings=(*design.notes, *_warnings(state, found, kkt, agreed, options)),
+        warnings=(*design.notes, *_warnings(state, found, kkt, circling, options)),
         diagnostics=MappingProxyType(diagnostics),
     )
 
@@ -219,10 +222,12 @@ def _change(components: tuple[Component, ...], sigma: float, fit: Fit) -> float:
     return float(max(moved)) / scale
 
 
-def _cross_validate(state: _State, l1: Array, l2: Array, options: Options, seed: int) -> CrossValidation:
+def _cross_validate(
+    state: _State, l1: Array, l2: Array, strengths: Array, options: Options, seed: int
+) -> CrossValidation:
     """The loss of rows left out, the variances held at those of all rows."""
     whitened = state.whitened
-    design, strengths = whitened.design, grid(whitened.problem, l1, l2, options.grid)
+    design = whitened.design
 
     def losses(left_out: NDArray[np.bool_]) -> tuple[Array, float]:
         rest, rows = (some_rows(design, np.flatnonzero(which)) for which in (~left_out, left_out))
@@ -280,15 +285,18 @@ def _diagnostics(
     return made
 
 
-def _warnings(state: _State, found: CrossValidation | None, kkt: float, agreed: bool, options: Options) -> list[str]:
+def _warnings(
+    state: _State, found: CrossValidation | None, kkt: float, circling: list[float], options: Options
+) -> list[str]:
     said = []
     if kkt > CERTIFIED:
         said.append(f"The conditions of the minimum fail by {kkt:.2g} (a cosine): the end point is not certified.")
     if not state.settled:
         said.append(f"Variances and coefficients still moved after {MOST_STEPS} steps.")
-    if not agreed:
+    if circling:
         said.append(
-            f"Cross-validation and variances did not settle on one lambda in {MOST_ROUNDS} rounds. Give the penalty."
+            f"Cross-validation and variances went in a circle between lambda {significant(min(circling))} and "
+            f"{significant(max(circling))}; the largest was taken."
         )
     if found is not None and found.at_end:
         said.append(

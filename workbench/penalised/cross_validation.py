@@ -59,11 +59,6 @@ class CrossValidation:
         return float(self.strengths[self.chosen])
 
     @property
-    def step(self) -> float:
-        """The relative distance of neighbouring strengths."""
-        return float(self.strengths[0] / self.strengths[1] - 1)
-
-    @property
     def at_end(self) -> str:
         """Whether the smallest loss is at the end of the grid: "strongest", "weakest" or ""."""
         return {0: "strongest", len(self.loss) - 1: "weakest"}.get(self.best, "")
