@@ -16,8 +16,8 @@ ORDER = [
     "least_squares", "response", "row_arguments", "design", "fingerprint", "new_rows", "centred", "blocks", "cells",
     "moments",
     "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates",
-    "minimise", "optimum", "estimates", "doubts", "bayesglm", "fit", "answer", "priors", "exact_posterior",
-    "sampling", "plug_in", "standard_errors",
+    "minimise", "optimum", "estimates", "group_means", "doubts", "bayesglm", "fit", "answer", "priors",
+    "exact_posterior", "sampling", "plug_in", "standard_errors",
     "predict", "simulate", "penalised", "estimators", "gap", "sampler_check", "inference", "calibration", "comparison",
     "plots", "report", "reference", "study", "api", "commands", "cli", "__init__", "__main__",
 ]  # fmt: skip

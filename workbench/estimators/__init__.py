@@ -107,6 +107,23 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
         for entry in (
             Estimator("complete_pooling", "complete pooling", "one value for all groups", "complete_pooling"),
             Estimator("no_pooling", "no pooling", "each group by itself", "no_pooling", several_factors=False),
+            Estimator(
+                "james_stein",
+                "James-Stein",
+                "means shrunken so that their total error falls, whatever the true ones",
+                "james_stein",
+                options=True,
+                several_factors=False,
+            ),
+            Estimator(
+                "spread_matching",
+                "spread matching",
+                "means shrunken until they spread as the true ones do",
+                "spread_matching",
+                needs=("reml",),
+                options=True,
+                several_factors=False,
+            ),
             Estimator("reml", "REML", "maximised, fixed effects integrated out", "reml"),
             Estimator("ml", "ML", "maximised", "reml"),
             Estimator(
