@@ -7,9 +7,10 @@ With the variances held, the penalised criterion is that of a regression of V^-1
     (y - X b)'V^-1 (y - X b) / 2  +  sum over the penalised columns of  l1_k |b_k| + l2_k b_k^2 / 2          (1)
 
 (Schelldorfer, Buehlmann & van de Geer 2011, doi:10.1111/j.1467-9469.2011.00740.x, for the lasso; Eliot, Ferguson,
-Reilly & Foulkes 2011, doi:10.2202/1557-4679.1301, for ridge). It knows the rows through [X y]'V^-1 [X y] alone, p + 1
-square, which the mixed-model equations give group by group (:mod:`workbench.likelihood`): any root of what is left of
-it once the unpenalised columns are eliminated, m + 1 rows for m penalised columns, stands for the n whitened ones.
+Reilly & Foulkes 2011, International Journal of Biostatistics 7(1), for ridge). It knows the rows through
+[X y]'V^-1 [X y] alone, p + 1 square, which the mixed-model equations give group by group
+(:mod:`workbench.likelihood`): any root of what is left of it once the unpenalised columns are eliminated, m + 1 rows
+for m penalised columns, stands for the n whitened ones.
 
 The variances are estimated given b, by REML of the response less the penalised columns' part: the unpenalised
 coefficients are integrated out, the penalised ones taken as known. The two steps alternate until neither moves.
