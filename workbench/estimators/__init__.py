@@ -174,6 +174,23 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 options=True,
             ),
             Estimator(
+                "penalized",
+                "penalised",
+                "penalised regression on group columns: ridge, lasso, elastic net",
+                "penalized",
+                families=("gaussian", "binomial", "poisson", "gamma"),
+                needs=("reml",),
+                options=True,
+            ),
+            Estimator(
+                "penalized_fixed",
+                "penalised fixed part",
+                "maximised, its fixed coefficients penalised: ridge, lasso, elastic net",
+                "penalized_fixed",
+                needs=("reml",),
+                options=True,
+            ),
+            Estimator(
                 "hierarchical",
                 "full Bayes",
                 "integrated, by sampling in PyMC",

@@ -12,7 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.plots import covariance, descent, iterations, predictive, samples, shrinkage, shrunken, versus
+from workbench.plots import (
+    covariance,
+    descent,
+    iterations,
+    path,
+    predictive,
+    samples,
+    shrinkage,
+    shrunken,
+    versus,
+)
 from workbench.plots.varying import Varying, pick, varying
 
 if TYPE_CHECKING:
@@ -73,6 +83,10 @@ class Plots:
                 v for v in wanted if (group is None or v.group == group) and (term is None or v.term == term)
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
+
+    def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""
+        return path.draw(path.view(self.comparison, pick(self.comparison, term, group)), ax)
 
     def covariance(self, ax: Axes | None = None, group: str | None = None, level: str | None = None) -> Axes:
         """How the responses of one group vary together under every estimator with variance components.
@@ -145,6 +159,7 @@ PICTURES: tuple[Picture, ...] = (
         shrinkage.view,
         shrinkage.draw,
     ),
+    Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
         "posterior_predictive",
