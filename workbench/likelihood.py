@@ -244,7 +244,7 @@ def criterion_gradient(moments: Moments, factors: tuple[Array, ...], given: Cond
         sums = level_sums(moments, given, reml)
         return Gradient((2 * (sums.K - sums.Q) @ factors[0],), sums)
     T = left_over(moments, given)
-    parts = zip(factors, _traces(moments, factors, given), T, strict=True)
+    parts = zip(factors, traces(moments, factors, given), T, strict=True)
     gradients = (2 * (trace - explained(moments, given, T, reml).sum(axis=-1) @ Lambda) for Lambda, trace, T in parts)
     return Gradient(tuple(gradients), left_over=tuple(T))
 
@@ -305,11 +305,11 @@ def left_over(moments: Moments, given: Conditional) -> list[Array]:
     return found
 
 
-def _traces(moments: Moments, factors: tuple[Array, ...], given: Conditional) -> list[Array]:
-    """Sum over levels of K_j Lambda_f, shape (q_f, q_f), by factor of several."""
-    assert given.schur is not None
-    assert moments.rest is not None
+def traces(moments: Moments, factors: tuple[Array, ...], given: Conditional) -> list[Array]:
+    """Sum over levels of K_j Lambda_f, shape (q_f, q_f), by factor: half the derivative of log|L|^2 by Lambda_f."""
     own = np.einsum("acj,cbj->ab", given.left, moments.factors[0].A)
+    if given.schur is None or moments.rest is None:
+        return [own @ factors[0]]
     reach = moments.rest.cells.within(given.schur.covariance)
     total = own - across_levels(np.einsum("acj,cdj->adj", given.left, reach), given.left)
     return [total @ factors[0], *rest_traces(moments, given.schur)]

@@ -7,10 +7,11 @@ coefficients by term, spreads by group and term), so that the fit may be of anot
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,10 +37,14 @@ class PlugIn:
     means : tuple of array, shape (q,)
         Of the coefficients. A varying column without a population coefficient has mean 0 unless one is stated.
     covariances : tuple of array, shape (q, q)
+    population : mapping of int to float
+        Values at which population coefficients of columns that do not vary are held, by column of X; the others are
+        estimated with the effects.
     """
 
     means: tuple[Array, ...]
     covariances: tuple[Array, ...]
+    population: Mapping[int, float] = field(default_factory=lambda: MappingProxyType({}))
 
     def independent(self) -> PlugIn:
         """The same without correlations."""
@@ -106,16 +111,26 @@ def says_everything(design: Design, mean: Stated, sd: Stated) -> bool:
 # --- the regression that is left ----------------------------------------------------------------------
 
 
-def rest_columns(design: Design) -> list[int]:
-    """Columns of X that vary by no group; the population coefficients of the others are plugged in."""
+def with_population(design: Design, prior: PlugIn, source: Fit, free: Collection[str]) -> PlugIn:
+    """The same with a fit's population coefficients held, for columns that do not vary; those named stay free."""
+    known = dict(zip(source.design.fixed_terms, source.population.estimate.tolist(), strict=True))
+    names = {k: design.fixed_terms[k] for k in rest_columns(design)}
+    found = {k: known[name] for k, name in names.items() if name in known and coefficient_name(name) not in free}
+    return replace(prior, population=MappingProxyType(found))
+
+
+def rest_columns(design: Design, population: Collection[int] = ()) -> list[int]:
+    """Columns of X that vary by no group and are not held; the coefficients of the others are plugged in."""
     plugged = {k for block in design.blocks for k in block.fixed if k is not None}
-    return [k for k in range(design.X.shape[1]) if k not in plugged]
+    return [k for k in range(design.X.shape[1]) if k not in plugged and k not in population]
 
 
-def held(design: Design, means: Sequence[Array]) -> Design:
-    """The regression on effects and on the columns that do not vary, with the means' part in the offset."""
-    rest = rest_columns(design)
+def held(design: Design, means: Sequence[Array], population: Mapping[int, float] = MappingProxyType({})) -> Design:
+    """The regression on effects and on the columns that are free, with the part of what is held in the offset."""
+    rest = rest_columns(design, population)
     offset, done = design.offset, set()
+    for k, value in population.items():
+        offset = offset + design.X[:, k] * value
     for block, mean in zip(design.blocks, means, strict=True):
         for k, column in enumerate(block.fixed):
             if column is None:
@@ -157,9 +172,9 @@ def stated_priors(design: Design, given: Mapping[str, Any]) -> Mapping[str, Prio
     return found
 
 
-def rest_prior(design: Design, stated: Mapping[str, Prior]) -> RestPrior:
-    """The columns that do not vary with their priors: flat, or as stated."""
-    rest = rest_columns(design)
+def rest_prior(design: Design, stated: Mapping[str, Prior], population: Collection[int] = ()) -> RestPrior:
+    """The columns that do not vary, and are not held, with their priors: flat, or as stated."""
+    rest = rest_columns(design, population)
     flat = RestPrior.flat(len(rest))
     mean, scale, df = flat.mean.copy(), flat.scale.copy(), flat.df.copy()
     for k, column in enumerate(rest):

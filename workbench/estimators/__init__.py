@@ -165,12 +165,29 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 several_factors=False,
             ),
             Estimator(
+                "laplace",
+                "Laplace",
+                "maximised, by Laplace's approximation",
+                "laplace",
+                families=("binomial", "poisson"),
+                options=True,
+            ),
+            Estimator(
+                "agq",
+                "adaptive quadrature",
+                "maximised, by quadrature: one grouping factor, one varying term",
+                "agq",
+                families=("binomial", "poisson"),
+                options=True,
+                several_factors=False,
+            ),
+            Estimator(
                 "fixed_prior",
                 "fixed prior",
-                "plugged in: REML's mean and SD as a fixed prior",
+                "plugged in: mean and SD of REML (of laplace, for counts and shares) as a fixed prior",
                 "fixed_prior",
                 families=("gaussian", "binomial", "poisson", "gamma"),
-                needs=("reml",),
+                needs=("reml", "laplace"),
                 options=True,
             ),
             Estimator(
@@ -216,8 +233,8 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
 DEFAULTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "gaussian": ("complete_pooling", "no_pooling", "reml", "fixed_prior", "hierarchical"),
-        "binomial": ("hierarchical",),
-        "poisson": ("hierarchical",),
+        "binomial": ("laplace", "fixed_prior", "hierarchical"),
+        "poisson": ("laplace", "fixed_prior", "hierarchical"),
     }
 )
 """What a comparison fits when nothing is named, by family."""

@@ -5,7 +5,8 @@ varying column,
 
     y ~ family(mean g^-1(sum_f Z_f c_f + R b + offset), dispersion phi / w),     c_fj ~ N(m, S_f) fixed,     b flat
 
-where R are the columns that do not vary. By default m and S are REML's (:mod:`workbench.plug_in`). With
+where R are the columns that do not vary. By default m and S are REML's, of counts and shares those of `laplace`
+(:mod:`workbench.plug_in`), which are plugged in with its b: given the same b and S, the modes are `laplace`'s. With
 ``covariance="independent"`` S keeps only its diagonal, which is all that independent priors can say; ``"joint"``
 keeps the correlations.
 
@@ -38,14 +39,27 @@ from workbench.bayesglm.scales import is_number
 from workbench.design import Design
 from workbench.errors import OptionError, nearest
 from workbench.estimates import Component, Estimates, GroupEffects
-from workbench.estimators import NOTHING, Settings
+from workbench.estimators import NOTHING, Settings, lookup
 from workbench.families import Family, family_of
 from workbench.fit import Fit
-from workbench.plug_in import PlugIn, Stated, held, plug_in, rest_columns, rest_prior, says_everything, stated_priors
+from workbench.plug_in import (
+    PlugIn,
+    Stated,
+    held,
+    plug_in,
+    rest_columns,
+    rest_prior,
+    says_everything,
+    stated_priors,
+    with_population,
+)
 
 Array = NDArray[np.float64]
-SOURCES = ("reml", "ml")
+SOURCES = ("reml", "ml", "laplace", "agq")
 """Estimators that can be plugged in by name."""
+RESIDUALS = ("reml", "ml")
+"""Those of them that have a residual variance."""
+POPULATIONS = ("estimated", "plug_in")
 NO_SPREAD = 1e-12
 """A smaller eigenvalue of the correlations is zero."""
 
@@ -66,8 +80,15 @@ class Options:
     sd : number, mapping, or None
         Your own SDs, by term (``Days``), by group (``sd(Subject)``) or both (``sd(Subject, Days)``), e.g.
         ``mean=0.0, sd={"(Intercept)": 2.0}``; what is not named keeps the plugged-in value.
-    plug_in : "reml", "ml" or a Fit
-        Where mean and covariance come from: a fit of these data, or any fit that has the same terms by name.
+    plug_in : "reml", "ml", "laplace", "agq", a Fit, or None
+        Where mean and covariance come from: a fit of these data, or any fit that has the same terms by name. None is
+        "reml" for gaussian responses and "laplace" for counts and shares.
+    population : "estimated", "plug_in" or None
+        What becomes of population coefficients of columns that do not vary: estimated together with the effects, under
+        flat priors (bayesglm), or held where the plugged-in fit has them. Of a gaussian response the two are one. Of
+        counts and shares they are not: the mode of everything is not where the likelihood with the effects integrated
+        out is largest. None is "plug_in" for counts and shares where a fit is plugged in, else "estimated". What has
+        a stated prior is estimated.
     df : float
         Degrees of freedom of the priors of the group coefficients: inf is normal, 1 is Cauchy (bayesglm's default).
     scaled : bool
@@ -82,14 +103,15 @@ class Options:
     covariance: str = "independent"
     mean: Stated = None
     sd: Stated = None
-    plug_in: str | Fit = "reml"
+    plug_in: str | Fit | None = None
+    population: str | None = None
     df: float = np.inf
     scaled: bool = False
     tolerance: float = 1e-12
     max_iterations: int = 10_000
 
     def __post_init__(self) -> None:
-        rules = ("em", *SOURCES, "plug_in")
+        rules = ("em", *RESIDUALS, "plug_in")
         if self.dispersion not in rules and not (_is_number(self.dispersion) and self.dispersion > 0):
             hint = nearest(self.dispersion, rules) if isinstance(self.dispersion, str) else "Or leave it out."
             raise OptionError(
@@ -110,10 +132,12 @@ class Options:
                     f"{what} is {given!r}, but must be a finite number, or one for each term by name: "
                     f'{what}={{"(Intercept)": 1.0}}.'
                 )
-        if not isinstance(self.plug_in, Fit) and self.plug_in not in SOURCES:
+        if not isinstance(self.plug_in, Fit) and self.plug_in not in (None, *SOURCES):
             raise OptionError(
                 f"plug_in is {self.plug_in!r}, but must be a fit or its name. {nearest(str(self.plug_in), SOURCES)}"
             )
+        if self.population not in (None, *POPULATIONS):
+            raise OptionError(f"population is {self.population!r}. {nearest(str(self.population), POPULATIONS)}")
         if not is_number(self.df) or not self.df > 0:
             raise OptionError(f"df is {self.df!r}, but must be positive (inf for normal priors).")
         if not isinstance(self.scaled, bool):
@@ -127,30 +151,40 @@ class Options:
         if not isinstance(self.max_iterations, int | np.integer) or self.max_iterations < 1:
             raise OptionError(f"max_iterations is {self.max_iterations!r}, but must be a whole number of at least 1.")
 
+    def source(self, family: str) -> str | Fit:
+        """What is plugged in, for a family: the fit, or the name of its estimator."""
+        default = "laplace" if family in ("binomial", "poisson") else "reml"
+        return default if self.plug_in is None else self.plug_in
+
     def needs(self, design: Design) -> tuple[str, ...]:
         """Estimators whose fits of this design are plugged in, or whose residual variance is held.
 
         Raises
         ------
         OptionError
-            Neither REML nor ML fit the family, and mean and SD are not stated; or their residual variance is asked for.
+            What is named does not fit the family, and mean and SD are not stated; or a residual variance is asked for
+            where there is none.
         """
-        named = [self.dispersion] if self.dispersion in SOURCES else []
-        if isinstance(self.plug_in, str) and (
-            self.dispersion == "plug_in" or not says_everything(design, self.mean, self.sd)
+        named = [self.dispersion] if self.dispersion in RESIDUALS else []
+        source = self.source(design.family)
+        if isinstance(source, str) and (
+            self.dispersion == "plug_in"
+            or self.population == "plug_in"
+            or not says_everything(design, self.mean, self.sd)
         ):
-            named.append(self.plug_in)
-        own = self.dispersion == "plug_in" and isinstance(self.plug_in, Fit) and design.family == "gamma"
-        if design.family != "gaussian" and self.dispersion in (*SOURCES, "plug_in") and not own:
+            named.append(source)
+        own = self.dispersion == "plug_in" and isinstance(source, Fit) and design.family == "gamma"
+        if design.family != "gaussian" and self.dispersion in (*RESIDUALS, "plug_in") and not own:
             raise OptionError(
                 f"dispersion is {self.dispersion!r}, but nothing that is plugged in has a dispersion of "
                 f"{design.family} responses. Use 'em', or a number."
             )
-        if named and design.family != "gaussian":
-            raise OptionError(
-                f"{named[0]} does not fit {design.family} responses, so it has no mean and SD to plug in. State "
-                "them (mean=, sd=), or plug in a fit (plug_in=)."
-            )
+        for name in named:
+            if design.family not in lookup(str(name)).families:
+                raise OptionError(
+                    f"{name} does not fit {design.family} responses, so it has no mean and SD to plug in. State "
+                    "them (mean=, sd=), or plug in a fit (plug_in=)."
+                )
         return tuple(dict.fromkeys(str(name) for name in named))
 
 
@@ -204,9 +238,11 @@ def fixed_prior(
         prior = prior.independent()
     family = family_of(design.family, design.link)
     stated = stated_priors(design, settings.priors)
-    regression = held(design, prior.means)
+    if source is not None and options.population != "estimated" and design.family != "gaussian":
+        prior = with_population(design, prior, source, stated)
+    regression = held(design, prior.means, prior.population)
     by_group = _group_priors(design, prior, options)
-    columns = Grouped(regression, by_group, rest_prior(design, stated))
+    columns = Grouped(regression, by_group, rest_prior(design, stated, prior.population))
     dispersion = _held_dispersion(design, family, options, source, upstream)
     end = approximate_em(
         columns, design.y, family, design.weights, regression.offset, columns.first(), dispersion,
@@ -224,9 +260,10 @@ def fixed_prior(
 
 def _source(design: Design, options: Options, upstream: Mapping[str, Fit]) -> Fit | None:
     """The fit that is plugged in; None if the options say everything."""
-    if isinstance(options.plug_in, Fit):
-        return options.plug_in
-    return upstream[options.plug_in] if options.plug_in in options.needs(design) else None
+    named = options.source(design.family)
+    if isinstance(named, Fit):
+        return named
+    return upstream[named] if named in options.needs(design) else None
 
 
 def _group_priors(design: Design, prior: PlugIn, options: Options) -> dict[str, GroupPrior]:
@@ -311,12 +348,14 @@ def _warnings(fit: Fit, end: End, options: Options, source: Fit | None, free: bo
 
 def _assemble(design: Design, prior: PlugIn, columns: Grouped, end: End, settings: Settings, options: Options) -> Fit:
     solved: Solved = end.solved
-    rest = rest_columns(design)
+    rest = rest_columns(design, prior.population)
     b, b_cov = np.zeros(design.X.shape[1]), np.zeros((design.X.shape[1], design.X.shape[1]))
     for block, mean in zip(design.blocks, prior.means, strict=True):
         for column, value in zip(block.fixed, mean, strict=True):
             if column is not None:
                 b[column] = value
+    for column, value in prior.population.items():
+        b[column] = value
     _, b[rest] = solved.effects(columns.design)
     b_cov[np.ix_(rest, rest)] = end.phi * solved.b_cov
     labels = ("plugged-in mean, or posterior mode", "curvature SD; 0 where plugged in")
@@ -338,6 +377,7 @@ def _assemble(design: Design, prior: PlugIn, columns: Grouped, end: End, setting
                 "iterations": end.iterations,
                 "deviance": end.deviance,
                 "dispersion_rule": options.dispersion,
+                "held": MappingProxyType({design.fixed_terms[k]: value for k, value in prior.population.items()}),
                 "prior_covariance": options.covariance,
                 "prior_df": options.df,
                 "prior_scaled": options.scaled,

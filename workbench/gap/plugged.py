@@ -106,9 +106,9 @@ def _stated(options: Options, fit: Fit, maximised: Fit) -> str | Callable[[Fit],
 
 
 def _other_fit(options: Options, fit: Fit, maximised: Fit) -> str | Callable[[Fit], str]:
-    if options.plug_in == "reml" or _plugs_the_same(options.plug_in, fit.design, maximised):
+    if options.plug_in in (None, "reml") or _plugs_the_same(options.plug_in, fit.design, maximised):
         return ""
-    name = options.plug_in if isinstance(options.plug_in, str) else f"those of {options.plug_in.design.formula}"
+    name = options.plug_in if not isinstance(options.plug_in, Fit) else f"those of {options.plug_in.design.formula}"
     was = "ML's" if name == "ml" else name
     return lambda after: f"REML's {_moments(after)} in place of {was} ({_moments(fit)})"
 

@@ -47,6 +47,8 @@ LOOKS = {
     "no_pooling": Look(OWN, "x"),
     "reml": Look("#A4428A", "+"),
     "ml": Look("#E69F00", "^"),
+    "laplace": Look("#A4428A", "P"),
+    "agq": Look("#E69F00", "v"),
     "boundary_avoiding": Look("#D55E00", "p"),
     "henderson": Look("#56B4E9", "v"),
     "mackay": Look("#B8860B", "P"),

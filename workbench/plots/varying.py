@@ -34,7 +34,7 @@ DRAWN = 2_000
 MIDDLE = 0.98
 """This share of many groups' own estimates stands inside the frame in any case."""
 INTERCEPT = "(Intercept)"
-PARTIAL = ("reml", "ml", "fixed_prior", "hierarchical")
+PARTIAL = ("reml", "ml", "laplace", "agq", "fixed_prior", "hierarchical")
 """Estimators that pool partially, the one that stands for them first."""
 UNPOOLED = ("complete_pooling", "no_pooling")
 """Those that pool wholly or not at all."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-MIXED = ("reml", "ml")
+MIXED = ("reml", "ml", "laplace", "agq")
 BESIDE = 0.32
 """How far right of the others full Bayes stands."""
 LINES = 150
@@ -77,7 +77,7 @@ class View:
     positions : array, shape (J,)
     sizes : tuple of int
     mixed : Series
-        REML (ML where there is no REML).
+        REML (ML where there is no REML), or of counts and shares their maximum likelihood.
     fixed_prior, posterior : Series or None
         The fixed prior, and full Bayes.
     population : float
@@ -175,7 +175,7 @@ def _marks(mixed: Series, plugged: Series | None, full: Series | None, true: boo
         return f" with {what} for its interval ({series.interval})" if series.interval else ""
 
     name = style.title_of(mixed.estimator)
-    mark = "Plus crosses" if mixed.estimator == "reml" else "Triangles"
+    mark = "Triangles" if style.look(mixed.estimator).marker in "^v" else "Plus crosses"
     thin = "a thin capped line" if len(mixed.estimate) <= CAPPED else "a thin line"
     said = [f"{mark}: {name}{line(thin, mixed)}."]
     if plugged is not None:

@@ -60,17 +60,19 @@ def _level(v: Varying, j: int) -> str:
 
 def _plugged_in(comparison: Comparison) -> str:
     fits = comparison.fits
-    if not {"reml", "fixed_prior"} <= set(fits):
+    hub = next((name for name in ("reml", "laplace") if name in fits), None)
+    if hub is None or "fixed_prior" not in fits:
         return ""
+    mixed, called_so = fits[hub], called(hub)
     parts, largest = [], 0.0
     terms = varying(comparison)
     for v in terms[:TERMS]:
-        gap = apart(comparison, "reml", "fixed_prior", v)
+        gap = apart(comparison, hub, "fixed_prior", v)
         if not np.isfinite(gap).any():
             continue
         worst = int(np.nanargmax(gap))
-        spread = sd_between(fits["reml"], v)
-        share = f", {percent(gap[worst] / spread)} of REML's SD between groups" if spread > 0 else ""
+        spread = sd_between(mixed, v)
+        share = f", {percent(gap[worst] / spread)} of {called_so}'s SD between groups" if spread > 0 else ""
         where = f" ({_level(v, worst)}{share})" if gap[worst] > 0 else ""
         label = f"for {named(v, terms)} " if len(terms) > 1 else ""
         largest = max(largest, float(gap[worst]))
@@ -78,17 +80,17 @@ def _plugged_in(comparison: Comparison) -> str:
     if not parts:
         return ""
     said = f"lie {join(parts)} apart" if largest > 0 else "give the same coefficients"
-    a, b = fits["reml"].sigma, fits["fixed_prior"].sigma
+    a, b = mixed.sigma, fits["fixed_prior"].sigma
     estimated = comparison.design.family == "gaussian" and not comparison.design.known_se
     residual = f" Residual SD: {significant(a)} and {significant(b)}." if estimated else ""
     rule = fits["fixed_prior"].diagnostics.get("prior_covariance")
-    several = any(len(part.terms) > 1 for part in fits["reml"].components)
+    several = any(len(part.terms) > 1 for part in mixed.components)
     plain = (
-        " The prior takes the terms as independent; REML lets them correlate."
+        f" The prior takes the terms as independent; {called_so} lets them correlate."
         if several and rule == "independent"
         else ""
     )
-    return f"REML and the fixed prior {said}.{residual}{plain}"
+    return f"{called_so} and the fixed prior {said}.{residual}{plain}"
 
 
 def _moved_most(comparison: Comparison) -> str:
@@ -206,7 +208,7 @@ def _full_bayes(comparison: Comparison) -> str:
     """What integrating adds to maximising, or to plugging in: lengths of intervals, and how far the points move."""
     fits = comparison.fits
     whole = next((name for name in ("hierarchical", "exact") if name in fits), None)
-    hub = next((name for name in ("reml", "fixed_prior") if name in fits), None)
+    hub = next((name for name in ("reml", "laplace", "fixed_prior") if name in fits), None)
     if whole is None or hub is None:
         return ""
     other = called(hub)

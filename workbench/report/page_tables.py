@@ -105,7 +105,7 @@ def agreement_reml_first(comparison: Comparison) -> list[dict[str, Any]] | None:
         gap = apart(comparison, row["estimator1"], row["estimator2"], terms[row["group"], row["term"]])
         if np.isfinite(gap).any() and np.nanmax(gap) == 0:
             row |= {"max_difference": 0.0, "rms_difference": 0.0, "level": MISSING}
-    return sorted(rows, key=lambda r: "reml" not in (r["estimator1"], r["estimator2"]))
+    return sorted(rows, key=lambda r: not {"reml", "laplace"} & {r["estimator1"], r["estimator2"]})
 
 
 def trust(comparison: Comparison) -> Table:
@@ -190,6 +190,8 @@ def priors(comparison: Comparison) -> Table | None:
             for v, m, s in zip(varying(comparison), mean, sd, strict=False):
                 what = f"each {v.group}'s {v.term}"
                 rows.append((text(title_of(name)), text(what), text(_held(fit, v.block, m, s))))
+        for what, value in fit.diagnostics.get("held", {}).items():
+            rows.append((text(title_of(name)), text(what), text(f"{significant(value)}, held fixed")))
     if not rows:
         return None
     columns = (

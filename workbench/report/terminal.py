@@ -213,7 +213,7 @@ def _print_sampler(out: Console, comparison: Comparison) -> None:
 
 def _print_agreement(out: Console, comparison: Comparison) -> None:
     found = page_tables.agreement_reml_first(comparison) or []
-    shown = [r for r in found if "reml" in (r["estimator1"], r["estimator2"])] or found
+    shown = [r for r in found if {"reml", "laplace"} & {r["estimator1"], r["estimator2"]}] or found
     blocks = comparison.design.blocks
     where_heads = [
         *(["group"] if len({block.group for block in blocks}) > 1 else []),
