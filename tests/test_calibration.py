@@ -257,7 +257,8 @@ def test_a_wrong_prior_is_found_out_and_named():
         ({"estimator": "reml"}, OptionError, "has no posterior that could be calibrated. Use hierarchical or exact"),
         ({"replications": 5}, OptionError, "at least 10 is needed"),
         ({"draws": 0}, OptionError, "at least 1 is needed"),
-        ({"data": TWELVE}, OptionError, "leave data out"),
+        ({"data": TWELVE}, OptionError, "leave data and the like out"),
+        ({"family": "poisson"}, OptionError, "holds its data and its family"),
         ({"groups": ["13"]}, OptionError, "no level '13'"),
     ],
 )
@@ -444,7 +445,7 @@ def test_the_command_writes_tables_and_picture_and_prints_json(capsys, tmp_path)
     ("arguments", "said"),
     [
         (["nonsense"], "There is no study 'nonsense'"),
-        (["twelve_groups", "--se", "x"], "give them with DATA and FORMULA"),
+        (["twelve_groups", "--se", "x"], "has its own se; give these with DATA and FORMULA"),
         (["twelve_groups", "--prior", "sd=Flat()"], "is flat, which is improper"),
         (["twelve_groups", "--fit-prior", "sd"], "--fit-prior 'sd' has no '='"),
         (["twelve_groups", "-n", "3"], "replications is 3"),

@@ -433,6 +433,7 @@ def test_chains_that_were_finished_before_an_interruption_are_kept():
 
 def test_ctrl_c_keeps_the_chains_that_are_finished():
     import _thread
+    from time import sleep
 
     evaluated = 0
 
@@ -441,6 +442,8 @@ def test_ctrl_c_keeps_the_chains_that_are_finished():
         evaluated += 1
         if evaluated == 1500:  # in the second or third chain: a chain takes 300 draws of one to seven evaluations
             _thread.interrupt_main()
+        if evaluated >= 1500:
+            sleep(0.01)  # so that the other chains are not done before the interruption is seen
         return -0.5 * float(x @ x), -x
 
     plan = Plan(250, 50, 50, 0.9, "nutpie", 1, False)

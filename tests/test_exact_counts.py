@@ -209,6 +209,29 @@ def test_one_group_s_integral_against_a_sum_of_many_nodes(link, b, tau):
 # --- closed forms and limits --------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("link", ["logit", "log"])
+@pytest.mark.parametrize("away", [-6.0, 6.0])
+def test_integrals_of_large_counts_whose_intercept_lies_far_from_them(link, away):
+    """The integrand is a thousand times narrower than its distance to b: looked for from there, it must be found."""
+    k, n, tau = 300_000.0, 1_000_000.0, 1.5
+    if link == "log":
+        design, n, edge = build_design("y ~ 1 + (1 | g)", {"y": [k, 1.0], "g": ["a", "b"]}, "poisson"), 1.0, np.log(k)
+    else:
+        table = {"k": [k, 1.0], "f": [n - k, 1.0], "g": ["a", "b"]}
+        design, edge = build_design("cbind(k, f) ~ 1 + (1 | g)", table, "binomial"), np.log(k / (n - k))
+    known, b = GroupLikelihoods.of(design), edge + away
+    found = integrals(known, np.array([b]), np.array([tau]))
+    a = np.linspace(edge - 0.05, edge + 0.05, 20_001)
+    terms = log_likelihood(link, k, n, a) - 0.5 * ((a - b) / tau) ** 2 - np.log(tau * np.sqrt(2 * np.pi))
+    mass = np.exp(terms - terms.max()) * (a[1] - a[0])
+    j = known.place[0]
+    assert found.log[j, 0] == pytest.approx(terms.max() + np.log(mass.sum()), abs=1e-6)
+    mean = mass @ a / mass.sum()
+    sd = np.sqrt(mass @ (a - mean) ** 2 / mass.sum())
+    assert abs(found.mean[j, 0] + b - mean) < 1e-6 * sd
+    assert np.sqrt(found.variance[j, 0]) == pytest.approx(sd, rel=1e-6)
+
+
 def test_without_spread_the_intercept_is_that_of_one_binomial_and_with_a_beta_prior_a_beta():
     # logit b with the prior of a uniform p is logistic; under Flat() p is Beta(k, n - k): here Haldane's
     fit = run_estimator("exact", design_flat(), Settings(priors={"(Intercept)": "Flat()", "sd": "HalfNormal(0.00001)"}))
@@ -441,3 +464,23 @@ def test_other_families_are_refused():
         fit.posterior.effect("A")
     with pytest.raises(OptionError, match="There is no parameter 'sigma'"):
         fit.posterior.parameter("sigma")
+
+
+@pytest.mark.parametrize(
+    ("table", "link", "priors"),
+    [
+        ({"k": [0] * 5, "f": [10] * 5, "g": list("abcde")}, None, ("Cauchy(0, 2.5)", "HalfCauchy(2.5)")),
+        ({"k": [3, 4, 5, 1], "f": [7, 2, 4, 9], "g": list("abcd")}, None, ("StudentT(3, 100, 0.01)", "HalfCauchy(1)")),
+        (
+            {"k": [3, 0, 2, 5], "f": [3, 9, 2, 1], "g": list("aabb"), "o": [50, -50, 0, 0]},
+            "cloglog",
+            ("Normal(0, 5)", "HalfNormal(2)"),
+        ),
+    ],
+)
+def test_a_posterior_that_cannot_be_followed_is_refused_in_words(table, link, priors):
+    table = {"o": [0.0] * len(table["k"])} | table
+    named = dict(zip(("(Intercept)", "sd"), priors, strict=True))
+    design = build_design("cbind(k, f) ~ 1 + offset(o) + (1 | g)", table, "binomial", link)
+    with pytest.raises(DesignError, match="so far out that exact cannot follow it"):
+        run_estimator("exact", design, Settings(priors=named))

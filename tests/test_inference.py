@@ -691,7 +691,7 @@ def test_bootstrap_of_sleepstudy_agrees_with_wald_for_the_fixed_effects():
 def test_profile_intervals_of_the_mean_cover_as_often_as_they_should():
     # balanced one-way: covered where F(1, J-1) of the mean < (J-1) (exp(q/J) - 1), while the spread is not at zero
     rng = np.random.default_rng(8)
-    J, n, runs = 8, 4, 400
+    J, n, runs = 8, 4, 150
     g = np.repeat(np.arange(J), n)
     chance = f.cdf((J - 1) * np.expm1(QUANTILE / J), 1, J - 1)
     covered = 0
@@ -706,7 +706,7 @@ def test_profile_intervals_of_the_mean_cover_as_often_as_they_should():
 
 @pytest.mark.slow
 def test_no_profile_lies_above_the_least_dense_deviance():
-    for seed in range(12):
+    for seed in range(4):
         fit = wb.fit("y ~ x + (x | g)", few_groups(seed), "ml")
         dense = Dense(fit.design)
         for part in wb.profile(fit).parts:

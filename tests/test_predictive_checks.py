@@ -157,11 +157,27 @@ def test_bars_count_every_row_and_every_replication(family):
         assert shown.kind == "bars"
         assert shown.observed.sum() == 60
         place = np.floor(y * 20 + 1e-6).clip(max=19) if family == "binomial" else y // shown.width
+        if shown.labels:  # 0, 1, 2 and 3, 4 to 7, ...
+            place = np.floor(np.log2(np.maximum(y, 0.5))) + 1
         expected = np.bincount(place.astype(int), minlength=len(shown.x))
         np.testing.assert_array_equal(shown.observed, expected)
         assert (shown.replicated[0] <= shown.replicated[1]).all()
         assert (shown.replicated[1] <= shown.replicated[2]).all()
         predictive.draw(seen)
+
+
+def test_counts_far_beyond_the_observed_ones_stand_in_bars_that_double():
+    table = {"k": [0, 1, 2, 2, 5, 7], "g": list("aabbcc")}
+    priors = {"(Intercept)": "Normal(4, 2)", "sd": "HalfNormal(0.01)"}
+    fits = wb.compare("k ~ 1 + (1 | g)", table, ["exact"], family="poisson", priors=priors,
+                      options={"exact": {"draws": 100}})  # fmt: skip
+    shown = predictive.prior_view(fits).overlay
+    assert shown.labels[:5] == ("0", "1", "2–3", "4–7", "8–15")
+    assert shown.observed[:5].tolist() == [1, 1, 2, 2, 0]
+    assert shown.observed.sum() == 6
+    assert float(shown.labels[-1].split("–")[0].replace(",", "")) > 128  # exp(4 + 2) and more, which are foreseen
+    axes = fits.plot.prior_predictive()
+    assert [text.get_text() for text in axes.get_xticklabels()] == list(shown.labels[::2])
 
 
 def test_pictures_are_reached_by_name_and_stand_in_reports(twelve):

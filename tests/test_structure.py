@@ -16,9 +16,9 @@ ORDER = [
     "least_squares", "response", "row_arguments", "design", "fingerprint", "new_rows", "centred", "blocks", "cells",
     "moments",
     "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates",
-    "minimise", "optimum", "estimates", "doubts", "bayesglm", "fit", "answer", "priors", "exact_posterior",
-    "sampling", "glmm", "plug_in", "standard_errors",
-    "predict", "simulate", "estimators", "gap", "sampler_check", "inference", "calibration", "comparison", "plots",
+    "minimise", "optimum", "estimates", "group_means", "doubts", "bayesglm", "fit", "marginal_covariance", "answer",
+    "priors", "exact_posterior", "sampling", "glmm", "plug_in", "standard_errors", "predict", "simulate", "iterations",
+    "penalised", "estimators", "gap", "sampler_check", "inference", "calibration", "comparison", "plots",
     "report", "reference", "study", "api", "commands", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
@@ -77,6 +77,8 @@ def test_estimators_do_not_know_each_other_but_by_the_registry():
                 "statsmodels",
                 "pymc",
                 "nutpie",
+                "glum",
+                "sklearn",
                 "arviz",
                 "matplotlib",
                 "polars",

@@ -27,7 +27,7 @@ from workbench.doubts import doubts, singular_factors
 from workbench.errors import DesignError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
 from workbench.fit import Fit
-from workbench.likelihood import conditional_covariances, criterion, degrees_of_freedom
+from workbench.likelihood import Conditional, conditional_covariances, criterion, degrees_of_freedom
 from workbench.moments import Moments
 from workbench.optimum import Optimum
 
@@ -72,7 +72,7 @@ def answer(design: Design, data: Moments, at: Optimum, restricted: bool, level: 
     b_cov = sigma2 * to_data @ given.b_cov @ to_data.T
     value = criterion(data, given, restricted)
     components = _components(design, data, at, sigma2)
-    effects = _group_effects(design, data, at, sigma2, level)
+    effects = predictions(design, data, at.factors, given, sigma2, level)
     singular = singular_factors(data, at)
     kind = "REML estimate" if restricted else "ML estimate"
     return Fit(
@@ -104,13 +104,18 @@ def _components(design: Design, data: Moments, at: Optimum, sigma2: float) -> tu
     return tuple(part for part in parts if part is not None)
 
 
-def _group_effects(design: Design, data: Moments, at: Optimum, sigma2: float, level: float) -> tuple[GroupEffects, ...]:
-    """Conditional modes with the conditional SD, and coefficients with Henderson's SE, by block of the design."""
-    given, p = at.given, data.p
+def predictions(
+    design: Design, data: Moments, factors: tuple[Array, ...], given: Conditional, sigma2: float, level: float
+) -> tuple[GroupEffects, ...]:
+    """Conditional modes with the conditional SD, and coefficients with Henderson's SE, by block of the design.
+
+    `given` is what follows at the relative covariance factors `factors`.
+    """
+    p = data.p
     b = data.shift.to_data @ given.b + data.shift.origin
     root = np.linalg.cholesky(given.b_cov)
     parts: list[GroupEffects | None] = [None] * len(design.blocks)
-    for f, modes, P in zip(data.factors, given.modes, conditional_covariances(data, at.factors, given), strict=True):
+    for f, modes, P in zip(data.factors, given.modes, conditional_covariances(data, factors, given), strict=True):
         J, q = f.Zty.shape
         by_column = np.moveaxis(P, 0, -1).reshape(q * q, J)
         u, variance, from_b, value = np.empty((q, J)), np.empty((q, J)), np.empty((q, J)), np.zeros(q)

@@ -72,6 +72,8 @@ class Fit:
         Of a sampled fit, or where draws were asked for: the draws as plain arrays, with what they are draws of.
     posterior : ExactPosterior or None
         Of an exact fit: every parameter's marginal density.
+    trace : Iterations, Descent or None
+        How a fit that is found by iterations got there, step by step (:mod:`workbench.iterations`).
     priors : mapping of str to str
         The resolved priors, by what they stand on.
     seconds : float
@@ -97,6 +99,7 @@ class Fit:
     parameters: Parameters | None = None
     sampled: Any = field(default=None, repr=False)
     posterior: Any = field(default=None, repr=False)
+    trace: Any = field(default=None, repr=False)
     priors: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     seconds: float = 0.0
     options: Any = field(default=None, repr=False)
@@ -161,7 +164,7 @@ class Fit:
 
     @property
     def standard_errors(self) -> pd.DataFrame:
-        """Three standard errors of every group estimate, each under its own name (`reml`, `ml`, `boundary_avoiding`).
+        """Three standard errors of every group estimate, each under its own name, at given or estimated variances.
 
         ``conditional_sd`` takes the population values as known, ``effect_prediction_se`` is of the effect with them
         estimated, ``coefficient_se`` of population value + effect; see :mod:`workbench.standard_errors`.

@@ -10,8 +10,9 @@ Every estimator's prediction follows from its coefficients; what the standard er
 ==========================  ============================================================================
 estimator                   standard error
 ==========================  ============================================================================
-``reml``, ``ml``            of x'b + z'u, both estimated, at the estimated variances (Henderson 1975,
-                            doi:10.2307/2529430; :mod:`workbench.standard_errors`)
+``reml``, ``ml``, ...       of x'b + z'u, both estimated, at the variances (Henderson 1975,
+                            doi:10.2307/2529430; :mod:`workbench.standard_errors`); also of
+                            ``boundary_avoiding``, ``henderson``, ``mackay``, ``em``
 ``fixed_prior``             posterior SD, prior and dispersion held
 ``hierarchical``            posterior SD, from the draws
 ``exact``                   posterior SD; of a new level too, and its interval
@@ -39,7 +40,7 @@ from workbench.errors import OptionError, nearest
 from workbench.fit import Fit
 from workbench.new_rows import Rows, new_rows, rows_of_the_fit
 from workbench.sampling.names import block_names
-from workbench.standard_errors import MAXIMISED, joint_error
+from workbench.standard_errors import AT_VARIANCES, joint_error
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +192,7 @@ def _told(fit: Fit, rows: Rows, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _errors(fit: Fit, rows: Rows) -> tuple[Array, Words]:
     """Standard errors of the means and what kind they are, shape (m,) each."""
-    if not rows.varying and fit.estimator in (*MAXIMISED, "complete_pooling", "no_pooling"):
+    if not rows.varying and fit.estimator in (*AT_VARIANCES, "complete_pooling", "no_pooling"):
         lost = ~np.isfinite(fit.population.estimate)
         cov = np.where(lost[:, None] | lost, 0.0, fit.fixed_cov)
         variance = np.einsum("mp,pr,mr->m", rows.X, cov, rows.X) + (np.nan if lost.any() else 0.0)

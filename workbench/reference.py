@@ -15,6 +15,7 @@ quantity                                               is
 ``effect[Subject, 308, Days]``, ``effect_se[...]``     a group's deviation, its standard error
 ``coefficient[Subject, 308, Days]``                    and ``coefficient_se[...]``: population value + effect
 ``difference[reml, Days]``                             largest distance of the group coefficients to another estimator's
+``mean_squared_error[Subject, Days]``                  of the group coefficients, to the study's true values
 ``mean[sd(Subject, Days)]``, ``posterior_sd[...]``     of a Bayesian parameter
 ``median[...]``, ``conf_low[...]``                     its median, the lower end of its interval
 ``conf_high[...]``                                     and the upper one
@@ -31,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.comparison import read_truth
 from workbench.errors import StudyError, nearest
 from workbench.estimates import Component, Estimates, GroupEffects
 from workbench.estimators import Settings, lookup, make_options, run_estimator
@@ -63,12 +65,9 @@ def check_study(study: Study, fits: Mapping[str, Fit] = MappingProxyType({})) ->
     figures = _read_figures(study)
     if not figures:
         return []
-    bench = _Bench(
-        study.design() if not fits else next(iter(fits.values())).design,
-        study.settings(),
-        study.options,
-        fits,
-    )
+    design = study.design() if not fits else next(iter(fits.values())).design
+    truth = read_truth(study.true_values(design), design)
+    bench = _Bench(design, study.settings(), study.options, fits, truth)
     checks = []
     for figure in figures:
         fit = bench.fit(figure["estimator"], figure.get("options"))
@@ -90,8 +89,15 @@ def check_study(study: Study, fits: Mapping[str, Fit] = MappingProxyType({})) ->
 class _Bench:
     """The fits that figures ask for, each made once."""
 
-    def __init__(self, design: Design, settings: Settings, options: Mapping[str, Any], fits: Mapping[str, Fit]) -> None:
-        self.design, self.settings, self.options = design, settings, options
+    def __init__(
+        self,
+        design: Design,
+        settings: Settings,
+        options: Mapping[str, Any],
+        fits: Mapping[str, Fit],
+        truth: Mapping[tuple[str, str], float],
+    ) -> None:
+        self.design, self.settings, self.options, self.truth = design, settings, options, truth
         self.made: dict[tuple[str, str], Fit] = {(name, ""): fit for name, fit in fits.items()}
 
     def fit(self, name: str, options: Mapping[str, Any] | None = None) -> Fit:
@@ -123,13 +129,16 @@ def evaluate_quantity(quantity: str, fit: Fit, bench: _Bench | None = None) -> f
     """
     match = re.fullmatch(r"\s*([a-z_]+(?:\^2)?)\s*(?:\[(.*)\])?\s*", quantity)
     name = match.group(1) if match else quantity
-    if not match or name not in (*_QUANTITIES, "difference"):
-        raise StudyError(f"There is no quantity {name!r}. {nearest(name, (*_QUANTITIES, 'difference'))}")
+    known = (*_QUANTITIES, *_OF_SEVERAL)
+    if not match or name not in known:
+        raise StudyError(f"There is no quantity {name!r}. {nearest(name, known)}")
     arguments = _split(match.group(2) or "")
     try:
-        if name == "difference":
+        if name in _OF_SEVERAL:
             assert bench is not None
-            return _difference(fit, bench.fit(arguments[0]), arguments[1])
+            if name == "difference":
+                return _difference(fit, bench.fit(arguments[0]), arguments[1])
+            return _mean_squared_error(fit, bench.truth, *arguments)
         return float(_QUANTITIES[name](fit, *arguments))
     except (KeyError, ValueError, IndexError, TypeError, AttributeError):
         raise StudyError(
@@ -194,6 +203,20 @@ _QUANTITIES: Mapping[str, Callable[..., float]] = MappingProxyType(
         "conf_high": _parameter("conf_high"),
     }
 )
+
+
+_OF_SEVERAL = ("difference", "mean_squared_error")
+"""What is read off a fit and something beside it: another fit, the true values."""
+
+
+def _mean_squared_error(fit: Fit, truth: Mapping[tuple[str, str], float], group: str, term: str) -> float:
+    """Over the levels whose true value is known; a KeyError where none is."""
+    part = next(part for part in fit.group_effects if part.group == group and term in part.terms)
+    values = dict(zip(part.levels, part.coefficient.estimate[:, part.terms.index(term)].tolist(), strict=True))
+    errors = [(values[level] - value) ** 2 for (level, of), value in truth.items() if of == term and level in values]
+    if not errors:
+        raise KeyError(term)
+    return float(np.mean(errors))
 
 
 def _difference(fit: Fit, other: Fit, term: str) -> float:

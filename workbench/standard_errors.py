@@ -55,12 +55,12 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-MAXIMISED = ("reml", "ml", "boundary_avoiding")
-"""The estimators whose effects are predictions at estimated variances."""
+AT_VARIANCES = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em")
+"""The estimators whose effects are predictions at variances that were estimated, or given."""
 
 
 def standard_errors(fit: Fit) -> pd.DataFrame:
-    """The three standard errors of every group estimate of a fit by `MAXIMISED`, side by side.
+    """The three standard errors of every group estimate of a fit by `AT_VARIANCES`, side by side.
 
     Returns
     -------
@@ -83,9 +83,9 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if fit.estimator not in MAXIMISED:
+    if fit.estimator not in AT_VARIANCES:
         raise OptionError(
-            f"These standard errors belong to {join(MAXIMISED)}; the effects of {fit.estimator} have one kind "
+            f"These standard errors belong to {join(AT_VARIANCES)}; the effects of {fit.estimator} have one kind "
             "each, in fit.effects and fit.coefficients (see std_error_kind). Fit reml to have them."
         )
     check_gaussian(fit.design, "standard_errors")
@@ -197,13 +197,13 @@ def _sparse(part: tuple[Array, NDArray[np.intp]] | None, m: int, J: int, q: int)
 
 
 def joint_error(fit: Fit) -> JointError | None:
-    """The joint error of a fit's estimates, for `MAXIMISED`, `fixed_prior` and `no_pooling`; None for others.
+    """The joint error of a fit's estimates, for `AT_VARIANCES`, `fixed_prior` and `no_pooling`; None for others.
 
     Under a fixed prior the population coefficients of varying columns are held, and the columns R that do not vary take
     the place of X; with t priors, or rescaled ones, there is no such error (None). Without pooling,
     P_j = (Z_j'W Z_j)^-1, the limit of infinite spread.
     """
-    if fit.estimator not in (*MAXIMISED, "fixed_prior", "no_pooling") or fit.design.family != "gaussian":
+    if fit.estimator not in (*AT_VARIANCES, "fixed_prior", "no_pooling") or fit.design.family != "gaussian":
         return None
     if fit.estimator == "fixed_prior":
         return _under_fixed_prior(fit)

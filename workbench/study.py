@@ -106,6 +106,27 @@ class Study:
             for key, v in plain.items()
         }
 
+    def true_values(self, design: Design) -> Any:
+        """The table of true coefficients (``level, term, value``), its path, or None."""
+        if "file" in self.truth:
+            return self.folder / self.truth["file"]
+        if "column" not in self.truth:
+            return None
+        from workbench.data import Numeric, as_factor, read
+
+        name, group = self.truth["column"], design.blocks[0].group
+        if ":" in group:
+            raise StudyError(
+                f"[truth] column: {group} is an interaction. Give the truth as a file (level, term, value)."
+            )
+        table = read(self.data, [group, name])
+        labels, values = as_factor(table[group]), table[name]
+        if not isinstance(values, Numeric):
+            raise WorkbenchError(f"The truth column {name} holds labels, but true values are numbers.")
+        first = {code: float(value) for code, value in zip(labels.codes[::-1], values.numbers[::-1], strict=True)}
+        levels = [labels.levels[code] for code in first]
+        return {"level": levels, "term": ["(Intercept)"] * len(first), "value": list(first.values())}
+
     def file_hashes(self) -> dict[str, str]:
         """SHA-256 of the study's files."""
         names = ["model.toml", "reference.toml", "notes.md", self.truth.get("file", "")]
@@ -187,7 +208,7 @@ def run_study(
         tuple(estimators or study.estimators or default_estimators(design)),
         study.settings(progress),
         dict(study.options) | dict(options),
-        _truth(study, design),
+        study.true_values(design),
         study.title or study.name,
     )
 
@@ -243,23 +264,3 @@ def _check_truth(truth: Mapping[str, Any], where: str) -> None:
             raise StudyError(f"{where}: [truth] has an unknown key {key!r}. {nearest(key, ('file', 'column'))}")
     if len(truth) > 1:
         raise StudyError(f"{where}: [truth] names both a file and a column. Keep one.")
-
-
-def _truth(study: Study, design: Design) -> Any:
-    """The table of true coefficients, or None."""
-    if "file" in study.truth:
-        return study.folder / study.truth["file"]
-    if "column" not in study.truth:
-        return None
-    from workbench.data import Numeric, as_factor, read
-
-    name, group = study.truth["column"], design.blocks[0].group
-    if ":" in group:
-        raise StudyError(f"[truth] column: {group} is an interaction. Give the truth as a file (level, term, value).")
-    table = read(study.data, [group, name])
-    labels, values = as_factor(table[group]), table[name]
-    if not isinstance(values, Numeric):
-        raise WorkbenchError(f"The truth column {name} holds labels, but true values are numbers.")
-    first = {code: float(value) for code, value in zip(labels.codes[::-1], values.numbers[::-1], strict=True)}
-    levels = [labels.levels[code] for code in first]
-    return {"level": levels, "term": ["(Intercept)"] * len(first), "value": list(first.values())}

@@ -31,7 +31,7 @@ from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_e
 from workbench.fit import Fit
 from workbench.inference.progress import bar
 from workbench.simulate import simulate_groups
-from workbench.standard_errors import MAXIMISED, standard_errors
+from workbench.standard_errors import AT_VARIANCES, standard_errors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -251,7 +251,7 @@ def _intervals(design: Design, options: Mapping[str, Any], settings: Settings) -
         if name in ("complete_pooling", "no_pooling"):
             continue  # without a population of groups there is no effect
         yield (name, "effect", part.effect.std_error_kind), part.effect
-        if name in MAXIMISED:
+        if name in AT_VARIANCES:
             errors = standard_errors(fit)
             z = NormalDist().inv_cdf(0.5 + settings.level / 2)
             for which, kind, column in (

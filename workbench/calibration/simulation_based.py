@@ -66,6 +66,7 @@ def calibrate(
     groups: Levels = None,
     progress: bool = False,
     options: Any = None,
+    **model: Any,
 ) -> Calibration:
     """Test an estimator's posterior against truths drawn from its priors.
 
@@ -96,6 +97,8 @@ def calibrate(
     progress : bool
         Show a bar where standard error is a terminal.
     options : the estimator's Options, or a dict of them
+    model : with `data` only
+        `family`, `link`, `weights`, `offset` and `se`, as of :func:`workbench.design.build_design`.
 
     Returns
     -------
@@ -122,7 +125,10 @@ def calibrate(
     >>> found.ranks.shape, found.uniform
     ((20, 4), True)
     """
-    plan = _Plan.of(formula, data, estimator, Settings(level, seed, priors=priors), fit_priors, groups, options)
+    if isinstance(formula, Design) and (data is not None or model):
+        raise OptionError("A design holds its data and its family already: leave data and the like out.")
+    design = formula if isinstance(formula, Design) else build_design(formula, data, **model)
+    plan = _Plan.of(design, estimator, Settings(level, seed, priors=priors), fit_priors, groups, options)
     wanted, most = _whole(replications, "replications", FEWEST), _whole(draws, "draws", 1)
     rows: list[Array] = []
     failures: list[str] = []
@@ -179,8 +185,7 @@ class _Plan:
     @classmethod
     def of(
         cls,
-        formula: str | Design,
-        data: Any,
+        design: Design,
         estimator: str,
         settings: Settings,
         fit_priors: Mapping[str, Prior | str],
@@ -193,9 +198,6 @@ class _Plan:
             able = join([e.name for e in REGISTRY.values() if e.bayesian], "or")
             raise OptionError(f"{estimator} has no posterior that could be calibrated. Use {able}.")
         chosen = make_options(entry, options)
-        if isinstance(formula, Design) and data is not None:
-            raise OptionError("A design holds its data already: leave data out.")
-        design = formula if isinstance(formula, Design) else build_design(formula, data)
         drawn_from = resolve_priors(design, settings.priors)
         check_drawable(design, drawn_from)
         fitted = resolve_priors(design, fit_priors, defaults=drawn_from)

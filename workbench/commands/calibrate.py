@@ -16,6 +16,7 @@ EXAMPLES = """examples:
   workbench calibrate twelve_groups
   workbench calibrate sleepstudy --estimator hierarchical --replications 20 --option draws=500 --out calibration
   workbench calibrate data.csv "y ~ 1 + (1 | g)" --prior "sd(g)=HalfNormal(2)" --fit-prior "sd(g)=HalfNormal(1)"
+  workbench calibrate data.csv "cbind(hits, outs) ~ 1 + (1 | player)" --family binomial
 
 Truths are drawn from the priors, responses given them, each is fitted, and the rank of every truth in its posterior is
 noted. Ranks are uniform where model, priors and computation are right. Exit code 1: they are not, at --level; right
@@ -31,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("formula", metavar="FORMULA", nargs="?", help="with DATA: lme4's notation")
     parser.add_argument("--estimator", "-e", default="exact", metavar="E", help="exact (default) or hierarchical")
     parser.add_argument("--replications", "-n", type=int, default=200, metavar="N", help="how many fits (default 200)")
+    parser.add_argument("--family", help="with DATA: of the response (default gaussian)")
+    parser.add_argument("--link", help="with DATA: of the family, where it has several")
     parser.add_argument(
         "--draws", type=int, default=100, metavar="L", help="rank among so many draws at the most (default 100)"
     )
@@ -91,14 +94,16 @@ def _resolved(given: argparse.Namespace) -> tuple[Design, Mapping[str, Any], int
     from workbench.design import build_design
     from workbench.errors import OptionError
     from workbench.study import load_study
+    from workbench.words import join
 
     seed, level = given.seed, given.level
-    columns = {name: getattr(given, name) for name in ("weights", "offset", "se")}
+    columns = {name: getattr(given, name) for name in ("family", "link", "weights", "offset", "se")}
+    columns = {name: value for name, value in columns.items() if value is not None}
     if given.formula is not None:
         design = build_design(given.formula, given.what, **columns)
         return design, {}, 1 if seed is None else seed, 0.95 if level is None else level, {}
-    if any(columns.values()):
-        raise OptionError("A study names its own columns of weights, offset and se; give them with DATA and FORMULA.")
+    if columns:
+        raise OptionError(f"A study has its own {join(list(columns))}; give these with DATA and FORMULA.")
     study = load_study(given.what)
     own = study.options.get(given.estimator, {})
     return (

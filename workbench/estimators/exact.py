@@ -193,9 +193,10 @@ def _gaussian(design: Design, priors: Mapping[str, Prior], tolerance: float | No
 def _counts(design: Design, priors: Mapping[str, Prior], tolerance: float | None, level: float) -> _Found:
     """Of a binomial or Poisson response."""
     limit = counts.TOLERANCE if tolerance is None else tolerance
-    made = CountPosterior.of(design, priors, limit)
-    population = made.population(level)
-    (coefficient, lost), (effect, more) = (made.groups(whole, level) for whole in (True, False))
+    with np.errstate(all="ignore"):  # far out numbers overflow, where densities are zero; others are refused there
+        made = CountPosterior.of(design, priors, limit)
+        population = made.population(level)
+        (coefficient, lost), (effect, more) = (made.groups(whole, level) for whole in (True, False))
     moments = {made.names[-1]: made.axis.power} | dict.fromkeys(made.names[:-1], made.moments_of_b)
     return _Found(
         posterior=made,
@@ -275,12 +276,14 @@ def _warnings(found: _Found, parameters: Parameters) -> list[str]:
     if not found.error <= found.limit:
         said.append(
             f"The quadrature did not converge: with {found.diagnostics['nodes']:,.0f} nodes its error is "
-            f"{found.error:.1g}, above {found.limit:.1g}. Use a prior with a shorter tail."
+            f"{found.error:.1g}, above {found.limit:.1g}. That is all that is known of the figures here; a larger "
+            "tolerance accepts it, a prior with a shorter tail often mends it."
         )
     if found.missed > ROUGH:
         said.append(
-            f"Quantiles of groups are good to no more than {found.missed:.1g} in probability: given the spread, their "
-            "posteriors have spikes. Use a wider prior of the intercept, or one of the spread with a shorter tail."
+            f"Quantiles of groups are good to no more than {found.missed:.1g} in probability: given the spread, some "
+            "of their posteriors are far from a bell. Means and SDs are not concerned. A prior of the intercept or the "
+            "spread with a shorter tail often mends it."
         )
     tau = parameters.names[-1]
     if tau in found.missing:

@@ -21,6 +21,7 @@ from math import log, pi, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.errors import DesignError
 from workbench.exact_posterior.group_likelihoods import DROP, GroupLikelihoods
 
 Array = NDArray[np.float64]
@@ -31,6 +32,8 @@ FEWEST = 24
 """Nodes of an integrand that is narrow."""
 NEAR = 0.05
 """How close to the mode is close enough to lay nodes about it, in units of the integrand's width."""
+CLOSE = 0.05
+"""How close to where the integrand has fallen is close enough, in units of the distance to the mode."""
 STRAIGHT = 1e-6
 """By how much L_j may change over tau for its Taylor series to do, which is off by about the square."""
 TINY = 1e-300
@@ -140,6 +143,8 @@ def _at(known: GroupLikelihoods, b: Array, tau: Array, step: float, fewest: int,
     low = _end(known, b, tau, mode, top, np.maximum(mode - tau * sqrt(2 * DROP), np.minimum(e, b) - left))
     high = _end(known, b, tau, mode, top, np.minimum(mode + tau * sqrt(2 * DROP), np.maximum(e, b) + right))
     begin, end = np.arcsinh((low - e) / c), np.arcsinh((high - e) / c)
+    if not np.isfinite(end - begin).all():
+        raise no_way()
     count = max(fewest, int(np.ceil(((end - begin) * np.sqrt(c)).max() / step)))
     v = begin[..., None] + (end - begin)[..., None] * np.linspace(0.0, 1.0, count)
     a = np.sinh(v)
@@ -169,6 +174,15 @@ def _at(known: GroupLikelihoods, b: Array, tau: Array, step: float, fewest: int,
     return found
 
 
+def no_way() -> DesignError:
+    """What is raised where numbers overflow before the density ends."""
+    return DesignError(
+        "This posterior reaches so far out that exact cannot follow it: its numbers overflow. Give the intercept and "
+        "the spread between groups priors with shorter tails, such as Normal and HalfNormal, check offsets, or use "
+        "hierarchical, which samples."
+    )
+
+
 def _integrand(known: GroupLikelihoods, a: Array, b: Array, tau: Array) -> Array:
     """L_j(a) - (a - b)^2 / (2 tau^2)."""
     return known.log(a) - 0.5 * ((a - b) / tau) ** 2
@@ -176,11 +190,16 @@ def _integrand(known: GroupLikelihoods, a: Array, b: Array, tau: Array) -> Array
 
 def _end(known: GroupLikelihoods, b: Array, tau: Array, mode: Array, top: Array, a: Array) -> Array:
     """Where the integrand has fallen by DROP, from farther out: Newton's method on a concave function stays outside."""
-    for _ in range(4):
+    for _ in range(40):
         first, _ = known.slopes(a)
         missing = _integrand(known, a, b, tau) - top + DROP
         slope = first - (a - b) / tau**2
         with np.errstate(divide="ignore", invalid="ignore"):
             nearer = a - missing / slope
-        a = np.where((missing < 0) & (np.abs(nearer - mode) < np.abs(a - mode)), nearer, a)
+        far = np.abs(a - mode)
+        better = (missing < 0) & (np.abs(nearer - mode) < far)
+        settled = (np.abs(nearer - a) <= CLOSE * far) | ~better
+        a = np.where(better, nearer, a)
+        if settled.all():
+            break
     return a

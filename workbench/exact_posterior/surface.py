@@ -21,7 +21,7 @@ from numpy.polynomial import chebyshev
 from numpy.typing import NDArray
 
 from workbench.exact_posterior.deviations import Axis
-from workbench.exact_posterior.group_integrals import integrals
+from workbench.exact_posterior.group_integrals import integrals, no_way
 from workbench.exact_posterior.group_likelihoods import GroupLikelihoods
 from workbench.exact_posterior.intercepts import Intercept
 from workbench.exact_posterior.quadrature import Panels, Resolved
@@ -256,6 +256,8 @@ def _strip(known: GroupLikelihoods, axis: Axis, intercept: Intercept, deep: floa
             value = value + intercept.log_prior(g)
         value = value + axis.reach(x)
         seen = np.flatnonzero(value > value.max() - deep)
+        if not np.isfinite(value).all():
+            raise no_way()
         ends = float(x[max(seen[0] - 1, 0)]), float(x[min(seen[-1] + 1, SEEN - 1)])
         if ends[1] - ends[0] > 0.6 * (high - low):
             break
@@ -321,6 +323,8 @@ def _second(
         found = _evaluated(known, axis, intercept, strip, some, panels, deep)
         value = found.log_density + reach
         inside = (value > value.max() - deep).any(axis=0)
+        if not np.isfinite(value).all() or not inside.any():
+            raise no_way()
         if inside[0] or inside[-1]:
             more = np.where(inside[[0, -1]], 1.4, 1.0)
             low, high = (panels.edges[[0, -1]] * more).tolist()

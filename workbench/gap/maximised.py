@@ -21,13 +21,15 @@ from workbench.words import join, significant
 
 AS_REML = {"covariance": "joint", "dispersion": "reml"}
 """Options under which a fixed prior is REML."""
+WHOSE = {"henderson": "as given", "mackay": "by MacKay's update", "em": "where EM ended"}
+"""Of variances that no search over theta found."""
 
 
 def towards_reml(fit: Fit, maximised: Fit) -> tuple[Step, ...]:
-    """Steps from `ml`, or from REML by another algorithm: variances between groups, then the residual variance."""
+    """Steps from `ml`, from REML by another algorithm, or from other variances: those between groups, then sigma^2."""
     data, own, wanted = moments(fit.design), Variances.of(fit), Variances.of(maximised)
     by_ml = fit.estimator == "ml" or getattr(fit.options, "criterion", "") == "ML"
-    by = "by ML" if by_ml else "where another search ended"
+    by = "by ML" if by_ml else WHOSE.get(fit.estimator, "where another search ended")
     first = replace(wanted, sigma=own.sigma)
     ours, theirs = _told_apart(_spreads(wanted), _spreads(own))
     change = f"REML's {ours} in place of {theirs}"

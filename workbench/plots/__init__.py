@@ -12,7 +12,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workbench.plots import predictive, samples, shrinkage, shrunken, versus
+from workbench.plots import (
+    covariance,
+    descent,
+    iterations,
+    path,
+    predictive,
+    samples,
+    shrinkage,
+    shrunken,
+    versus,
+)
 from workbench.plots.varying import Varying, pick, varying
 
 if TYPE_CHECKING:
@@ -74,6 +84,17 @@ class Plots:
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
 
+    def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""
+        return path.draw(path.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def covariance(self, ax: Axes | None = None, group: str | None = None, level: str | None = None) -> Axes:
+        """How the responses of one group vary together under every estimator with variance components.
+
+        Of the largest level where no `level` is named. Returns the first panel's Axes; ``.figure.axes`` holds them all.
+        """
+        return covariance.draw(covariance.view(self.comparison, group=group, level=level), ax)[0]
+
     def posterior_predictive(self, ax: Axes | None = None, estimator: str | None = None) -> Axes:
         """The data beside data that a fit with draws makes, and statistics of both.
 
@@ -85,6 +106,21 @@ class Plots:
     def prior_predictive(self, ax: Axes | None = None, estimator: str | None = None) -> Axes:
         """The data beside data that the priors alone make."""
         return predictive.draw(predictive.prior_view(self.comparison, estimator=estimator), ax)[0]
+
+    def iterations(self, ax: Axes | None = None) -> Axes:
+        """Variances by iteration: MacKay's updates and EM against REML, one panel each.
+
+        Of a comparison with `mackay` or `em`; the updates that it does not hold are run from the same start. Returns
+        the first panel's Axes, as :meth:`shrinkage` does.
+        """
+        return iterations.draw(iterations.view(self.comparison), ax)[0]
+
+    def descent(self, ax: Axes | None = None) -> Axes:
+        """A recorded gradient descent: the objective, and effects on their way to the exact ones.
+
+        Of a comparison with `henderson` by ``gradient`` or ``adam``. Returns the first panel's Axes.
+        """
+        return descent.draw(descent.view(self.comparison), ax)[0]
 
 
 @dataclass(frozen=True)
@@ -123,6 +159,8 @@ PICTURES: tuple[Picture, ...] = (
         shrinkage.view,
         shrinkage.draw,
     ),
+    Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
+    Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
         "posterior_predictive",
         "What the model would have made",
@@ -139,6 +177,8 @@ PICTURES: tuple[Picture, ...] = (
         predictive.prior_view,
         predictive.draw,
     ),
+    Picture("iterations", "Variances by iteration", iterations.applies, "all", iterations.view, iterations.draw),
+    Picture("descent", "Down to the same numbers", descent.applies, "all", descent.view, descent.draw),
 )
 """What a report shows, in this order."""
 

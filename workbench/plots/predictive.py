@@ -40,6 +40,8 @@ FEWEST = 10
 """Replications of very many rows."""
 TALL = 2.5
 """The frame ends at so many times the observed density's peak."""
+DOUBLING = 4.0
+"""Bars double in width where replicated counts reach beyond so many times the largest observed one."""
 TIE = 1e-9
 """Shares as near as this below an edge of a bar belong to the bar above: 3/5 is not quite 0.6."""
 FAR = 0.01
@@ -66,6 +68,8 @@ class Overlay:
         R.
     whole, open : bool
         Of bars: whether their values are whole numbers, and whether the last one holds all larger ones too.
+    labels : tuple of str
+        Of bars whose widths double: the counts that each holds; `x` then numbers them.
     """
 
     kind: str
@@ -76,6 +80,7 @@ class Overlay:
     count: int
     whole: bool = False
     open: bool = False
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -223,7 +228,13 @@ def _bars(design: Design, y: Array, replicated: Array, wide: bool) -> Overlay:
     """Numbers of rows by value, or by bins of equal width where the values are many."""
     top = max(float(y.max()), float(np.quantile(replicated, 0.95 if wide else 0.999)))
     whole = design.family == "poisson" or set(np.unique(y).tolist()) <= {0.0, 1.0}
-    if whole:
+    labels: tuple[str, ...] = ()
+    if whole and top > DOUBLING * max(float(y.max()), 1.0) and top >= BINS:
+        first = [0, *(2**k for k in range(int(np.log2(top)) + 1))]
+        last = [*(value - 1 for value in first[1:]), 2 * first[-1] - 1]
+        edges = np.array([*first, last[-1] + 1]) - 0.5
+        labels = tuple(f"{a:,}" if a == b else f"{a:,}–{b:,}" for a, b in zip(first, last, strict=True))
+    elif whole:
         per = max(1, int(np.ceil((top + 1) / BINS)))
         edges = np.arange(-0.5, top + per + 0.5, per)
     else:
@@ -231,20 +242,22 @@ def _bars(design: Design, y: Array, replicated: Array, wide: bool) -> Overlay:
     counts = np.stack([np.histogram(np.minimum(r, edges[-1]), edges)[0] for r in (y, *replicated)])
     return Overlay(
         kind="bars",
-        x=(edges[1:] + edges[:-1]) / 2,
+        x=np.arange(len(labels), dtype=float) if labels else (edges[1:] + edges[:-1]) / 2,
         observed=counts[0].astype(float),
         replicated=np.quantile(counts[1:], [0.05, 0.5, 0.95], axis=0),
         width=float(np.round(edges[1] - edges[0], 6)),
         count=len(replicated),
         whole=whole,
         open=bool(replicated.max() > edges[-1]),
+        labels=labels,
     )
 
 
 def _overlay_words(overlay: Overlay, n: int) -> str:
     if overlay.kind == "density":
         return f"Dark: the density of the {n:,} observed values; thin lines: of {overlay.count} replications."
-    last = " The last bar holds all larger values too." if overlay.open else ""
+    last = " Each bar holds twice as many counts as the one before." if overlay.labels else ""
+    last += " The last bar holds all larger values too." if overlay.open else ""
     seen = f"Bars: the {n:,} observed rows; dots and lines: "
     return f"{seen}median and 90 % interval of {overlay.count} replications.{last}"
 
@@ -297,7 +310,9 @@ def _draw_overlay(ax: Axes, seen: View, title: str) -> None:
         ax.vlines(shown.x, low, high, color=colour, linewidth=2.0)
         ax.plot(shown.x, middle, "o", color=colour, markersize=4.5, label="replications")
         ax.set_ylim(0.0, 1.3 * max(float(shown.observed.max()), float(high.max())))  # the legend stands above
-        if shown.whole:
+        if shown.labels:
+            ax.set_xticks(shown.x[::2], shown.labels[::2], rotation=30, ha="right")
+        elif shown.whole:
             ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=min(8, len(shown.x))))
     ax.legend(frameon=False, fontsize=style.SMALL, labelcolor=style.INK, loc="upper right", handlelength=1.4)
 

@@ -50,11 +50,15 @@ LOOKS = {
     "laplace": Look("#A4428A", "P"),
     "agq": Look("#E69F00", "v"),
     "boundary_avoiding": Look("#D55E00", "p"),
+    "henderson": Look("#56B4E9", "v"),
+    "mackay": Look("#B8860B", "P"),
+    "em": Look("#4B3F9E", "h"),
     "fixed_prior": Look("#000000", "o", filled=False),
+    "penalized": Look("#8C6D1F", "*"),
     "hierarchical": Look("#009E73", "D"),
     "exact": Look("#2B7A78", "d", filled=False),
 }
-SPARE = (Look("#56B4E9", "v"), Look("#D55E00", "P"), Look("#8C6D1F", "*"), Look("#4B3F9E", "h"))
+SPARE = (Look("#56B4E9", "v"), Look("#D55E00", "P"), Look("#4B3F9E", "h"), Look("#7B3F00", "<"))
 
 
 def look(estimator: str, among: Sequence[str] = ()) -> Look:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from workbench.plots.style import title_of
 from workbench.plots.varying import Varying, coefficients, varying
 from workbench.report.context import FigureCheck
+from workbench.report.decomposition_tables import iteration_rows
 from workbench.report.extremes import ends, farthest, leading
 from workbench.report.gap_tables import gap_rows
 
@@ -46,7 +47,8 @@ def estimates_file(comparison: Comparison) -> str:
 def write_tables(comparison: Comparison, folder: Path, figures: Sequence[FigureCheck] = ()) -> list[Path]:
     """Write the tables and return their paths; floats read back as the same numbers.
 
-    ``gaps``, ``parameters``, ``sampler_check`` and ``figures`` are written where there are any.
+    ``gaps``, ``decomposition``, ``iterations``, ``parameters``, ``sampler_check`` and ``figures`` are written where
+    there are any.
     """
     import pandas as pd
 
@@ -63,6 +65,7 @@ def write_tables(comparison: Comparison, folder: Path, figures: Sequence[FigureC
         made["estimates_extremes"] = extreme_rows(comparison)
     if (gaps := gap_rows(comparison)) is not None:
         made["gaps"] = gaps
+    made |= iteration_rows(comparison)
     if comparison.sampling is not None:
         made["sampler_check"] = comparison.sampler_check
     if len(comparison.parameters):

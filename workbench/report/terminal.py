@@ -24,7 +24,7 @@ from workbench.report.terminal_parts import (
 )
 from workbench.report.trust import banners
 from workbench.report.view import data_sentences
-from workbench.words import significant
+from workbench.words import count, significant
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -232,7 +232,8 @@ def _print_agreement(out: Console, comparison: Comparison) -> None:
     heads = ["estimators", *where_heads, "largest diff.", "at", "rms"]
     print_table(out, "How far the group coefficients lie apart", heads, rows, 1 + len(where_heads))
     if left_out := len(found) - len(shown[:LEVELS]):
-        say(out, f"{left_out} more pairs are in comparison.agreement.", "dim")
+        verb = "is" if left_out == 1 else "are"
+        say(out, f"{count(left_out, 'more pair')} {verb} in comparison.agreement.", "dim")
 
 
 def _print_trust(out: Console, comparison: Comparison) -> None:

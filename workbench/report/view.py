@@ -14,6 +14,7 @@ from workbench.report import model_text
 from workbench.report.cells import Table
 from workbench.report.certificate import certificate
 from workbench.report.context import Context
+from workbench.report.decomposition_tables import decompositions
 from workbench.report.findings import findings
 from workbench.report.gap_tables import gaps
 from workbench.report.sampler_tables import sampler
@@ -78,7 +79,7 @@ def page(comparison: Comparison, context: Context) -> Page:
         zero_variance=zero_variances(comparison),
         sampler=sampler(comparison),
         agreement=tables.agreement(comparison),
-        gaps=gaps(comparison),
+        gaps=(*gaps(comparison), *decompositions(comparison)),
         trust=tables.trust(comparison),
         certificate=certificate(comparison),
         parameters=tables.parameters(comparison),
