@@ -384,7 +384,7 @@ def test_counts_go_from_the_default_comparison_to_its_report(tmp_path):
     formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
     options = {"hierarchical": {"draws": 400, "tune": 400}}
     comparison = wb.compare(formula, table, family="binomial", options=options, priors={"b": "Normal(0, 3)"})
-    assert list(comparison.fits) == ["hierarchical"]
+    assert list(comparison.fits) == ["laplace", "fixed_prior", "hierarchical"]
     comparison.report(tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "Parametrisation by how much the data say: herd noncentered (reliability 0.68)" in page
