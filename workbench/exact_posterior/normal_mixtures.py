@@ -16,6 +16,8 @@ Array = NDArray[np.float64]
 
 SETTLED = 1e-5
 """The last step towards a quantile, in standard deviations; what is left is about its cube."""
+TOGETHER = 1 << 15
+"""Up to so many entries, all probabilities' quantiles are sought in one go: steps of small arrays cost their number."""
 
 
 def moments(weights: Array, means: Array, sds: Array) -> tuple[Array, Array]:
@@ -63,17 +65,22 @@ def quantiles(probabilities: tuple[float, ...], weights: Array, means: Array, sd
     excess = np.clip((3 * own * own + squared * (6 * own + squared)) @ weights - 3, -1, 1)
     inverse = 1 / sds
     scale = 1 / (inverse @ weights)  # of the components: the mixture's own SD may be as good as infinite
-    columns = []
+    begun = []
     for p in probabilities:
         z = NormalDist().inv_cdf(p)
         by_component = means + z * sds
         low, high = by_component.min(axis=1), by_component.max(axis=1)
         start = z + skew * (z**2 - 1) / 6 + excess * (z**3 - 3 * z) / 24 - skew**2 * (2 * z**3 - 5 * z) / 36
-        columns.append(_root(p, np.clip(mean + sd * start, low, high), low, high, scale, (weights, means, inverse)))
-    return np.stack(columns, axis=1)
+        begun.append((np.full(len(mean), p), np.clip(mean + sd * start, low, high), low, high, scale))
+    k = len(probabilities)
+    if k * means.size > TOGETHER:
+        return np.stack([_root(*one, (weights, means, inverse)) for one in begun], axis=1)
+    p_all, x, low, high, scale = (np.concatenate(parts) for parts in zip(*begun, strict=True))
+    found = _root(p_all, x, low, high, scale, (weights, np.tile(means, (k, 1)), np.tile(inverse, (k, 1))))
+    return np.asarray(found.reshape(k, -1).T)
 
 
-def _root(p: float, x: Array, low: Array, high: Array, scale: Array, mixtures: tuple[Array, Array, Array]) -> Array:
+def _root(p: Array, x: Array, low: Array, high: Array, scale: Array, mixtures: tuple[Array, Array, Array]) -> Array:
     """The roots of cdf(x) = p between low and high, all of shape (m,), from x; of weights, means and 1 / SDs."""
     from scipy.special import ndtr
 
@@ -103,7 +110,7 @@ def _root(p: float, x: Array, low: Array, high: Array, scale: Array, mixtures: t
         if going.all():
             x = following
         else:
-            scale = scale[going]
+            p, scale = p[going], scale[going]
             x, low, high = following[going], low[going], high[going]
             means, inverse = means[going], inverse[going]
     return found
