@@ -178,6 +178,19 @@ def test_gamma_with_the_log_link():
         wb.fit("y ~ 1 + (1 | g)", table, "penalized", family="gamma", **options(penalty=0.5))
 
 
+def test_gamma_has_no_likelihood_to_take_the_penalty_from():
+    """No estimator here integrates the effects of gamma responses out, so that lambda comes from cross-validation."""
+    rng = np.random.default_rng(4)
+    table = {"y": rng.gamma(3.0, np.repeat([0.5, 1.0, 2.0, 4.0], 10)), "g": np.repeat(list("abcd"), 10)}
+    given = {"family": "gamma", "link": "log"}
+    default, told = (
+        wb.fit("y ~ 1 + (1 | g)", table, "penalized", **given, options=o) for o in (None, {"penalty": "cv"})
+    )
+    assert default.diagnostics["lambda"] == told.diagnostics["lambda"]
+    with pytest.raises(OptionError, match="nothing here maximises the likelihood of gamma models"):
+        wb.fit("y ~ 1 + (1 | g)", table, "penalized", **given, **options(penalty="reml"))
+
+
 # --- the ends of the axis -----------------------------------------------------------------------------
 
 

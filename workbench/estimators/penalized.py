@@ -68,7 +68,7 @@ class Options:
     penalty : "reml", "cv", number or mapping, optional
         lambda: as the variances of a mixed model say ("reml"; sigma^2/tau^2 for ridge), by cross-validation, or as
         stated, for all terms or by term (``Days``), group or ``"Subject, Days"``. By default "reml" where a mixed model
-        of the family is registered (gaussian: reml, others: laplace), else "cv".
+        of the family is fitted here (gaussian: by reml, binomial and Poisson: by laplace), else "cv" (gamma).
     folds : "within" or "groups"
         Whether cross-validation splits the rows of every group or leaves out whole groups (of the first factor).
     fold_count : int
@@ -113,12 +113,13 @@ class Options:
     def source(self, design: Design) -> str | None:
         """The estimator whose variances say the penalty; None where they do not."""
         wanted = "reml" if design.family == "gaussian" else "laplace"
-        if self.penalty == "reml" and wanted not in REGISTRY:
+        able = design.family in REGISTRY[wanted].families
+        if self.penalty == "reml" and not able:
             raise OptionError(
                 f"penalty is 'reml', but nothing here maximises the likelihood of {design.family} models of groups. "
-                "Use 'cv', or a number (1/tau^2)."
+                "Use 'cv', or a number (phi/tau^2, with phi the dispersion)."
             )
-        return wanted if self.penalty == "reml" or (self.penalty is None and wanted in REGISTRY) else None
+        return wanted if able and self.penalty in ("reml", None) else None
 
     def needs(self, design: Design) -> tuple[str, ...]:
         """Estimators whose variances say the penalty."""
