@@ -297,6 +297,32 @@ def test_arm_bayesglm_of_other_families(family, link, offset, coefficients):
         assert fit.diagnostics["dispersion"] == pytest.approx(0.55113924550477911, rel=1e-9)
 
 
+def test_what_is_held_of_a_fit_that_is_plugged_in():
+    """Gaussian and gamma: coefficients that do not vary are estimated, unless the options say that they are held."""
+    table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.5], "x": [0.0, 1, 0, 1, 0, 1], "g": list("aabbcc")}
+    elsewhere = table | {"y": [2.0, 9.0, 4.0, 3.0, 7.0, 1.5]}
+    formula, stated = "y ~ x + (1 | g)", {"mean": 0.5, "sd": 0.6}
+    for name, given, options in (
+        ("ml", {}, None),
+        ("fixed_prior", {"family": "gamma", "link": "log"}, stated),
+    ):
+        other = wb.fit(formula, elsewhere, name, **given, options=options)
+        slopes = {
+            population: wb.fit(
+                formula, table, "fixed_prior", **given, options={"plug_in": other, "population": population}
+            ).population.estimate[1]
+            for population in (None, "estimated", "plug_in")
+        }
+        assert slopes["plug_in"] == other.population.estimate[1]
+        assert slopes[None] == slopes["estimated"]
+        assert abs(slopes[None] - slopes["plug_in"]) > 1e-3
+    own = [
+        wb.fit(formula, table, "fixed_prior", options={"dispersion": "reml", "population": p}).population
+        for p in ("plug_in", "estimated")
+    ]
+    assert own[0].estimate == pytest.approx(own[1].estimate, rel=1e-12)  # at REML's own variances the two are one
+
+
 @pytest.mark.parametrize("df", [1, 7])
 def test_arm_bayesglm_with_t_priors(df):
     r = bayesglm_figures(f"twelve_groups--seed_df{df}")

@@ -60,6 +60,8 @@ SOURCES = ("reml", "ml", "laplace", "agq")
 RESIDUALS = ("reml", "ml")
 """Those of them that have a residual variance."""
 POPULATIONS = ("estimated", "plug_in")
+COUNTED = ("binomial", "poisson")
+"""The families of counts and shares, which `laplace` fits."""
 NO_SPREAD = 1e-12
 """A smaller eigenvalue of the correlations is zero."""
 
@@ -85,10 +87,10 @@ class Options:
         "reml" for gaussian responses and "laplace" for counts and shares.
     population : "estimated", "plug_in" or None
         What becomes of population coefficients of columns that do not vary: estimated together with the effects, under
-        flat priors (bayesglm), or held where the plugged-in fit has them. Of a gaussian response the two are one. Of
-        counts and shares they are not: the mode of everything is not where the likelihood with the effects integrated
-        out is largest. None is "plug_in" for counts and shares where a fit is plugged in, else "estimated". What has
-        a stated prior is estimated.
+        flat priors (bayesglm), or held where the plugged-in fit has them. Of a gaussian response at REML's own variances
+        the two are one. Of counts and shares they are not: the mode of everything is not where the likelihood with the
+        effects integrated out is largest. None is "plug_in" for counts and shares where a fit is plugged in, else
+        "estimated". What has a stated prior is estimated.
     df : float
         Degrees of freedom of the priors of the group coefficients: inf is normal, 1 is Cauchy (bayesglm's default).
     scaled : bool
@@ -153,8 +155,12 @@ class Options:
 
     def source(self, family: str) -> str | Fit:
         """What is plugged in, for a family: the fit, or the name of its estimator."""
-        default = "laplace" if family in ("binomial", "poisson") else "reml"
+        default = "laplace" if family in COUNTED else "reml"
         return default if self.plug_in is None else self.plug_in
+
+    def holds_population(self, family: str) -> bool:
+        """Whether a plugged-in fit's population coefficients are held, for a family."""
+        return self.population == "plug_in" or (self.population is None and family in COUNTED)
 
     def needs(self, design: Design) -> tuple[str, ...]:
         """Estimators whose fits of this design are plugged in, or whose residual variance is held.
@@ -238,7 +244,7 @@ def fixed_prior(
         prior = prior.independent()
     family = family_of(design.family, design.link)
     stated = stated_priors(design, settings.priors)
-    if source is not None and options.population != "estimated" and design.family != "gaussian":
+    if source is not None and options.holds_population(design.family):
         prior = with_population(design, prior, source, stated)
     regression = held(design, prior.means, prior.population)
     by_group = _group_priors(design, prior, options)
