@@ -7,7 +7,7 @@ from workbench.blocks import Blocks
 from workbench.design import build_design
 from workbench.estimators.reml import reml
 from workbench.moments import moments
-from workbench.predict import predict
+from workbench.prediction.predict import predict
 
 
 def nested(seed, schools=9, weights=False):

@@ -17,8 +17,8 @@ ORDER = [
     "moments",
     "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates",
     "minimise", "optimum", "estimates", "group_means", "doubts", "bayesglm", "fit", "marginal_covariance", "answer",
-    "priors", "exact_posterior", "sampling", "glmm", "plug_in", "standard_errors", "predict", "simulate", "iterations",
-    "penalised", "estimators", "gap", "sampler_check", "inference", "calibration", "comparison", "plots",
+    "priors", "exact_posterior", "sampling", "glmm", "plug_in", "prediction", "standard_errors", "simulate",
+    "iterations", "penalised", "estimators", "gap", "sampler_check", "inference", "calibration", "comparison", "plots",
     "report", "reference", "study", "api", "commands", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
@@ -27,7 +27,7 @@ DOORS = {
     ("calibration", "plots"),  # Calibration.plot stands for a longer call
     ("comparison", "plots"),  # Comparison.plot and Comparison.report stand for longer calls
     ("comparison", "report"),
-    ("fit", "predict"),  # Fit.predict, Fit.standard_errors, Fit.loo and Fit.sensitivity stand for longer calls
+    ("fit", "prediction"),  # Fit.predict, Fit.standard_errors, Fit.loo and Fit.sensitivity stand for longer calls
     ("fit", "sampling"),
     ("fit", "standard_errors"),
     ("inference", "plots"),  # Profile.plot stands for a longer call

@@ -180,12 +180,12 @@ class Fit:
         new_levels: str = "refuse",
         level: float = 0.95,
     ) -> pd.DataFrame:
-        """The mean of new rows (or of the fit's own), with its error: ``workbench.predict.predict(fit, ...)``.
+        """The mean of new rows (or of the fit's own), with its error: ``workbench.prediction.predict``.
 
         `groups` says which grouping factors to condition on: all (True), none (False) or those named;
         ``new_levels="population"`` gives levels that the fit did not see the population's value.
         """
-        from workbench.predict import predict
+        from workbench.prediction.predict import predict
 
         return predict(self, new_data, groups, new_levels, level)
 

@@ -30,8 +30,9 @@ from workbench.estimates import Estimates, table
 from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit
 from workbench.inference.progress import bar
+from workbench.prediction.joint_error import AT_VARIANCES
 from workbench.simulate import simulate_groups
-from workbench.standard_errors import AT_VARIANCES, standard_errors
+from workbench.standard_errors import standard_errors
 
 if TYPE_CHECKING:
     import pandas as pd

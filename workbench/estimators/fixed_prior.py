@@ -87,10 +87,10 @@ class Options:
         "reml" for gaussian responses and "laplace" for counts and shares.
     population : "estimated", "plug_in" or None
         What becomes of population coefficients of columns that do not vary: estimated together with the effects, under
-        flat priors (bayesglm), or held where the plugged-in fit has them. Of a gaussian response at REML's own variances
-        the two are one. Of counts and shares they are not: the mode of everything is not where the likelihood with the
-        effects integrated out is largest. None is "plug_in" for counts and shares where a fit is plugged in, else
-        "estimated". What has a stated prior is estimated.
+        flat priors (bayesglm), or held where the plugged-in fit has them. Of a gaussian response at REML's own
+        variances the two are one. Of counts and shares they are not: the mode of everything is not where the likelihood
+        with the effects integrated out is largest. None is "plug_in" for counts and shares where a fit is plugged in,
+        else "estimated". What has a stated prior is estimated.
     df : float
         Degrees of freedom of the priors of the group coefficients: inf is normal, 1 is Cauchy (bayesglm's default).
     scaled : bool

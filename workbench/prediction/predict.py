@@ -34,13 +34,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.cells import CHUNK
 from workbench.design import check_gaussian
 from workbench.errors import OptionError, nearest
 from workbench.fit import Fit
 from workbench.new_rows import Rows, new_rows, rows_of_the_fit
-from workbench.sampling.names import block_names
-from workbench.standard_errors import AT_VARIANCES, joint_error
+from workbench.prediction.conditional import errors, means
+from workbench.prediction.posterior import from_draws, from_posterior
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,12 +110,12 @@ def predict(
     else:
         rows = new_rows(fit.design, new_data, wanted, new_levels == "population")
     if fit.posterior is not None:
-        columns = _from_posterior(fit, rows, level)
+        columns = from_posterior(fit, rows, level)
     elif fit.sampled is not None:
-        columns = _from_draws(fit, rows, level)
+        columns = from_draws(fit, rows, level)
     else:
-        estimate = _means(fit, rows)
-        error, kind = _errors(fit, rows)
+        estimate = means(fit, rows)
+        error, kind = errors(fit, rows)
         kind = np.where(np.isnan(estimate), "none: the fit has no estimate for this row", kind).astype(object)
         reach = NormalDist().inv_cdf(0.5 + level / 2) * error
         columns = {
@@ -139,127 +138,6 @@ def _wanted(fit: Fit, groups: bool | str | Sequence[str]) -> tuple[str, ...]:
     if fit.estimator == "complete_pooling":  # every effect is held at zero: there is nothing to condition on
         return ()
     return tuple(name for name in known if name in names)
-
-
-# --- means --------------------------------------------------------------------------------------------
-
-
-def _means(fit: Fit, rows: Rows) -> Array:
-    """x'b + z'u + offset, shape (m,)."""
-    b = fit.population.estimate
-    lost = ~np.isfinite(b)  # without pooling: columns that cannot be told from the groups, which hold their share
-    mean: Array = rows.X @ np.where(lost, 0.0, b) + rows.offset
-    own = np.zeros(len(rows), dtype=bool)
-    for place, row in rows.varying.items():
-        part, block = fit.group_effects[place], fit.design.blocks[place]
-        unpaired = [column is None for column in block.fixed]
-        held = np.where(unpaired, part.coefficient.estimate - part.effect.estimate, 0.0)  # a prior mean, if any
-        new = held[0] if fit.estimator == "fixed_prior" else np.zeros(len(block.terms))
-        deviation = np.vstack([part.effect.estimate + held, new])
-        mean = mean + np.einsum("mq,mq->m", row.Z, deviation[row.codes])
-        own = row.codes >= 0
-    if lost.any() and not (rows.of_the_fit and rows.varying):
-        mean[~(own & _told(fit, rows, lost))] = np.nan
-    return mean
-
-
-def _told(fit: Fit, rows: Rows, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which rows, without pooling, need no coefficient that the fit does not have, shape (m,).
-
-    In the fit, a column D that cannot be told from the groups is D_i = r_i'A + z_i'a_j for every row of group j, so the
-    groups' coefficients hold its share. They do for a new row if it obeys the same relation.
-    """
-    joint = joint_error(fit)
-    if joint is None or not rows.varying:
-        return np.zeros(len(rows), dtype=bool)
-    design, (f,) = fit.design, joint.data.factors
-    codes, D = design.blocks[0].codes, design.X[:, lost]
-    Z, R = np.hstack([block.Z for block in design.blocks]) @ f.to_data, design.X @ joint.fixed
-    weighted = design.weights[:, None] * D
-    sums = np.zeros((*f.Zty.shape, D.shape[1]))
-    np.add.at(sums, codes, Z[:, :, None] * weighted[:, None, :])
-    kept = np.isfinite(joint.P_first).all(axis=(1, 2))
-    used = kept[codes]
-    A = joint.b_cov @ (R[used].T @ weighted[used] - np.einsum("jqr,jqd->rd", joint.pull[0][kept], sums[kept]))
-    a = joint.P_first @ sums - joint.pull[0] @ A
-    Z = np.hstack([row.Z for row in rows.varying.values()]) @ f.to_data
-    implied = rows.X @ joint.fixed @ A + np.einsum("mq,mqd->md", Z, a[rows.varying[0].codes])
-    return np.asarray((np.abs(rows.X[:, lost] - implied) <= 1e-8 * np.abs(D).max(axis=0)).all(axis=1))
-
-
-# --- errors -------------------------------------------------------------------------------------------
-
-
-def _errors(fit: Fit, rows: Rows) -> tuple[Array, Words]:
-    """Standard errors of the means and what kind they are, shape (m,) each."""
-    if not rows.varying and fit.estimator in (*AT_VARIANCES, "complete_pooling", "no_pooling"):
-        lost = ~np.isfinite(fit.population.estimate)
-        cov = np.where(lost[:, None] | lost, 0.0, fit.fixed_cov)
-        variance = np.einsum("mp,pr,mr->m", rows.X, cov, rows.X) + (np.nan if lost.any() else 0.0)
-        kind = "none: not every column has an estimate" if lost.any() else fit.population.std_error_kind
-        return np.sqrt(variance), np.full(len(rows), kind, dtype=object)
-    joint = joint_error(fit)
-    if joint is None:
-        return np.full(len(rows), np.nan), np.full(len(rows), "none: the fit has no joint error", dtype=object)
-    error = np.sqrt(joint.variance(rows))
-    known = {"no_pooling": "sampling SE", "fixed_prior": "curvature SD, prior and dispersion held"}
-    name = known.get(fit.estimator, "prediction SE")
-    new = "none: without pooling, nothing is known of a new level" if fit.estimator == "no_pooling" else ""
-    return error, np.where(rows.new == "", name, new or f"{name}, new level").astype(object)
-
-
-def _from_draws(fit: Fit, rows: Rows, level: float) -> dict[str, Any]:
-    """Posterior mean, SD and equal-tailed interval of the mean of every row.
-
-    A new level's variance adds the posterior mean of z'Sigma z (law of total variance); its interval is then normal.
-    """
-    design, posterior = fit.design, fit.sampled.posterior
-    names, m = block_names(design), len(rows)
-    draws = posterior.sizes["chain"] * posterior.sizes["draw"]
-    found = {name: np.empty(m) for name in ("estimate", "std_error", "conf_low", "conf_high")}
-    step, tail = max(1, CHUNK // draws), (1 - level) / 2
-    b = posterior["b"].values.reshape(draws, -1) if design.fixed_terms else np.empty((draws, 0))
-    for begin in range(0, m, step):
-        here = slice(begin, begin + step)
-        mean = b @ rows.X[here].T + rows.offset[here]
-        added = np.zeros(mean.shape[1])
-        for place, row in rows.varying.items():
-            Z, codes, name = row.Z[here], row.codes[here], names[place]
-            effect = posterior[f"effect_{name}"].values.reshape(draws, -1, Z.shape[1])
-            for k in range(Z.shape[1]):
-                mean += np.where(codes < 0, 0.0, Z[:, k] * effect[:, codes, k])
-            sd = posterior[f"sd_{name}"].values.reshape(draws, -1)
-            cor = posterior[f"cor_{name}"].values.reshape(draws, *Z.shape[1:] * 2) if Z.shape[1] > 1 else 1.0
-            spread = (sd[:, :, None] * sd[:, None, :] * cor).mean(axis=0)
-            added += np.where(codes < 0, np.einsum("mq,qr,mr->m", Z, spread, Z), 0.0)
-        found["estimate"][here] = mean.mean(axis=0)
-        found["std_error"][here] = np.sqrt(mean.var(axis=0, ddof=1) + added)
-        found["conf_low"][here], found["conf_high"][here] = np.quantile(mean, [tail, 1 - tail], axis=0)
-    new = rows.new != ""
-    reach = NormalDist().inv_cdf(1 - tail) * found["std_error"]
-    low, high = (
-        np.where(new, found["estimate"] + s * reach, found[c]) for s, c in ((-1, "conf_low"), (1, "conf_high"))
-    )
-    kind = np.where(new, "posterior SD, new level", "posterior SD").astype(object)
-    interval = np.where(new, f"normal {100 * level:.4g} %", f"equal-tailed {100 * level:.4g} %").astype(object)
-    return found | {"conf_low": low, "conf_high": high, "std_error_kind": kind, "interval": interval}
-
-
-def _from_posterior(fit: Fit, rows: Rows, level: float) -> dict[str, Any]:
-    """Posterior mean, SD and equal-tailed interval of the mean of every row; a new level's effect is as any other's."""
-    row = rows.varying.get(0)
-    codes, z = (None, np.zeros(len(rows))) if row is None else (np.asarray(row.codes), row.Z[:, 0])
-    lines = fit.posterior.rows(rows.X, codes, z, np.asarray(rows.offset))
-    found = fit.posterior.summary(lines, fit.posterior.rule_for(len(rows)), level)
-    kind = np.where(rows.new == "", "posterior SD", "posterior SD, new level").astype(object)
-    return {
-        "estimate": found.mean,
-        "std_error": found.sd,
-        "conf_low": found.quantiles[:, 0],
-        "conf_high": found.quantiles[:, 2],
-        "std_error_kind": kind,
-        "interval": np.full(len(rows), f"equal-tailed {100 * level:.4g} %", dtype=object),
-    }
 
 
 # --- the table ----------------------------------------------------------------------------------------
