@@ -294,9 +294,6 @@ def test_only_families_with_a_dispersion_have_a_residual():
 @pytest.mark.parametrize(
     "follows",
     [
-        lambda fit: fit.predict(),
-        lambda fit: fit.predict({"k": [1], "g": ["a"]}),
-        lambda fit: replace(fit, estimator="reml").standard_errors,
         lambda fit: wb.profile(replace(fit, estimator="reml")),
         lambda fit: wb.bootstrap(replace(fit, estimator="ml"), draws=2),
         lambda fit: wb.likelihood_ratio(replace(fit, estimator="ml"), replace(fit, estimator="ml")),

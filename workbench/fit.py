@@ -179,15 +179,17 @@ class Fit:
         groups: bool | str | Sequence[str] = True,
         new_levels: str = "refuse",
         level: float = 0.95,
+        scale: str = "response",
     ) -> pd.DataFrame:
         """The mean of new rows (or of the fit's own), with its error: ``workbench.prediction.predict``.
 
         `groups` says which grouping factors to condition on: all (True), none (False) or those named;
-        ``new_levels="population"`` gives levels that the fit did not see the population's value.
+        ``new_levels="population"`` gives levels that the fit did not see the population's value; ``scale="link"`` is
+        that of the linear predictor.
         """
         from workbench.prediction.predict import predict
 
-        return predict(self, new_data, groups, new_levels, level)
+        return predict(self, new_data, groups, new_levels, level, scale)
 
     def loo(self, by: str = "observation") -> Loo:
         """Leave-one-out predictive accuracy, by observation or by group: ``workbench.loo(fit, by)``."""

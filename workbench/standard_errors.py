@@ -23,6 +23,10 @@ second and the third are the same). The conditional SD is lme4's ``condVar``: ho
 estimate were the population values known. The other two count that b is estimated as well, first for the deviation from
 the population value, then for the group's own value. All three leave out that the variances are estimated.
 
+Of counts and shares (``laplace``, ``agq``) sigma is 1, W is the information of every row at the estimates, and B is
+Var(b) from the Hessian of the deviance, which counts that the variances are estimated; all is to second order, on the
+scale of the linear predictor (Booth & Hobert 1998, doi:10.1080/01621459.1998.10474096).
+
 Where the spread between groups is estimated as zero, the first two are zero (the effects are *held* at zero, which is
 no evidence that they are), and the third is the standard error of the population value.
 """
@@ -33,12 +37,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.design import check_gaussian
 from workbench.errors import OptionError
 from workbench.fit import Fit
-from workbench.likelihood import conditional, conditional_covariances, in_data_units
-from workbench.moments import moments
-from workbench.prediction.joint_error import AT_VARIANCES, factors_of
+from workbench.likelihood import conditional_covariances, in_data_units
+from workbench.prediction.joint_error import AT_VARIANCES, equations
 from workbench.words import join
 
 if TYPE_CHECKING:
@@ -52,12 +54,12 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
     -------
     DataFrame
         ``group, level, term, n, conditional_sd, effect_prediction_se, coefficient_se`` (see the module's table), on the
-        scale of the response per unit of the varying column, in the order of ``fit.effects``.
+        scale of the linear predictor per unit of the varying column, in the order of ``fit.effects``.
 
     Raises
     ------
     OptionError
-        Another estimator, whose effects have a standard error of one kind; a response that is not gaussian.
+        Another estimator, whose effects have a standard error of one kind.
 
     Examples
     --------
@@ -74,12 +76,10 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
             f"These standard errors belong to {join(AT_VARIANCES)}; the effects of {fit.estimator} have one kind "
             "each, in fit.effects and fit.coefficients (see std_error_kind). Fit reml to have them."
         )
-    check_gaussian(fit.design, "standard_errors")
-    data = moments(fit.design)
-    factors = factors_of(fit, data)
-    given = conditional(data, factors)
-    covariances = conditional_covariances(data, factors, given)
-    given = in_data_units(data, given)
+    at = equations(fit)
+    data = at.data
+    covariances = conditional_covariances(data, at.factors, at.given)
+    given = in_data_units(data, at.given)
     tables: list[pd.DataFrame | None] = [None] * len(fit.design.blocks)
     for f, pull, P in zip(data.factors, given.pull, covariances, strict=True):
         own = np.diagonal(f.to_data @ P @ f.to_data.T, axis1=1, axis2=2)

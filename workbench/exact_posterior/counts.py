@@ -134,7 +134,7 @@ class CountPosterior:
         if name == self.names[-1]:
             return self.deviation
         i = self.intercept
-        return Marginal(self._intercept, i.coordinate, i.value, i.slope)
+        return Marginal(self.intercept_shapes, i.coordinate, i.value, i.slope)
 
     @cached_property
     def deviation(self) -> Deviation:
@@ -153,9 +153,17 @@ class CountPosterior:
         levels = list(self.design.blocks[0].levels)
         if level not in levels:
             raise OptionError(f"{self.design.blocks[0].group} has no level {level!r}. {nearest(str(level), levels)}")
-        which, whole = self.known.place[[levels.index(level)]], whole and not self.intercept.held
-        shapes, _ = self._given.shapes(which, whole, self._rules[whole], OF_GROUPS * self.tolerance)
-        return Marginal(shapes, _same, _same, np.ones_like)
+        return Marginal(self.group_shapes(np.array([levels.index(level)]), whole), _same, _same, np.ones_like)
+
+    def group_shapes(self, which: NDArray[np.intp], whole: bool = True) -> Shapes:
+        """The marginal posteriors of coefficients (or effects) of levels, by their places."""
+        whole = whole and not self.intercept.held
+        return self._given.shapes(self.known.place[which], whole, self._rules[whole], OF_GROUPS * self.tolerance)[0]
+
+    @property
+    def rule(self) -> tuple[Array, Array]:
+        """Nodes of the coordinate of tau, with their probabilities, shape (K,) each."""
+        return self._rules[1]
 
     @cached_property
     def _given(self) -> GivenTau:
@@ -177,8 +185,8 @@ class CountPosterior:
         return panels.nodes[kept], mass[kept] / mass[kept].sum()
 
     @cached_property
-    def _intercept(self) -> Shapes:
-        """The marginal posterior of the intercept's coordinate."""
+    def intercept_shapes(self) -> Shapes:
+        """The marginal posterior of the intercept's coordinate, a bell for every node of `rule`."""
         x, weights = self._rules[1]
         centre, width = self.surface.strip.at(x)
         begin, end = np.arcsinh(self.surface.second.edges[[0, -1]] / 2)
@@ -205,7 +213,7 @@ class CountPosterior:
         mean = float((r.mass * b).sum())
         sd = float(np.sqrt((r.mass * (b - mean) ** 2).sum()))
         moments = self.moments_of_b
-        quantiles = self.intercept.value(self._intercept.quantiles(_probabilities(level)))
+        quantiles = self.intercept.value(self.intercept_shapes.quantiles(_probabilities(level)))
         return Summary(np.array([mean if moments else np.nan]), np.array([sd if moments == 2 else inf]), quantiles)
 
     def groups(self, whole: bool, level: float) -> tuple[Summary, float]:

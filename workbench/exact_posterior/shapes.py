@@ -67,11 +67,23 @@ class Shapes:
 
     def cdf(self, x: Array) -> Array:
         """Distribution functions at x, shape (m, k), each row of its own mixture."""
-        return self._cdf(self._within(x))
+        return self._cdf(self._within(x[:, None, :]))
 
     def density(self, x: Array) -> Array:
         """Densities at x, shape (m, k), each row of its own mixture."""
-        return self._density(self._within(x))
+        return self._density(self._within(x[:, None, :]))
+
+    def bell_cdf(self, x: Array) -> Array:
+        """Distribution functions of the bells by themselves, at points of their own, shape (m, K, k)."""
+        return np.asarray(clenshaw(self.rises, self._within(x)[0]))
+
+    def nodes(self) -> tuple[Array, Array]:
+        """Points x and probabilities of all bells, shape (m, K, Q): means of functions are sums over a mixture."""
+        panel = Panels(np.array([-1.0, 1.0]), self.bells.shape[2])
+        t = np.broadcast_to(panel.nodes, self.bells.shape)
+        half = (self.end - self.begin)[:, :, None] / 2
+        x = self.origin[:, :, None] + self.unit[:, :, None] * np.sinh(self.begin[:, :, None] + (t + 1) * half)
+        return x, clenshaw(self.bells, t) * panel.weights * self.weights[:, None]
 
     def _cdf(self, within: Within) -> Array:
         return np.asarray(np.einsum("mnk,n->mk", clenshaw(self.rises, within[0]), self.weights))
@@ -83,8 +95,8 @@ class Shapes:
         return np.asarray(np.einsum("mnk,n->mk", found, self.weights))
 
     def _within(self, x: Array) -> Within:
-        """t, z, and whether points lie outside of the bells, shape (m, K, k)."""
-        z = (x[:, None, :] - self.origin[:, :, None]) / self.unit[:, :, None]
+        """t, z, and whether points lie outside of the bells, shape (m, K, k), of points of shape (m, 1 or K, k)."""
+        z = (x - self.origin[:, :, None]) / self.unit[:, :, None]
         width = (self.end - self.begin)[:, :, None]
         t = 2 * (np.arcsinh(z) - self.begin[:, :, None]) / width - 1
         return np.clip(t, -1.0, 1.0), z, np.abs(t) > 1
@@ -99,7 +111,7 @@ class Shapes:
         ends = (reach @ self.weights)[:, :, None]
         x = np.clip(ends[0] * (1 - share) + ends[1] * share, low, high)
         for _ in range(200):
-            within = self._within(x)
+            within = self._within(x[:, None, :])
             missed = self._cdf(within) - probabilities
             low, high = np.where(missed < 0, x, low), np.where(missed < 0, high, x)
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

@@ -8,28 +8,22 @@ from numpy.typing import NDArray
 from workbench.fit import Fit
 from workbench.new_rows import Rows
 from workbench.prediction.joint_error import AT_VARIANCES, joint_error
+from workbench.prediction.linear_predictor import linear_predictor
 
 Array = NDArray[np.float64]
 Words = NDArray[np.object_]
 
 
 def means(fit: Fit, rows: Rows) -> Array:
-    """x'b + z'u + offset, shape (m,)."""
-    b = fit.population.estimate
-    lost = ~np.isfinite(b)  # without pooling: columns that cannot be told from the groups, which hold their share
-    mean: Array = rows.X @ np.where(lost, 0.0, b) + rows.offset
-    own = np.zeros(len(rows), dtype=bool)
-    for place, row in rows.varying.items():
-        part, block = fit.group_effects[place], fit.design.blocks[place]
-        unpaired = [column is None for column in block.fixed]
-        held = np.where(unpaired, part.coefficient.estimate - part.effect.estimate, 0.0)  # a prior mean, if any
-        new = held[0] if fit.estimator == "fixed_prior" else np.zeros(len(block.terms))
-        deviation = np.vstack([part.effect.estimate + held, new])
-        mean = mean + np.einsum("mq,mq->m", row.Z, deviation[row.codes])
-        own = row.codes >= 0
+    """x'b + z'u + offset, shape (m,); NaN where the fit has no estimate for a row."""
+    lost = ~np.isfinite(fit.population.estimate)
+    found = linear_predictor(fit, rows)  # without pooling, the groups hold the share of columns that are lost
     if lost.any() and not (rows.of_the_fit and rows.varying):
-        mean[~(own & _told(fit, rows, lost))] = np.nan
-    return mean
+        own = np.zeros(len(rows), dtype=bool)
+        for row in rows.varying.values():
+            own = row.codes >= 0
+        found[~(own & _told(fit, rows, lost))] = np.nan
+    return found
 
 
 def _told(fit: Fit, rows: Rows, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:

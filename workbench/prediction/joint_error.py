@@ -3,11 +3,15 @@
 The inverse of the mixed-model equations (see the table in :mod:`workbench.standard_errors`) gives it for a fit at
 variances that were estimated or given (Henderson 1975, doi:10.2307/2529430); under a fixed prior, and without pooling,
 it is their limit of no doubt about the population values, or of infinite spread.
+
+Of counts and shares the equations are those of the working regression at the estimates, whose weights are an
+information of every row, on the scale of the linear predictor; the population values' own errors come from the
+Hessian of the deviance (:mod:`workbench.glmm.answer`), or from the curvature under the fixed prior.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,23 +21,24 @@ from workbench.bayesglm.grouped import Grouped, GroupPrior
 from workbench.cells import Cells
 from workbench.covariances import relative_factors, square_root
 from workbench.crossed import Schur
+from workbench.design import Design
+from workbench.families import family_of
 from workbench.fit import Fit
+from workbench.glmm.densities import Density
 from workbench.group_coefficients import by_group
-from workbench.likelihood import conditional
+from workbench.likelihood import Conditional, conditional
 from workbench.moments import Moments, moments
-from workbench.new_rows import Rows
+from workbench.new_rows import Rows, rows_of_the_fit
 from workbench.plug_in import PlugIn, held, rest_columns, rest_prior
+from workbench.prediction.linear_predictor import linear_predictor
 from workbench.priors import parse_prior
 
 Array = NDArray[np.float64]
 
-AT_VARIANCES = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em")
+LEAST_WEIGHT = 1e-300
+"""The information of a row whose fitted mean is at its limit."""
+AT_VARIANCES = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em", "laplace", "agq")
 """The estimators whose effects are predictions at variances that were estimated, or given."""
-
-
-def factors_of(fit: Fit, data: Moments) -> tuple[Array, ...]:
-    """Lambda of every grouping factor, of the moments' columns."""
-    return relative_factors(data, [square_root(part.covariance) for part in fit.components], fit.sigma)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,23 +123,67 @@ def _sparse(part: tuple[Array, NDArray[np.intp]] | None, m: int, J: int, q: int)
     return csr_array((Z.ravel(), columns, np.arange(0, m * q + 1, q)), shape=(m, J * q))
 
 
+@dataclass(frozen=True, eq=False)
+class Equations:
+    """The mixed-model equations of a fit by `AT_VARIANCES`, solved.
+
+    Attributes
+    ----------
+    data : Moments
+        Of the design, or of the working regression at the estimates.
+    factors : tuple of array, shape (q_f, q_f)
+        Relative covariance factors of the moments' columns.
+    given : Conditional
+        What follows; `b_cov` is Var(b) over sigma^2, of the moments' columns.
+    """
+
+    data: Moments
+    factors: tuple[Array, ...]
+    given: Conditional
+
+
+def equations(fit: Fit) -> Equations:
+    """The mixed-model equations of a fit by `AT_VARIANCES`, at its estimates."""
+    gaussian = fit.design.family == "gaussian"
+    data = moments(fit.design if gaussian else _working(fit))
+    roots = [square_root(part.covariance) for part in fit.components]
+    factors = relative_factors(data, roots, fit.sigma)
+    given = conditional(data, factors)
+    if not gaussian:
+        to_own = np.linalg.inv(data.shift.to_data)
+        given = replace(given, b_cov=to_own @ fit.fixed_cov @ to_own.T)
+    return Equations(data, factors, given)
+
+
+def _working(fit: Fit) -> Design:
+    """The design with an information of every row as its weight, observed if the fit says so, else expected."""
+    design = fit.design
+    predictor = linear_predictor(fit, rows_of_the_fit(design, design.groups))
+    if fit.diagnostics.get("information") == "observed":
+        failures = design.weights * (1.0 if design.family == "poisson" else 1 - design.y)
+        weights = Density(design.family, design.link, design.weights * design.y, failures).terms(predictor).curve
+    else:
+        family = family_of(design.family, design.link)
+        weights = design.weights * family.slope(predictor) ** 2 / family.variance(family.inverse(predictor))
+    return replace(design, y=np.zeros(design.n), weights=np.maximum(weights, LEAST_WEIGHT), offset=np.zeros(design.n))
+
+
 def joint_error(fit: Fit) -> JointError | None:
     """The joint error of a fit's estimates, for `AT_VARIANCES`, `fixed_prior` and `no_pooling`; None for others.
 
-    Under a fixed prior the population coefficients of varying columns are held, and the columns R that do not vary take
-    the place of X; with t priors, or rescaled ones, there is no such error (None). Without pooling,
-    P_j = (Z_j'W Z_j)^-1, the limit of infinite spread.
+    It is on the scale of the linear predictor. Under a fixed prior the population coefficients of varying columns (and
+    others that the fit holds) are held, and the columns R that do not vary take the place of X; with t priors, or
+    rescaled ones, there is no such error (None). Without pooling, P_j = (Z_j'W Z_j)^-1, the limit of infinite spread.
     """
-    if fit.estimator not in (*AT_VARIANCES, "fixed_prior", "no_pooling") or fit.design.family != "gaussian":
-        return None
     if fit.estimator == "fixed_prior":
         return _under_fixed_prior(fit)
-    data = moments(fit.design)
     if fit.estimator == "no_pooling":
-        return _without_pooling(fit, data)
-    factors, fixed = factors_of(fit, data), data.shift.to_data
-    given = conditional(data, factors)
-    return JointError(data, fit.sigma**2, fixed, given.b_cov, given.pull, given.P_first, given.schur, factors)
+        return _without_pooling(fit, moments(fit.design))
+    if fit.estimator not in AT_VARIANCES:
+        return None
+    at = equations(fit)
+    given, fixed = at.given, at.data.shift.to_data
+    return JointError(at.data, fit.sigma**2, fixed, given.b_cov, given.pull, given.P_first, given.schur, at.factors)
 
 
 def _under_fixed_prior(fit: Fit) -> JointError | None:
@@ -148,11 +197,12 @@ def _under_fixed_prior(fit: Fit) -> JointError | None:
     stated = {name: parse_prior(text) for name, text in fit.priors.items()}
     if any(p.kind in ("StudentT", "Cauchy") for p in stated.values()):
         return None
-    regression = held(design, prior.means)
+    population = {design.fixed_terms.index(term): value for term, value in fit.diagnostics["held"].items()}
     by_group = {group: GroupPrior(covariance=prior.of_group(design, group)) for group in design.groups}
-    columns = Grouped(regression, by_group, rest_prior(design, stated))
-    solved = columns.solve(columns.weigh(design.weights, design.y - design.offset), columns.first(), fit.sigma**2)
-    fixed = np.eye(design.X.shape[1])[:, rest_columns(design)] @ solved.data.shift.to_data
+    columns = Grouped(held(design, prior.means, population), by_group, rest_prior(design, stated, population))
+    weights = design.weights if design.family == "gaussian" else _working(fit).weights
+    solved = columns.solve(columns.weigh(weights, np.zeros(design.n)), columns.first(), fit.sigma**2)
+    fixed = np.eye(design.X.shape[1])[:, rest_columns(design, population)] @ solved.data.shift.to_data
     given = solved.given
     return JointError(
         solved.data, fit.sigma**2, fixed, given.b_cov, given.pull, given.P_first, given.schur, solved.factors

@@ -12,7 +12,7 @@ estimator                   standard error
 ==========================  ============================================================================
 ``reml``, ``ml``, ...       of x'b + z'u, both estimated, at the variances (Henderson 1975,
                             doi:10.2307/2529430; :mod:`workbench.standard_errors`); also of
-                            ``boundary_avoiding``, ``henderson``, ``mackay``, ``em``
+                            ``boundary_avoiding``, ``henderson``, ``mackay``, ``em``, ``laplace``, ``agq``
 ``fixed_prior``             posterior SD, prior and dispersion held
 ``hierarchical``            posterior SD, from the draws
 ``exact``                   posterior SD; of a new level too, and its interval
@@ -21,7 +21,15 @@ estimator                   standard error
 ==========================  ============================================================================
 
 A level that the fit did not see has effect zero, and its standard error adds the spread between groups, z'Sigma z:
-anywhere in the population is where it may lie. All of these are errors of the *mean* of a row: a new observation
+anywhere in the population is where it may lie.
+
+Of counts and shares the mean is that of the response (``scale="response"``) or the linear predictor (``"link"``).
+Through the link go the estimate and the ends of its interval; the standard error follows by the delta method. So
+x'b through the link is the mean of a *typical* group, whose effect is zero, not the mean over groups. A posterior is
+taken through the link as a whole: the estimate is the posterior mean of the mean response, averaged over where a new
+level may lie; or the posterior median, where that mean need not exist (:mod:`workbench.prediction.posterior`).
+
+All of these are errors of the *mean* of a row: a new observation
 scatters about it by the residual SD besides.
 """
 
@@ -34,12 +42,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.design import check_gaussian
 from workbench.errors import OptionError, nearest
 from workbench.fit import Fit
 from workbench.new_rows import Rows, new_rows, rows_of_the_fit
 from workbench.prediction.conditional import errors, means
 from workbench.prediction.posterior import from_draws, from_posterior
+from workbench.prediction.scales import SCALES, on_response, transforms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,6 +64,7 @@ def predict(
     groups: bool | str | Sequence[str] = True,
     new_levels: str = "refuse",
     level: float = 0.95,
+    scale: str = "response",
 ) -> pd.DataFrame:
     """Predict the mean of rows, new ones or those of the fit.
 
@@ -74,12 +83,15 @@ def predict(
         a missing level too (lme4's ``allow.new.levels``).
     level : float
         Probability of the intervals.
+    scale : "response" or "link"
+        Of counts and shares: the mean response (a probability, an expected count), or the linear predictor, offset
+        included.
 
     Returns
     -------
     DataFrame
         One row per row of `new_data` (with its index, if it is a pandas one): ``estimate, std_error, conf_low,
-        conf_high`` for the row's mean, on the scale of the response; the labels ``point``, ``std_error_kind``,
+        conf_high`` for the row's mean, on the scale asked for; the labels ``point``, ``std_error_kind``,
         ``interval``; and ``new_level``, the levels that the fit did not see, in words ("" where there are none). Rows
         with a missing value have NaN, and a label that says so; ``.attrs["rows"]`` counts them.
 
@@ -88,7 +100,7 @@ def predict(
     DataError, DesignError
         An unseen level (with the nearest known one), a missing column, labels in place of numbers, an array of offsets.
     OptionError
-        An unknown grouping factor or option; a response that is not gaussian.
+        An unknown grouping factor or option.
 
     Examples
     --------
@@ -103,16 +115,17 @@ def predict(
         raise OptionError(f"new_levels is {new_levels!r}, but must be 'refuse' or 'population'.")
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
         raise OptionError(f"level is {level!r}, but a probability between 0 and 1 is needed, such as 0.95.")
-    check_gaussian(fit.design, "predict")
+    if scale not in SCALES:
+        raise OptionError(f"scale is {scale!r}, but must be 'response' or 'link'.")
     wanted = _wanted(fit, groups)
     if new_data is None:
         rows = rows_of_the_fit(fit.design, wanted)
     else:
         rows = new_rows(fit.design, new_data, wanted, new_levels == "population")
     if fit.posterior is not None:
-        columns = from_posterior(fit, rows, level)
+        columns = from_posterior(fit, rows, level, scale)
     elif fit.sampled is not None:
-        columns = from_draws(fit, rows, level)
+        columns = from_draws(fit, rows, level, scale)
     else:
         estimate = means(fit, rows)
         error, kind = errors(fit, rows)
@@ -125,7 +138,8 @@ def predict(
             "conf_high": estimate + reach,
         }
         columns |= {"std_error_kind": kind, "interval": np.full(len(rows), f"Wald {100 * level:.4g} %", object)}
-    return _table(rows, columns | {"point": _points(fit, rows, wanted)}, new_data)
+        columns = on_response(fit.design, columns) if transforms(fit.design, scale) else columns
+    return _table(rows, {"point": _points(fit, rows, wanted)} | columns, new_data)
 
 
 def _wanted(fit: Fit, groups: bool | str | Sequence[str]) -> tuple[str, ...]:
