@@ -99,6 +99,12 @@ class Estimates:
             f"Wald {100 * level:.4g} %",
         )
 
+    @classmethod
+    def points(cls, estimate: Array, point: str, why: str) -> Estimates:
+        """Estimates that no standard error belongs to; `why` stands in place of its kind."""
+        none = np.full(np.shape(estimate), np.nan)
+        return cls(np.asarray(estimate), none, none, none, point, f"none: {why}", f"none: {why}")
+
     def tidy(self) -> dict[str, Any]:
         """Flatten to the columns of a tidy table that hold numbers and labels."""
         columns: dict[str, Any] = {

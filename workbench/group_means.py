@@ -20,6 +20,9 @@ from workbench.estimates import Estimates, GroupEffects
 
 Array = NDArray[np.float64]
 
+WHY = "the rule has none"
+"""Why these estimates have no standard errors."""
+
 
 @dataclass(frozen=True, eq=False)
 class GroupMeans:
@@ -95,12 +98,6 @@ def moved(design: Design, means: GroupMeans, centre: float, coefficient: Array, 
         levels=block.levels,
         sizes=block.sizes,
         terms=block.terms,
-        effect=without_errors(coefficient[:, None] - centre, point),
-        coefficient=without_errors(coefficient[:, None], point),
+        effect=Estimates.points(coefficient[:, None] - centre, point, WHY),
+        coefficient=Estimates.points(coefficient[:, None], point, WHY),
     )
-
-
-def without_errors(values: Array, point: str) -> Estimates:
-    """Points that no standard error belongs to."""
-    none = np.full(np.shape(values), np.nan)
-    return Estimates(np.asarray(values), none, none, none, point, "none: the rule has none", "none: the rule has none")

@@ -12,15 +12,13 @@ from operator import index
 from typing import SupportsIndex
 
 from workbench.design import Design
-from workbench.errors import DesignError, OptionError, nearest
+from workbench.errors import DesignError, OptionError
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.glmm.answer import answer
 from workbench.glmm.quadrature import MOST_NODES
 from workbench.glmm.rows import Rows
-from workbench.glmm.search import optimum
-
-INFORMATION = ("expected", "observed")
+from workbench.glmm.search import check_information, optimum
 
 
 @dataclass(frozen=True)
@@ -44,8 +42,7 @@ class Options:
         if not whole or not 1 <= index(self.nodes) <= MOST_NODES:
             raise OptionError(f"nodes is {self.nodes!r}, but must be a whole number from 1 to {MOST_NODES}.")
         object.__setattr__(self, "nodes", index(self.nodes))
-        if self.information not in INFORMATION:
-            raise OptionError(f"information is {self.information!r}. {nearest(str(self.information), INFORMATION)}")
+        check_information(self.information)
 
 
 def agq(
@@ -95,5 +92,4 @@ def agq(
     nodes = index(options.nodes)
     rows = Rows.of(design)
     best = optimum(rows, expected=options.information == "expected", nodes=nodes)
-    kind = "observed = expected" if rows.density.canonical else options.information
-    return answer(design, best, "agq", settings.level, {"information": kind, "nodes": nodes})
+    return answer(design, best, "agq", settings.level, {"nodes": nodes})

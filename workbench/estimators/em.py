@@ -12,12 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from workbench.design import Design, check_gaussian
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
-from workbench.iterations.iterated import check_options, iterated
+from workbench.iterations.iterated import checked_start, iterated
 from workbench.iterations.updates import MOST
 
 WORDS = "at REML's variances, by EM"
@@ -40,9 +39,7 @@ class Options:
     iterations: int = MOST
 
     def __post_init__(self) -> None:
-        check_options(self.start, self.iterations)
-        if self.start is not None:
-            object.__setattr__(self, "start", MappingProxyType(dict(self.start)))
+        object.__setattr__(self, "start", checked_start(self.start, self.iterations))
 
 
 def em(

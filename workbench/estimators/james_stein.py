@@ -38,10 +38,10 @@ from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import DesignError, OptionError, nearest
-from workbench.estimates import Component
+from workbench.estimates import Component, Estimates
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
-from workbench.group_means import GroupMeans, moved, without_errors
+from workbench.group_means import WHY, GroupMeans, moved
 
 Array = NDArray[np.float64]
 
@@ -142,8 +142,8 @@ def james_stein(
     return Fit(
         estimator="james_stein",
         design=design,
-        population=without_errors(
-            np.array([found.centre]), "given centre" if options.centre is not None else "weighted mean"
+        population=Estimates.points(
+            np.array([found.centre]), "given centre" if options.centre is not None else "weighted mean", WHY
         ),
         fixed_cov=np.full((1, 1), np.nan),
         components=component,

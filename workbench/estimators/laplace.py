@@ -10,14 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from workbench.design import Design
-from workbench.errors import OptionError, nearest
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.glmm.answer import answer
 from workbench.glmm.rows import Rows
-from workbench.glmm.search import optimum
-
-INFORMATION = ("expected", "observed")
+from workbench.glmm.search import check_information, optimum
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,7 @@ class Options:
     information: str = "expected"
 
     def __post_init__(self) -> None:
-        if self.information not in INFORMATION:
-            raise OptionError(f"information is {self.information!r}. {nearest(str(self.information), INFORMATION)}")
+        check_information(self.information)
 
 
 def laplace(
@@ -73,5 +69,4 @@ def laplace(
     """
     rows = Rows.of(design)
     best = optimum(rows, expected=options.information == "expected")
-    kind = "observed = expected" if rows.density.canonical else options.information
-    return answer(design, best, "laplace", settings.level, {"information": kind})
+    return answer(design, best, "laplace", settings.level)

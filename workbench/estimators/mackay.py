@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from workbench.design import Design, check_gaussian
 from workbench.errors import OptionError, nearest
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
-from workbench.iterations.iterated import check_options, iterated
+from workbench.iterations.iterated import checked_start, iterated
 from workbench.iterations.updates import MOST
 
 OWN = ("diagonal", "full", "effective")
@@ -48,9 +47,7 @@ class Options:
         if self.update not in OWN:
             elsewhere = " EM is an estimator of its own: em." if self.update == "em" else nearest(str(self.update), OWN)
             raise OptionError(f"update is {self.update!r}. {elsewhere.strip()}")
-        check_options(self.start, self.iterations)
-        if self.start is not None:
-            object.__setattr__(self, "start", MappingProxyType(dict(self.start)))
+        object.__setattr__(self, "start", checked_start(self.start, self.iterations))
 
 
 def mackay(

@@ -28,8 +28,8 @@ from workbench.estimates import Estimates, GroupEffects
 from workbench.estimators import NOTHING, REGISTRY, Settings
 from workbench.fit import Fit
 from workbench.penalised.columns import GroupColumns, group_columns
-from workbench.penalised.cross_validation import RULES, CrossValidation, cross_validate
-from workbench.penalised.folds import FOLDS, make_folds
+from workbench.penalised.cross_validation import CrossValidation, check_choice, cross_validate
+from workbench.penalised.folds import make_folds
 from workbench.penalised.regression import (
     CERTIFIED,
     Regression,
@@ -53,7 +53,8 @@ from workbench.words import count, join
 
 Array = NDArray[np.float64]
 
-NO_ERROR = "none: penalised"
+WHY = "penalised"
+"""Why these estimates have no standard errors."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +102,7 @@ class Options:
                     f"penalty is {self.penalty!r}, but numbers must be positive and finite. As they go to zero the "
                     "fit goes to no_pooling, as they grow to complete_pooling."
                 )
-        for name, known in (("folds", FOLDS), ("rule", RULES)):
-            value = getattr(self, name)
-            if value not in known:
-                raise OptionError(f"{name} is {value!r}. {nearest(str(value), known)}")
-        for name, least in (("fold_count", 2), ("grid", 3)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise OptionError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
+        check_choice(self.folds, self.fold_count, self.rule, self.grid)
 
     def source(self, design: Design) -> str | None:
         """The estimator whose variances say the penalty; None where they do not."""
@@ -194,7 +188,7 @@ def penalized(
     return Fit(
         estimator="penalized",
         design=design,
-        population=_points(found.b, "unpenalised beside penalised effects"),
+        population=Estimates.points(found.b, "unpenalised beside penalised effects", WHY),
         fixed_cov=np.full((len(found.b),) * 2, np.nan),
         components=(),
         group_effects=_group_effects(design, found, effects, options.kind),
@@ -239,21 +233,13 @@ def _marginal(columns: GroupColumns, maximised: Fit) -> Penalties:
 # --- the answer ---------------------------------------------------------------------------------------
 
 
-def _points(values: Array, point: str) -> Estimates:
-    missing = np.full(np.shape(values), np.nan)
-    return Estimates(values, missing, missing, missing, point, NO_ERROR, NO_ERROR)
-
-
 def _group_effects(design: Design, found: Solution, effects: tuple[Array, ...], kind: str) -> tuple[GroupEffects, ...]:
     point = f"{kind.replace('_', ' ')} estimate"
     parts = []
     for block, u in zip(design.blocks, effects, strict=True):
         value = np.array([0.0 if column is None else found.b[column] for column in block.fixed])
-        parts.append(
-            GroupEffects(
-                block.group, block.levels, block.sizes, block.terms, _points(u, point), _points(u + value, point)
-            )
-        )
+        effect, coefficient = (Estimates.points(part, point, WHY) for part in (u, u + value))
+        parts.append(GroupEffects(block.group, block.levels, block.sizes, block.terms, effect, coefficient))
     return tuple(parts)
 
 

@@ -28,12 +28,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design, check_gaussian
-from workbench.errors import OptionError, nearest
+from workbench.errors import OptionError
 from workbench.estimates import Component, Estimates, GroupEffects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
-from workbench.penalised.cross_validation import RULES, CrossValidation, curve
-from workbench.penalised.folds import FOLDS, make_folds
+from workbench.penalised.cross_validation import CrossValidation, check_choice, curve
+from workbench.penalised.folds import make_folds
 from workbench.penalised.marginal import Split, Whitened, some_rows, split, variances_given
 from workbench.penalised.regression import CERTIFIED, Solution, path, solve, violation
 from workbench.penalised.strength import grid, is_positive, share_of
@@ -41,7 +41,8 @@ from workbench.words import count, significant
 
 Array = NDArray[np.float64]
 
-NO_ERROR = "none: penalised"
+WHY = "penalised"
+"""Why these estimates have no standard errors."""
 SETTLED = 1e-8
 """A relative change of variances that counts as none."""
 MOST_STEPS = 200
@@ -89,14 +90,7 @@ class Options:
         object.__setattr__(self, "unpenalised", names)
         if not isinstance(self.standardise, bool):
             raise OptionError(f"standardise is {self.standardise!r}, but must be true or false.")
-        for name, known in (("folds", FOLDS), ("rule", RULES)):
-            value = getattr(self, name)
-            if value not in known:
-                raise OptionError(f"{name} is {value!r}. {nearest(str(value), known)}")
-        for name, least in (("fold_count", 2), ("grid", 3)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-                raise OptionError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
+        check_choice(self.folds, self.fold_count, self.rule, self.grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +177,7 @@ def penalized_fixed(
     return Fit(
         estimator="penalized_fixed",
         design=design,
-        population=_points(b, f"{options.kind.replace('_', ' ')} estimate; unpenalised where left free"),
+        population=Estimates.points(b, f"{options.kind.replace('_', ' ')} estimate; unpenalised where left free", WHY),
         fixed_cov=np.full((len(b),) * 2, np.nan),
         components=state.components,
         group_effects=_group_effects(design, state, b, settings.level),
@@ -242,20 +236,14 @@ def _cross_validate(
 # --- the answer ---------------------------------------------------------------------------------------
 
 
-def _points(values: Array, point: str) -> Estimates:
-    missing = np.full(np.shape(values), np.nan)
-    return Estimates(values, missing, missing, missing, point, NO_ERROR, NO_ERROR)
-
-
 def _group_effects(design: Design, state: _State, b: Array, level: float) -> tuple[GroupEffects, ...]:
     parts, kinds = [], ("BLUP, fixed part held", "conditional SD, fixed part held")
     by_block = state.whitened.effects(state.whitened.centred(state.penalised))
     for block, (u, sd) in zip(design.blocks, by_block, strict=True):
         value = np.array([0.0 if column is None else b[column] for column in block.fixed])
         effect = Estimates.wald(u, state.sigma * sd, level, *kinds)
-        parts.append(
-            GroupEffects(block.group, block.levels, block.sizes, block.terms, effect, _points(u + value, kinds[0]))
-        )
+        coefficient = Estimates.points(u + value, kinds[0], WHY)
+        parts.append(GroupEffects(block.group, block.levels, block.sizes, block.terms, effect, coefficient))
     return tuple(parts)
 
 

@@ -36,10 +36,10 @@ from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import OptionError, nearest
-from workbench.estimates import Component
+from workbench.estimates import Component, Estimates
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
-from workbench.group_means import GroupMeans, moved, without_errors
+from workbench.group_means import WHY, GroupMeans, moved
 
 Array = NDArray[np.float64]
 
@@ -144,8 +144,8 @@ def spread_matching(
     return Fit(
         estimator="spread_matching",
         design=design,
-        population=without_errors(
-            np.array([centre]), "mean of all rows" if where == "grand_mean" else "mean of the groups"
+        population=Estimates.points(
+            np.array([centre]), "mean of all rows" if where == "grand_mean" else "mean of the groups", WHY
         ),
         fixed_cov=np.full((1, 1), np.nan),
         components=(Component(block.group, block.terms, np.array([[tau**2]])),),

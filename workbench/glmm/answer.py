@@ -20,6 +20,7 @@ All of them are on the scale of the linear predictor; fitted values are on the r
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -42,7 +43,9 @@ UNDETERMINED = 1e-4
 """A curvature of the deviance, per unit of a linear predictor squared, that leaves an estimate undetermined."""
 
 
-def answer(design: Design, at: Optimum, estimator: str, level: float, figures: dict[str, Any]) -> Fit:
+def answer(
+    design: Design, at: Optimum, estimator: str, level: float, figures: Mapping[str, Any] = MappingProxyType({})
+) -> Fit:
     """The Fit of an optimum.
 
     Parameters
@@ -54,7 +57,7 @@ def answer(design: Design, at: Optimum, estimator: str, level: float, figures: d
         The registered name.
     level : float
         Probability of the intervals.
-    figures : dict
+    figures : mapping
         The estimator's own, for ``diagnostics``.
     """
     rows = at.working.rows
@@ -78,7 +81,7 @@ def answer(design: Design, at: Optimum, estimator: str, level: float, figures: d
         converged=converged,
         singular=bool(singular),
         warnings=(*design.notes, *_doubts(design, at, components, singular)),
-        diagnostics=MappingProxyType(_certificate(at, singular) | figures),
+        diagnostics=MappingProxyType(_certificate(at, singular) | dict(figures)),
     )
 
 
@@ -214,4 +217,11 @@ def _certificate(at: Optimum, boundary: list[str]) -> dict[str, Any]:
         "boundary": tuple(boundary),
         "evaluations": at.minimum.evaluations,
         "distinct_rows": len(at.mode.eta),
+        "information": _information(at),
     }
+
+
+def _information(at: Optimum) -> str:
+    if at.working.rows.density.canonical:
+        return "observed = expected"
+    return "expected" if at.expected else "observed"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.errors import OptionError, nearest
 from workbench.glmm.laplace import Determinant, determinant, laplace, laplace_gradient
 from workbench.glmm.pirls import Mode, conditional_mode
 from workbench.glmm.quadrature import node_sums, quadrature, quadrature_gradient
@@ -30,6 +31,8 @@ from workbench.theta import Theta
 
 Array = NDArray[np.float64]
 
+INFORMATION = ("expected", "observed")
+"""What the determinant may be made of."""
 SINGULAR = 1e-4
 """A diagonal entry of theta (in orthonormal columns) below this is called singular, as lme4 does."""
 GRID = (0.1, 0.3, 0.8, 2.0, 6.0)
@@ -161,6 +164,12 @@ class Deviance:
         if self.nodes == 1:
             return laplace(self.working, mode, det)
         return quadrature(self.working, mode, node_sums(self.working, mode, det, self.nodes))
+
+
+def check_information(name: Any) -> None:
+    """Refuse what is none of `INFORMATION`, with an OptionError."""
+    if name not in INFORMATION:
+        raise OptionError(f"information is {name!r}. {nearest(str(name), INFORMATION)}")
 
 
 def optimum(rows: Rows, expected: bool = True, nodes: int = 1) -> Optimum:

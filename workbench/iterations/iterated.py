@@ -20,12 +20,13 @@ SMALL = (
 )
 
 
-def check_options(start: Any, iterations: Any) -> None:
-    """Refuse a start that is no mapping, and a number of iterations that is none."""
+def checked_start(start: Any, iterations: Any) -> Mapping[str, float] | None:
+    """The start, read-only; one that is no mapping, and a number of iterations that is none, are refused."""
     if start is not None and not isinstance(start, Mapping):
         raise OptionError(f'start is {start!r}, but must be a mapping such as {{"sigma^2": 600.0}}.')
     if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
         raise OptionError(f"iterations is {iterations!r}, but must be a whole number from 1 on.")
+    return None if start is None else MappingProxyType(dict(start))
 
 
 def iterated(

@@ -19,12 +19,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data import read_only
+from workbench.errors import OptionError, nearest
+from workbench.penalised.folds import FOLDS
 from workbench.penalised.regression import Regression, Solution, path
 
 Array = NDArray[np.float64]
 
 RULES = ("min", "one_se")
 FLAT = 1e-12
+
+
+def check_choice(folds: Any, fold_count: Any, rule: Any, grid: Any) -> None:
+    """Refuse options of cross-validation that are none, with an OptionError."""
+    for name, value, known in (("folds", folds, FOLDS), ("rule", rule, RULES)):
+        if value not in known:
+            raise OptionError(f"{name} is {value!r}. {nearest(str(value), known)}")
+    for name, value, least in (("fold_count", fold_count, 2), ("grid", grid, 3)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+            raise OptionError(f"{name} is {value!r}, but must be a whole number of at least {least}.")
 
 
 @dataclass(frozen=True, eq=False)
