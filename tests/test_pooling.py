@@ -7,9 +7,9 @@ import pytest
 from corpus import design_of
 from test_reml import random_design
 
+from workbench import group_regressions as module
 from workbench.design import build_design
 from workbench.estimators import Settings
-from workbench.estimators import no_pooling as module
 from workbench.estimators.complete_pooling import complete_pooling
 from workbench.estimators.no_pooling import no_pooling
 from workbench.least_squares import deviance, least_squares

@@ -121,6 +121,9 @@ class Family:
         """The linear predictor of a mean, elementwise."""
         if self.link_name == "identity":
             return np.asarray(mean, dtype=float)
+        if self.link_name in ("logit", "log"):  # the commonest: statsmodels takes a second to import
+            mean = np.asarray(mean, dtype=float)
+            return np.asarray(np.log(mean if self.link_name == "log" else mean / (1 - mean)))
         if self.link_name == "cloglog":  # log(-log(1 - mean)), without cancellation
             return np.asarray(np.log(-np.log1p(-np.asarray(mean, dtype=float))))
         return np.asarray(self._of_statsmodels[1](mean), dtype=float)
@@ -135,7 +138,8 @@ class Family:
             return np.asarray(odds / (1 + odds))
         if self.link_name == "cloglog":  # 1 - exp(-exp(x)), without cancellation
             return np.asarray(np.clip(-np.expm1(-np.exp(np.minimum(predictor, CLOGLOG_REACH))), _TINY, 1 - _TINY))
-        return np.asarray(self._of_statsmodels[1].inverse(np.clip(predictor, *self._reach)), dtype=float)
+        within = np.clip(predictor, *self._reach)
+        return np.asarray(np.exp(within) if self.link_name == "log" else self._of_statsmodels[1].inverse(within))
 
     def slope(self, predictor: Array) -> Array:
         """The derivative of the mean by the linear predictor, elementwise; never zero."""
@@ -148,6 +152,8 @@ class Family:
             capped = np.minimum(predictor, CLOGLOG_REACH)
             return np.asarray(np.maximum(np.exp(capped) * np.exp(-np.exp(capped)), _TINY))
         within = predictor if self.of_probabilities and self.link_name != "log" else np.clip(predictor, *self._reach)
+        if self.link_name == "log":
+            return np.maximum(np.exp(within), _TINY)
         slope: Array = np.asarray(self._of_statsmodels[1].inverse_deriv(within), dtype=float)
         return np.maximum(slope, _TINY) if np.isfinite(self._reach[0]) else slope
 
@@ -157,6 +163,8 @@ class Family:
             return mean * (1 - mean)
         if self.name == "gaussian":
             return np.ones_like(mean, dtype=float)
+        if _FAMILY_NAMES[self.name] == "Poisson":
+            return np.asarray(mean, dtype=float)
         return np.asarray(self._of_statsmodels[0].variance(mean), dtype=float)
 
     def deviance(self, y: Array, mean: Array, weights: Array) -> float:
@@ -167,6 +175,10 @@ class Family:
             return float(2 * np.sum(weights * (xlogy(y, y / mean) + xlogy(1 - y, (1 - y) / (1 - mean)))))
         if self.name == "gaussian":
             return float(np.sum(weights * (y - mean) ** 2))
+        if _FAMILY_NAMES[self.name] == "Poisson":
+            from scipy.special import xlogy
+
+            return float(2 * np.sum(weights * (xlogy(y, y / mean) - (y - mean))))
         return float(self._of_statsmodels[0].deviance(y, mean, freq_weights=weights))
 
     def start(self, y: Array, weights: Array) -> Array:

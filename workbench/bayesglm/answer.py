@@ -142,7 +142,8 @@ class BayesGlm:
     @cached_property
     def log_likelihood(self) -> float | None:
         """Of the data alone, without the priors; None for a quasi family. See :mod:`workbench.bayesglm.goodness`."""
-        return log_likelihood(self.regression, self.family, self.mode.fitted, self.deviance, self.held)
+        rows = self.regression.y, self.regression.weights, self.regression.starting
+        return log_likelihood(rows, self.family, self.mode.fitted, self.deviance, self.held)
 
     @property
     def df(self) -> int:

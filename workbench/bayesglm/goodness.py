@@ -33,13 +33,14 @@ Array = NDArray[np.float64]
 
 
 def log_likelihood(
-    regression: Regression, family: Family, mean: Array, deviance: float, held: float | None = None
+    rows: tuple[Array, Array, Array], family: Family, mean: Array, deviance: float, held: float | None = None
 ) -> float | None:
     """The log likelihood at fitted means of shape (n,), or None: a quasi family, counts with another dispersion than 1.
 
     Parameters
     ----------
-    regression : Regression
+    rows : three arrays, shape (n,)
+        Responses, weights (times trials), and numbers of trials of binomial counts (else ones, or the weights).
     family : Family
     mean : array, shape (n,)
     deviance : float
@@ -48,16 +49,15 @@ def log_likelihood(
 
     Examples
     --------
-    >>> from workbench.bayesglm.regression import read_regression
     >>> from workbench.families import family_of
-    >>> coin = read_regression("y ~ 1", {"y": [0, 1, 1]}, family_of("binomial"))
+    >>> coin = np.array([0.0, 1.0, 1.0]), np.ones(3), np.ones(3)
     >>> round(log_likelihood(coin, family_of("binomial"), np.full(3, 0.5), 0.0), 6)      # log of 1 in 8
     -2.079442
     """
     from scipy.special import gammaln, xlog1py, xlogy
 
-    used = regression.weights > 0
-    y, w, mu = regression.y[used], regression.weights[used], mean[used]
+    used = rows[1] > 0
+    y, w, trials, mu = (part[used] for part in (*rows, mean))
     if held is not None and held != 1 and not family.estimates_dispersion:
         return None
     match family.name:
@@ -65,7 +65,6 @@ def log_likelihood(
             phi = deviance / len(y) if held is None else held
             return float(-(np.sum(np.log(2 * np.pi * phi / w)) + deviance / phi) / 2)
         case "binomial":
-            trials = regression.starting[used]
             m = trials if (trials > 1).any() else w
             successes, whole = np.round(m * y), np.round(m)
             choices = gammaln(whole + 1) - gammaln(successes + 1) - gammaln(whole - successes + 1)

@@ -105,8 +105,21 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            Estimator("complete_pooling", "complete pooling", "one value for all groups", "complete_pooling"),
-            Estimator("no_pooling", "no pooling", "each group by itself", "no_pooling", several_factors=False),
+            Estimator(
+                "complete_pooling",
+                "complete pooling",
+                "one value for all groups",
+                "complete_pooling",
+                families=("gaussian", "binomial", "poisson", "gamma"),
+            ),
+            Estimator(
+                "no_pooling",
+                "no pooling",
+                "each group by itself",
+                "no_pooling",
+                families=("gaussian", "binomial", "poisson", "gamma"),
+                several_factors=False,
+            ),
             Estimator(
                 "james_stein",
                 "James-Stein",
@@ -233,8 +246,8 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
 DEFAULTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "gaussian": ("complete_pooling", "no_pooling", "reml", "fixed_prior", "hierarchical"),
-        "binomial": ("laplace", "fixed_prior", "hierarchical"),
-        "poisson": ("laplace", "fixed_prior", "hierarchical"),
+        "binomial": ("complete_pooling", "no_pooling", "laplace", "fixed_prior", "hierarchical"),
+        "poisson": ("complete_pooling", "no_pooling", "laplace", "fixed_prior", "hierarchical"),
     }
 )
 """What a comparison fits when nothing is named, by family."""

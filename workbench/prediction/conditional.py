@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from workbench.fit import Fit
 from workbench.new_rows import Rows
-from workbench.prediction.joint_error import AT_VARIANCES, joint_error
+from workbench.prediction.joint_error import AT_VARIANCES, joint_error, working_design
 from workbench.prediction.linear_predictor import linear_predictor
 
 Array = NDArray[np.float64]
@@ -35,7 +35,7 @@ def _told(fit: Fit, rows: Rows, lost: NDArray[np.bool_]) -> NDArray[np.bool_]:
     joint = joint_error(fit)
     if joint is None or not rows.varying:
         return np.zeros(len(rows), dtype=bool)
-    design, (f,) = fit.design, joint.data.factors
+    design, (f,) = working_design(fit), joint.data.factors
     codes, D = design.blocks[0].codes, design.X[:, lost]
     Z, R = np.hstack([block.Z for block in design.blocks]) @ f.to_data, design.X @ joint.fixed
     weighted = design.weights[:, None] * D

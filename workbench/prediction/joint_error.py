@@ -35,7 +35,7 @@ from workbench.priors import parse_prior
 
 Array = NDArray[np.float64]
 
-LEAST_WEIGHT = 1e-300
+LEAST_WEIGHT = 1e-100
 """The information of a row whose fitted mean is at its limit."""
 AT_VARIANCES = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em", "laplace", "agq")
 """The estimators whose effects are predictions at variances that were estimated, or given."""
@@ -144,28 +144,36 @@ class Equations:
 
 def equations(fit: Fit) -> Equations:
     """The mixed-model equations of a fit by `AT_VARIANCES`, at its estimates."""
-    gaussian = fit.design.family == "gaussian"
-    data = moments(fit.design if gaussian else _working(fit))
+    data = moments(working_design(fit))
     roots = [square_root(part.covariance) for part in fit.components]
     factors = relative_factors(data, roots, fit.sigma)
     given = conditional(data, factors)
-    if not gaussian:
+    if fit.design.family != "gaussian":
         to_own = np.linalg.inv(data.shift.to_data)
         given = replace(given, b_cov=to_own @ fit.fixed_cov @ to_own.T)
     return Equations(data, factors, given)
 
 
-def _working(fit: Fit) -> Design:
-    """The design with an information of every row as its weight, observed if the fit says so, else expected."""
+def working_design(fit: Fit) -> Design:
+    """The design whose least squares a fit is to second order at its estimates: of a gaussian response its own.
+
+    Else an information of every row is its weight, observed if the fit says so, else expected; the response is zero.
+    """
     design = fit.design
+    if design.family == "gaussian":
+        return design
     predictor = linear_predictor(fit, rows_of_the_fit(design, design.groups))
+    known = np.isfinite(predictor)
+    predictor = np.where(known, predictor, 0.0)
     if fit.diagnostics.get("information") == "observed":
         failures = design.weights * (1.0 if design.family == "poisson" else 1 - design.y)
         weights = Density(design.family, design.link, design.weights * design.y, failures).terms(predictor).curve
     else:
         family = family_of(design.family, design.link)
-        weights = design.weights * family.slope(predictor) ** 2 / family.variance(family.inverse(predictor))
-    return replace(design, y=np.zeros(design.n), weights=np.maximum(weights, LEAST_WEIGHT), offset=np.zeros(design.n))
+        place = np.where(known, predictor, family.link(family.start(design.y, design.weights)))
+        weights = design.weights * family.slope(place) ** 2 / family.variance(family.inverse(place))
+    weights = np.where(known, np.maximum(weights, LEAST_WEIGHT), LEAST_WEIGHT)
+    return replace(design, y=np.zeros(design.n), weights=weights, offset=np.zeros(design.n))
 
 
 def joint_error(fit: Fit) -> JointError | None:
@@ -178,7 +186,7 @@ def joint_error(fit: Fit) -> JointError | None:
     if fit.estimator == "fixed_prior":
         return _under_fixed_prior(fit)
     if fit.estimator == "no_pooling":
-        return _without_pooling(fit, moments(fit.design))
+        return _without_pooling(fit)
     if fit.estimator not in AT_VARIANCES:
         return None
     at = equations(fit)
@@ -200,8 +208,8 @@ def _under_fixed_prior(fit: Fit) -> JointError | None:
     population = {design.fixed_terms.index(term): value for term, value in fit.diagnostics["held"].items()}
     by_group = {group: GroupPrior(covariance=prior.of_group(design, group)) for group in design.groups}
     columns = Grouped(held(design, prior.means, population), by_group, rest_prior(design, stated, population))
-    weights = design.weights if design.family == "gaussian" else _working(fit).weights
-    solved = columns.solve(columns.weigh(weights, np.zeros(design.n)), columns.first(), fit.sigma**2)
+    weighed = columns.weigh(working_design(fit).weights, np.zeros(design.n))
+    solved = columns.solve(weighed, columns.first(), fit.sigma**2)
     fixed = np.eye(design.X.shape[1])[:, rest_columns(design, population)] @ solved.data.shift.to_data
     given = solved.given
     return JointError(
@@ -209,9 +217,11 @@ def _under_fixed_prior(fit: Fit) -> JointError | None:
     )
 
 
-def _without_pooling(fit: Fit, data: Moments) -> JointError:
+def _without_pooling(fit: Fit) -> JointError:
     """Least squares by group: levels and columns without an estimate have NaN here too, or are left out."""
-    design, f, recast = fit.design, data.factor, by_group(data)
+    design = working_design(fit)
+    data = moments(design)
+    f, recast = data.factor, by_group(data)
     kept = [k for k, column in enumerate(recast.rest) if np.isfinite(fit.population.estimate[column])]
     coefficient = np.hstack([part.coefficient.estimate for part in fit.group_effects])
     own = np.isfinite(coefficient).all(axis=1)
