@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-AT_VARIANCES = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em")
+AT_VARIANCES = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em", "statsmodels")
 """The estimators whose effects are predictions at variances that were estimated, or given."""
 
 

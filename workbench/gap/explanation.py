@@ -38,6 +38,7 @@ CHAINS: Mapping[str, Callable[[Fit, Fit], tuple[Step, ...]]] = {
     "henderson": maximised.towards_reml,
     "mackay": maximised.towards_reml,
     "em": maximised.towards_reml,
+    "statsmodels": maximised.towards_reml,
     "boundary_avoiding": maximised.from_boundary_avoiding,
     "complete_pooling": maximised.from_complete_pooling,
     "no_pooling": maximised.from_no_pooling,
