@@ -18,8 +18,8 @@ ORDER = [
     "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta", "coordinates",
     "minimise", "optimum", "estimates", "group_means", "doubts", "bayesglm", "fit", "marginal_covariance", "answer",
     "priors", "exact_posterior", "sampling", "glmm", "plug_in", "standard_errors", "predict", "simulate", "iterations",
-    "penalised", "statsmodels_fits", "estimators", "gap", "sampler_check", "inference", "calibration", "comparison",
-    "plots", "report", "reference", "study", "api", "commands", "cli", "__init__", "__main__",
+    "penalised", "statsmodels_fits", "estimators", "adapters", "gap", "sampler_check", "inference", "calibration",
+    "comparison", "plots", "report", "reference", "study", "api", "commands", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 

@@ -128,7 +128,7 @@ def fit_bayes_mixed_glm(design: Design, asked: Asked, level: float, seed: int, p
     y, rows = _written_out(design, name)
     optimizer = asked.scipy_name(name, unknown)
     size = (1 + (asked.method == "vb")) * unknown
-    announce(name, 5e-4 * size + 3e-7 * size**2.5 * (optimizer == "BFGS"), progress)
+    announce(name, 3e-3 * size + 3e-7 * size**2.5 * (optimizer == "BFGS"), progress)
 
     def search() -> Any:
         model = _model(design, name, y, rows, asked)

@@ -148,7 +148,7 @@ def fit_mixed_lm(
     work = layout.work(design)
     if work > MOST:
         raise DesignError(
-            f"statsmodels' MixedLM handles dense matrices of rows by effects, {work:.1g} multiplications an evaluation "
+            f"statsmodels' MixedLM handles dense matrices of rows by effects, {work:.2g} multiplications an evaluation "
             f"for {design.formula}: too many to wait for (the limit here is {MOST:.0g}). Use reml, which keeps crossed "
             "factors sparse."
         )
@@ -159,6 +159,8 @@ def fit_mixed_lm(
     p = len(design.fixed_terms)
     b, sigma = np.asarray(result.fe_params, dtype=float), float(np.sqrt(result.scale))
     b_cov = np.asarray(result.cov_params(), dtype=float)[:p, :p]
+    variance = np.diag(b_cov)
+    b_error = np.sqrt(np.where(variance > 0, variance, np.nan))  # negative where the search ended on no maximum
     covariance = _covariances(design, layout, np.atleast_2d(np.asarray(result.cov_re)), np.asarray(result.vcomp))
     singular = is_singular(covariance, sigma)
     value = -2 * float(result.llf)
@@ -167,7 +169,7 @@ def fit_mixed_lm(
     return Fit(
         estimator="statsmodels",
         design=design,
-        population=Estimates.wald(b, np.asarray(result.bse_fe), level, kind, "sampling SE, variances as estimated"),
+        population=Estimates.wald(b, b_error, level, kind, "sampling SE, variances as estimated"),
         fixed_cov=b_cov,
         components=covariance,
         group_effects=_group_effects(design, layout, b, effects, covariances, level),
