@@ -20,7 +20,7 @@ exp(m), and exp(m) v for an error.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import NormalDist
 from types import MappingProxyType
 from typing import Any
@@ -51,6 +51,10 @@ STEEP = 0.02
 """A slope that would move a mean by more than this many of its SDs is not the end of a search."""
 COLLAPSED = 1e-3
 """An SD of effects on the scale of logits or logs that is none."""
+MEAN_FIELD = (
+    "Mean-field variational Bayes leaves out how parameters vary together: its SDs are too small, most of all those of "
+    "population values that effects can stand in for."
+)
 KINDS = {
     "vb": ("VB posterior mean", "VB posterior SD"),
     "map": ("joint posterior mode", "curvature SD, log SDs and all coefficients together"),
@@ -139,18 +143,30 @@ def fit_bayes_mixed_glm(design: Design, asked: Asked, level: float, seed: int, p
 
     result, said = run(name, search)
     converged, state = _state(result, said)
-    fit = _assemble(design, result, level, asked.method)
-    stated = {"b": f"Normal(0, {asked.fe_p:g})", "log sd": f"Normal(0, {asked.vcp_p:g})"}
+    made = answer(design, Posterior.of(result), level)
     how = {"method": asked.method, "optimizer": optimizer, "rows": len(y), "seed": seed}
-    how |= {"vcp_p": asked.vcp_p, "fe_p": asked.fe_p}
-    return replace(
-        fit,
+    return Fit(
+        estimator="statsmodels",
+        design=design,
+        population=made.population,
+        fixed_cov=made.fixed_cov,
+        components=made.components,
+        group_effects=made.group_effects,
+        sigma=1.0,
+        parameters=made.parameters,
         converged=converged,
-        singular=any(part.sd[0] < COLLAPSED for part in fit.components),
+        singular=no_spread(made.components),
         warnings=(*design.notes, *said, *_doubts(design, result, asked, converged)),
-        priors=MappingProxyType(stated),
-        diagnostics=MappingProxyType({**how, **_log_sds(result), **state}),
+        priors=MappingProxyType({"b": f"Normal(0, {asked.fe_p:g})", "log sd": f"Normal(0, {asked.vcp_p:g})"}),
+        diagnostics=MappingProxyType(
+            {**how, "vcp_p": asked.vcp_p, "fe_p": asked.fe_p, **log_deviations(result), **state}
+        ),
     )
+
+
+def no_spread(components: tuple[Component, ...]) -> bool:
+    """Whether the SD of some term is next to zero on the scale of the linear predictor."""
+    return any(part.sd[0] < COLLAPSED for part in components)
 
 
 # --- to statsmodels -------------------------------------------------------------------------------------
@@ -219,42 +235,95 @@ def _model(design: Design, name: str, y: Array, rows: NDArray[np.intp], asked: A
 # --- from statsmodels -----------------------------------------------------------------------------------
 
 
-def _assemble(design: Design, result: Any, level: float, method: str) -> Fit:
-    b, b_error, u, u_error = (
-        np.asarray(getattr(result, name), dtype=float) for name in ("fe_mean", "fe_sd", "vc_mean", "vc_sd")
-    )
-    p, K = len(b), len(design.blocks)
-    cov = np.asarray(result.cov_params(), dtype=float)  # of vb the variances alone
-    joint = cov if cov.ndim == 2 else None
-    point, kind = KINDS[method]
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """An approximate posterior on statsmodels' own scales, the random terms in the order of a design's blocks.
+
+    Attributes
+    ----------
+    b, b_sd : array, shape (p,)
+    log_sd, log_sd_sd : array, shape (K,)
+        One per random term.
+    u, u_sd : array, shape (J,)
+        The levels of all terms, one term after the other.
+    covariance : array, shape (p + K + J, p + K + J), or None
+        Of all of these; None where they are independent.
+    """
+
+    b: Array
+    b_sd: Array
+    log_sd: Array
+    log_sd_sd: Array
+    u: Array
+    u_sd: Array
+    covariance: Array | None
+
+    @classmethod
+    def of(
+        cls,
+        result: Any,
+        fixed: NDArray[np.intp] | None = None,
+        terms: NDArray[np.intp] | None = None,
+        levels: NDArray[np.intp] | None = None,
+    ) -> Posterior:
+        """Of a ``BayesMixedGLMResults``; `fixed`, `terms` and `levels` say which entries come first, second, ..."""
+        read = {
+            name: np.asarray(getattr(result, name), dtype=float)
+            for name in ("fe_mean", "fe_sd", "vcp_mean", "vcp_sd", "vc_mean", "vc_sd")
+        }
+        p, K, J = len(read["fe_mean"]), len(read["vcp_mean"]), len(read["vc_mean"])
+        orders = [np.arange(m) if given is None else given for m, given in ((p, fixed), (K, terms), (J, levels))]
+        covariance = np.asarray(result.cov_params(), dtype=float)  # of vb the variances alone
+        every = np.concatenate([order + start for order, start in zip(orders, (0, p, p + K), strict=True)])
+        b, b_sd, log_sd, log_sd_sd, u, u_sd = (v[orders[k // 2]] for k, v in enumerate(read.values()))
+        return cls(
+            b, b_sd, log_sd, log_sd_sd, u, u_sd, covariance[np.ix_(every, every)] if covariance.ndim == 2 else None
+        )
+
+    @property
+    def method(self) -> str:
+        """``vb`` or ``map``."""
+        return "vb" if self.covariance is None else "map"
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What stands in the tables: see :class:`~workbench.fit.Fit`."""
+
+    population: Estimates
+    fixed_cov: Array
+    components: tuple[Component, ...]
+    group_effects: tuple[GroupEffects, ...]
+    parameters: Parameters
+
+
+def answer(design: Design, found: Posterior, level: float) -> Answer:
+    """The posterior with its labels, on the scale of the linear predictor."""
+    p, K = len(found.b), len(design.blocks)
+    point, kind = KINDS[found.method]
+    joint = found.covariance
     with_value = kind if joint is not None else f"{kind}, effect and population value independent"
-    sd = spreads(np.asarray(result.vcp_mean), np.asarray(result.vcp_sd), level, method)
+    sd = spreads(found.log_sd, found.log_sd_sd, level, found.method)
     parts, start = [], 0
     for block in design.blocks:
         here = slice(start, start + len(block.levels))
         start = here.stop
-        value, error, fixed = u[here, None], u_error[here, None], block.fixed[0]
+        value, error, fixed = found.u[here, None], found.u_sd[here, None], block.fixed[0]
         total, variance = value, error**2
         if fixed is not None:
-            total, variance = value + b[fixed], variance + b_error[fixed] ** 2
+            total, variance = value + found.b[fixed], variance + found.b_sd[fixed] ** 2
             if joint is not None:
                 variance = variance + 2 * joint[fixed, p + K + here.start : p + K + here.stop, None]
         effect = Estimates.wald(value, error, level, point, kind)
         coefficient = Estimates.wald(total, np.sqrt(variance), level, point, with_value)
         parts.append(GroupEffects(block.group, block.levels, block.sizes, block.terms, effect, coefficient))
-    return Fit(
-        estimator="statsmodels",
-        design=design,
-        population=Estimates.wald(b, b_error, level, point, kind),
-        fixed_cov=np.diag(b_error**2) if joint is None else joint[:p, :p],
-        components=tuple(
-            Component(block.group, block.terms, np.array([[value**2]]))
-            for block, value in zip(design.blocks, sd.estimate.tolist(), strict=True)
-        ),
-        group_effects=tuple(parts),
-        sigma=1.0,
-        parameters=_parameters(design, Estimates.wald(b, b_error, level, point, kind), sd),
+    population = Estimates.wald(found.b, found.b_sd, level, point, kind)
+    components = tuple(
+        Component(block.group, block.terms, np.array([[value**2]]))
+        for block, value in zip(design.blocks, sd.estimate.tolist(), strict=True)
     )
+    fixed_cov = np.diag(found.b_sd**2) if joint is None else joint[:p, :p]
+    return Answer(population, fixed_cov, components, tuple(parts), _parameters(design, population, sd))
 
 
 def spreads(log_mean: Array, log_sd: Array, level: float, method: str) -> Estimates:
@@ -286,7 +355,7 @@ def _parameters(design: Design, population: Estimates, sd: Estimates) -> Paramet
     return Parameters(tuple(names), Estimates(estimate, error, low, high, point, kind, interval, median=median))
 
 
-def _log_sds(result: Any) -> dict[str, tuple[float, ...]]:
+def log_deviations(result: Any) -> dict[str, tuple[float, ...]]:
     """statsmodels' own numbers of the variance parameters."""
     return {name: tuple(np.asarray(getattr(result, name), dtype=float).tolist()) for name in ("vcp_mean", "vcp_sd")}
 
@@ -319,10 +388,7 @@ def _doubts(design: Design, result: Any, asked: Asked, converged: bool) -> list[
             "Do not trust these numbers."
         )
     if asked.method == "vb":
-        found.append(
-            "Mean-field variational Bayes leaves out how parameters vary together: its SDs are too small, most of "
-            "all those of population values that effects can stand in for."
-        )
+        found.append(MEAN_FIELD)
     b, error = np.asarray(result.fe_mean), np.asarray(result.fe_sd)
     far = np.flatnonzero((np.abs(b) > asked.fe_p) | (error > asked.fe_p / 2)).tolist()
     if far:
