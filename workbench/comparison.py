@@ -15,8 +15,8 @@ what its group's intercept tells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.adapters import adapt, refuse_name
 from workbench.design import Design
 from workbench.errors import ComparisonError, DataError, nearest
 from workbench.estimates import GroupEffects, table
@@ -228,6 +229,13 @@ class Comparison:
 
         return pd.DataFrame(columns=list(COLUMNS)) if self.sampling is None else self.sampling.table
 
+    def beside(self, *, level: float = 0.95, **foreign: Any) -> Comparison:
+        """A comparison with answers from elsewhere after the fits: ``comparison.beside(lme4="tidy.csv")``.
+
+        Each is what :func:`workbench.adapt` takes; names that are no Python words go in as ``**{"by hand": table}``.
+        """
+        return with_foreign(self, foreign, level)
+
     def explain_gap(self, one: str, other: str) -> Gap:
         """Why two estimators' group coefficients differ: ``workbench.gap.explain_gap(fits[one], fits[other])``.
 
@@ -294,6 +302,37 @@ def compare_fits(
                 fits[needed] = run_estimator(needed, design, settings, options.get(needed), fits)
     wanted = {name: fits[name] for name in dict.fromkeys(estimators)}
     return Comparison(wanted, _alone_fit(design, settings, fits), read_truth(truth, design), title)
+
+
+def with_foreign(comparison: Comparison, foreign: Mapping[str, Any], level: float = 0.95) -> Comparison:
+    """The same comparison with answers from elsewhere after its fits.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    foreign : mapping of name to source
+        See :func:`workbench.adapters.adapt`.
+    level : float
+        Probability of intervals made of draws or standard errors.
+
+    Raises
+    ------
+    ComparisonError
+        A name that is taken, or an answer to another question.
+    """
+    fits = dict(comparison.fits)
+    for name, source in foreign.items():
+        check_foreign_names([name], fits)
+        fits[name] = adapt(source, comparison.design, name, level)
+    return replace(comparison, fits=fits)
+
+
+def check_foreign_names(names: Iterable[str], present: Iterable[str] = ()) -> None:
+    """Refuse names of answers from elsewhere that mean something else already."""
+    for name in names:
+        if name in present:
+            raise ComparisonError(f"There is a fit called {name!r} in this comparison already. Name it otherwise.")
+        refuse_name(name)
 
 
 def read_truth(table: Any, design: Design) -> Mapping[tuple[str, str], float]:

@@ -94,8 +94,9 @@ class Estimates:
 
     def at(self, places: Any) -> Estimates:
         """Those at some places, with the same labels."""
-        arrays = {name: getattr(self, name) for name in _ARRAYS}
-        return replace(self, **{name: None if a is None else a[places] for name, a in arrays.items()})
+        every = ((name, getattr(self, name)) for name in _ARRAYS)
+        arrays: dict[str, Any] = {name: None if values is None else values[places] for name, values in every}
+        return replace(self, **arrays)
 
     def tidy(self) -> dict[str, Any]:
         """Flatten to the columns of a tidy table that hold numbers and labels."""

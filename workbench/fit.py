@@ -278,7 +278,7 @@ class Fit:
             "converged": self.converged,
             "singular": self.singular,
             "warnings": list(self.warnings),
-            "seconds": self.seconds,
+            "seconds": plain(self.seconds),
         }
 
 

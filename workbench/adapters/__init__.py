@@ -8,13 +8,23 @@ A table or file, an ArviZ posterior, a bambi model, a statsmodels result: a read
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from workbench.errors import ComparisonError
 
 if TYPE_CHECKING:
     from workbench.adapters.foreign import Foreign
     from workbench.design import Design
     from workbench.fit import Fit
+
+
+def refuse_name(name: str) -> None:
+    """Refuse a name that an answer from elsewhere cannot have (:mod:`workbench.adapters.foreign`)."""
+    from workbench.adapters.foreign import refuse_name
+
+    refuse_name(name)
 
 
 def adapt(
@@ -73,23 +83,35 @@ def adapt(
     'Read from the table given, not computed here.'
     """
     from workbench.adapters.foreign import as_fit
-    from workbench.estimators import Settings
+    from workbench.estimators import REGISTRY, Settings
 
     Settings(level=level)  # refuses what is no probability
     design: Design = getattr(like, "design", like)
-    own, foreign = _read(source, design, level, variables)
-    return as_fit(foreign, design, own if name is None else name, level)
+    own, foreign = _read(source, design, name, level, variables)
+    if name is None:
+        name = f"{own} (read)" if own in REGISTRY else own
+    return as_fit(foreign, design, name, level)
 
 
-def _read(source: Any, design: Design, level: float, variables: Mapping[str, Any] | None) -> tuple[str, Foreign]:
+def _read(
+    source: Any, design: Design, name: str | None, level: float, variables: Mapping[str, Any] | None
+) -> tuple[str, Foreign]:
     """A name for the source, and what it holds."""
+    from workbench.adapters.bambi_model import is_bambi, read_bambi
+    from workbench.adapters.draws import is_posterior, read_draws
     from workbench.adapters.foreign import Foreign
+    from workbench.adapters.tidy import read_tidy
 
-    home = type(source).__module__
     if isinstance(source, Foreign):
         return "foreign", source
-    if home.startswith("statsmodels"):
-        from workbench.adapters.statsmodels_result import read_statsmodels  # type: ignore[import-not-found,unused-ignore]
-
+    if type(source).__module__.startswith("statsmodels"):
+        read_statsmodels = import_module("workbench.adapters.statsmodels_result").read_statsmodels
         return "statsmodels", read_statsmodels(source, design)
-    raise NotImplementedError(Path)
+    if is_bambi(source):
+        return "bambi", read_bambi(source, design, level, variables)
+    own = Path(source).stem if isinstance(source, str | Path) else "foreign"
+    if is_posterior(source):
+        return own, read_draws(source, design, level, variables)
+    if variables is not None:
+        raise ComparisonError("variables say which draws are what, but this is a table of estimates. Leave them out.")
+    return own, read_tidy(source, design, level, name)

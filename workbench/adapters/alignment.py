@@ -337,6 +337,11 @@ def components(foreign: Foreign, design: Design) -> tuple[tuple[Component, ...],
     if not any(np.isfinite(np.diag(matrix)).any() for matrix in made):
         return (), remarks
     parts = tuple(Component(b.group, b.terms, matrix) for b, matrix in zip(design.blocks, made, strict=True))
+    apart = [part for part in parts if np.isfinite(part.sd).all() and not np.isfinite(part.covariance).all()]
+    remarks += tuple(
+        f"{foreign.source} gives no correlation of {join(part.terms)} by {part.group}, which the formula has."
+        for part in apart
+    )
     return parts, remarks
 
 

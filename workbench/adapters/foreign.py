@@ -26,6 +26,7 @@ from workbench.data import read_only
 from workbench.design import Design
 from workbench.errors import ComparisonError
 from workbench.estimates import Component, Criterion, Estimates, Parameters
+from workbench.estimators import REGISTRY
 from workbench.fit import Fit
 
 Array = NDArray[np.float64]
@@ -162,15 +163,8 @@ def as_fit(foreign: Foreign, design: Design, name: str, level: float = 0.95) -> 
         the level tell it; a name that means something else.
     """
     from workbench.adapters import alignment
-    from workbench.estimators import REGISTRY
 
-    if not isinstance(name, str) or not name.strip() or not name.isprintable():
-        raise ComparisonError(f"The name of a foreign fit is {name!r}, but must be a word or two, such as 'lme4'.")
-    if name in REGISTRY:
-        raise ComparisonError(
-            f"{foreign.source} cannot be called {name!r}, which is an estimator of the workbench. Call it {name}_read, "
-            "say."
-        )
+    refuse_name(name)
     alignment.refuse_other_model(foreign, design)
     population = alignment.population(foreign, design, level)
     effects, remarks = alignment.group_effects(foreign, design, population, level)
@@ -194,6 +188,16 @@ def as_fit(foreign: Foreign, design: Design, name: str, level: float = 0.95) -> 
         parameters=foreign.parameters,
         seconds=float("nan"),
     )
+
+
+def refuse_name(name: str) -> None:
+    """Refuse what is no name for tables and pictures, and the names of estimators."""
+    if not isinstance(name, str) or not name.strip() or not name.isprintable():
+        raise ComparisonError(f"The name of a foreign fit is {name!r}, but must be a word or two, such as 'lme4'.")
+    if name in REGISTRY:
+        raise ComparisonError(
+            f"A foreign fit cannot be called {name!r}, as an estimator of the workbench is. Call it {name}_read, say."
+        )
 
 
 def _sigma(foreign: Foreign, design: Design) -> float:
