@@ -166,7 +166,8 @@ def test_predictions_and_standard_errors_at_statsmodels_variances_are_remls_to_i
     np.testing.assert_allclose(fit.predict(new)[columns], best.predict(new)[columns], rtol=1e-5)
     errors = ["conditional_sd", "effect_prediction_se", "coefficient_se"]
     np.testing.assert_allclose(fit.standard_errors[errors], best.standard_errors[errors], rtol=1e-5)
-    gap = wb.gap(wb.compare("Reaction ~ Days + (1 | Subject)", sleep, ["statsmodels", "reml"]), "statsmodels", "reml")
+    both = wb.compare("Reaction ~ Days + (1 | Subject)", sleep, ["statsmodels", "reml"])
+    gap = both.explain_gap("statsmodels", "reml")
     assert gap.table["cause"].iloc[1] == "variances between groups where statsmodels ended"
 
 

@@ -106,7 +106,7 @@ def _read(
         return "foreign", source
     if type(source).__module__.startswith("statsmodels"):
         read_statsmodels = import_module("workbench.adapters.statsmodels_result").read_statsmodels
-        return "statsmodels", read_statsmodels(source, design)
+        return "statsmodels", read_statsmodels(source, design, level)
     if is_bambi(source):
         return "bambi", read_bambi(source, design, level, variables)
     own = Path(source).stem if isinstance(source, str | Path) else "foreign"

@@ -142,7 +142,7 @@ def fit_bayes_mixed_glm(design: Design, asked: Asked, level: float, seed: int, p
         return model.fit_map(method=optimizer, **more)
 
     result, said = run(name, search)
-    converged, state = _state(result, said)
+    converged, state = search_state(result, said)
     made = answer(design, Posterior.of(result), level)
     how = {"method": asked.method, "optimizer": optimizer, "rows": len(y), "seed": seed}
     return Fit(
@@ -360,7 +360,7 @@ def log_deviations(result: Any) -> dict[str, tuple[float, ...]]:
     return {name: tuple(np.asarray(getattr(result, name), dtype=float).tolist()) for name in ("vcp_mean", "vcp_sd")}
 
 
-def _state(result: Any, said: tuple[str, ...]) -> tuple[bool, dict[str, Any]]:
+def search_state(result: Any, said: tuple[str, ...]) -> tuple[bool, dict[str, Any]]:
     """Whether the search ended at an optimum: by its own word, statsmodels' and the slopes that are left."""
     end = result.optim_retvals
     if end is None:

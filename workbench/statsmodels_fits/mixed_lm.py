@@ -50,6 +50,7 @@ SINGULAR = (1e-4, 1e-8)
 """SD over sigma, and eigenvalue of a correlation matrix, below which a fit is called singular; the first is lme4's."""
 NEAR = 0.01
 """A criterion that lies above the smallest by more than this was not minimised."""
+SAMPLING = "sampling SE, variances as estimated"
 CONDITIONAL = "conditional SD"
 NO_ERROR = "none: statsmodels gives none"
 
@@ -159,8 +160,6 @@ def fit_mixed_lm(
     p = len(design.fixed_terms)
     b, sigma = np.asarray(result.fe_params, dtype=float), float(np.sqrt(result.scale))
     b_cov = np.asarray(result.cov_params(), dtype=float)[:p, :p]
-    variance = np.diag(b_cov)
-    b_error = np.sqrt(np.where(variance > 0, variance, np.nan))  # negative where the search ended on no maximum
     covariance = _covariances(design, layout, np.atleast_2d(np.asarray(result.cov_re)), np.asarray(result.vcomp))
     singular = is_singular(covariance, sigma)
     value = -2 * float(result.llf)
@@ -169,7 +168,7 @@ def fit_mixed_lm(
     return Fit(
         estimator="statsmodels",
         design=design,
-        population=Estimates.wald(b, b_error, level, kind, "sampling SE, variances as estimated"),
+        population=Estimates.wald(b, population_errors(b_cov), level, kind, SAMPLING),
         fixed_cov=b_cov,
         components=covariance,
         group_effects=_group_effects(design, layout, b, effects, covariances, level),
@@ -201,6 +200,12 @@ def beside(fit: Fit, best: Fit) -> Fit:
         warnings=(*fit.warnings, doubt) if missed else fit.warnings,
         diagnostics=MappingProxyType({**fit.diagnostics, "above": above}),
     )
+
+
+def population_errors(b_cov: Array) -> Array:
+    """Standard errors of the population coefficients; NaN where a search that ended on no maximum gives no variance."""
+    variance = np.diag(b_cov)
+    return np.sqrt(np.where(variance > 0, variance, np.nan))
 
 
 def is_singular(components: tuple[Component, ...], sigma: float) -> bool:
