@@ -7,8 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from workbench.adapters import adapt
-from workbench.comparison import Comparison, check_foreign_names, compare_fits, with_foreign
+from workbench.comparison import Comparison, compare_fits
 from workbench.design import Design, build_design
 from workbench.errors import OptionError
 from workbench.estimators import REGISTRY, Settings, default_estimators, lookup, run_estimator
@@ -121,16 +120,12 @@ def compare(
         estimators = [estimators]
     for name in estimators or ():
         lookup(name)
-    check_foreign_names(foreign)
     settings = Settings(level=level, seed=seed, progress=progress, priors=priors)
     design = build_design(formula, data, family, link, weights, offset, se)
     estimators = default_estimators(design) if estimators is None else estimators
     _refuse_idle_priors(estimators, priors)
     _refuse_priors_of_plugged(estimators, priors, design)
-    for name, source in foreign.items():
-        adapt(source, design, name, level)  # refused before anything long runs
-    comparison = compare_fits(design, estimators, settings, options, truth, title or str(design.formula))
-    return with_foreign(comparison, foreign, level)
+    return compare_fits(design, estimators, settings, options, truth, title or str(design.formula), foreign)
 
 
 def run(study: str | Path, **changes: Any) -> Comparison:

@@ -159,4 +159,4 @@ def one_estimator(table: Columns, chosen: str | None, hint: str | None) -> Colum
     if chosen is None:
         return table
     kept = table.at(np.array([k for k, name in enumerate(every) if name == chosen], dtype=np.intp))
-    return Columns(f"{table.source}, {chosen}", kept.values)
+    return Columns(f"{table.source}:{chosen}", kept.values)

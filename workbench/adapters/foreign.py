@@ -15,7 +15,7 @@ standard error was given without one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -28,8 +28,12 @@ from workbench.errors import ComparisonError
 from workbench.estimates import Component, Criterion, Estimates, Parameters
 from workbench.estimators import REGISTRY
 from workbench.fit import Fit
+from workbench.words import significant
 
 Array = NDArray[np.float64]
+
+OFF_CENTRE = 0.1
+"""Fitted values that miss by this share of the response's SD on average are remarked on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,7 +174,7 @@ def as_fit(foreign: Foreign, design: Design, name: str, level: float = 0.95) -> 
     effects, remarks = alignment.group_effects(foreign, design, population, level)
     components, more = alignment.components(foreign, design)
     p = len(design.fixed_terms)
-    return Fit(
+    fit = Fit(
         estimator=name,
         design=design,
         population=population,
@@ -187,6 +191,21 @@ def as_fit(foreign: Foreign, design: Design, name: str, level: float = 0.95) -> 
         diagnostics=MappingProxyType({"read_from": foreign.source, **foreign.diagnostics}),
         parameters=foreign.parameters,
         seconds=float("nan"),
+    )
+    return replace(fit, warnings=(*fit.warnings, *_off_centre(fit, foreign.source)))
+
+
+def _off_centre(fit: Fit, source: str) -> tuple[str, ...]:
+    """A remark where fitted values miss the response on average: other data, or an intercept of centred columns."""
+    design = fit.design
+    if design.link != "identity" or "(Intercept)" not in design.fixed_terms:
+        return ()
+    missed = float(np.average(fit.residuals, weights=design.weights))
+    if not abs(missed) > OFF_CENTRE * float(np.std(design.y)):  # NaN where something is not given
+        return ()
+    return (
+        f"The fitted values of {source} miss {design.response} by {significant(missed)} on average: are its data and "
+        "formula the same, and its intercept the value where all columns are zero?",
     )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.adapters.columns import Columns
 from workbench.adapters.foreign import Foreign, GroupRows
 from workbench.adapters.kinds import Kinds, interval_words
-from workbench.adapters.labels import term_label
+from workbench.adapters.labels import group_names, term_label
 from workbench.adapters.spreads import read_spreads, spread_term
 from workbench.errors import ComparisonError, DataError
 from workbench.estimates import Estimates
@@ -107,10 +107,12 @@ def _as_given(kinds: Kinds, table: Columns, column: str, alone: bool = True) -> 
 
 def _only_term(source: str, design: Design, group: str | None) -> str:
     """The one varying term of a group, for tables that name none."""
-    terms = [term for block in design.blocks if group in (None, block.group) for term in block.terms]
+    named = group_names([group], tuple(design.groups))
+    own = named[group][0] if group in named else None
+    terms = [term for block in design.blocks if own in (None, block.group) for term in block.terms]
     if len(set(terms)) != 1:
         raise DataError(
-            f"{source} has no column term, and {join(dict.fromkeys(terms)) or 'nothing known'} vary by "
+            f"{source} has no column term, and {join(dict.fromkeys(terms))} vary by "
             f"{group or join(list(design.groups))}. Add one that says which each row is."
         )
     return terms[0]

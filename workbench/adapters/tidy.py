@@ -164,13 +164,14 @@ def _refuse_exponentiated(fixed: Columns) -> None:
     if not known.any() or (estimate[known] <= 0).any():
         return
     with np.errstate(invalid="ignore", divide="ignore"):
-        signs = (
-            (estimate / error - statistic, np.log(estimate) * estimate / error - statistic, statistic),
-            ((low + high) / 2 - estimate, np.log(low) / 2 + np.log(high) / 2 - np.log(estimate), high - low),
+        logs = np.log(estimate)
+        signs = (  # how far each reading lies off, as a share: of the statistic, of half the interval
+            (estimate / error / statistic - 1, logs * estimate / error / statistic - 1),
+            ((low + high - 2 * estimate) / (high - low), (np.log(low * high) - 2 * logs) / np.log(high / low)),
         )
-    for plain, ratio, scale in signs:
-        told = np.isfinite(plain) & np.isfinite(ratio) & (np.abs(scale) > 0)
-        if told.any() and np.abs(ratio[told]).max() < 1e-2 * np.abs(plain[told]).max():
+    for plain, ratio in signs:
+        told = np.isfinite(plain) & np.isfinite(ratio)
+        if told.any() and np.abs(ratio[told]).max() < min(1e-2, 0.1 * np.abs(plain[told]).max()):
             raise ComparisonError(
                 f"The population coefficients of {fixed.source} are exponentiated (odds or rate ratios), which is "
                 "another scale than that of the group effects. Export with exponentiate = FALSE."
