@@ -53,7 +53,7 @@ LOOKS = {
     "henderson": Look("#56B4E9", "v"),
     "mackay": Look("#B8860B", "P"),
     "em": Look("#4B3F9E", "h"),
-    "statsmodels": Look("#3D5A80", ">"),
+    "statsmodels": Look("#44546A", ">"),
     "fixed_prior": Look("#000000", "o", filled=False),
     "penalized": Look("#8C6D1F", "*"),
     "hierarchical": Look("#009E73", "D"),
