@@ -414,7 +414,7 @@ def test_compare_sets_foreign_answers_after_the_fits():
 
 
 def test_looks_of_foreign_names_are_stable_and_distinct():
-    names = ["lme4", "bambi", "brms", "statsmodels", "Julia", "by hand", "glmmTMB", "stan"]
+    names = ["lme4", "bambi", "brms", "statsmodels (read)", "Julia", "by hand", "glmmTMB", "stan"]
     looks = [style.look(name, names) for name in names]
     assert len({(k.colour, k.marker) for k in looks}) == len(names)
     assert not {k.colour for k in looks} & {k.colour for k in style.LOOKS.values()}
