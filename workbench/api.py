@@ -94,6 +94,7 @@ def compare(
     options: Mapping[str, Any] = NOTHING,
     truth: Any = None,
     title: str = "",
+    foreign: Mapping[str, Any] = NOTHING,
 ) -> Comparison:
     """Fit several estimators and align them: ``compare_fits(build_design(...), estimators, Settings(...), options)``.
 
@@ -105,6 +106,8 @@ def compare(
         True group coefficients, for simulated data.
     title : str
         For the report.
+    foreign : mapping of name to source, optional
+        Answers from elsewhere to set beside the fits, ``{"lme4": "tidy.csv"}``; see :func:`workbench.adapt`.
 
     Examples
     --------
@@ -122,7 +125,7 @@ def compare(
     estimators = default_estimators(design) if estimators is None else estimators
     _refuse_idle_priors(estimators, priors)
     _refuse_priors_of_plugged(estimators, priors, design)
-    return compare_fits(design, estimators, settings, options, truth, title or str(design.formula))
+    return compare_fits(design, estimators, settings, options, truth, title or str(design.formula), foreign)
 
 
 def run(study: str | Path, **changes: Any) -> Comparison:

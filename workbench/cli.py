@@ -90,15 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     compare = command("compare", _compare, "fit several estimators to a table and print them side by side")
     _add_model(compare)
     _add_estimators(compare)
-    compare.add_argument(
-        "--option",
-        action="append",
-        default=[],
-        metavar="ESTIMATOR.KEY=VALUE",
-        help="an option of one of the estimators; repeatable",
-    )
-    compare.add_argument("--out", metavar="DIR", help="write the report to this folder as well")
-    compare.add_argument("--json", action="store_true", help="print one JSON document per fit, a line each")
+    _add_comparison(compare)
 
     fit = command("fit", _fit, "fit one estimator to a table")
     _add_model(fit)
@@ -151,6 +143,26 @@ def _add_quiet(parser: argparse.ArgumentParser) -> None:
 def _add_estimators(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--estimators", nargs="+", metavar="E", help="which ones, by name (default: the family's)")
     _add_quiet(parser)
+
+
+def _add_comparison(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="ESTIMATOR.KEY=VALUE",
+        help="an option of one of the estimators; repeatable",
+    )
+    parser.add_argument(
+        "--foreign",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FILE",
+        help="set an answer from elsewhere beside the fits: a table of estimates (broom.mixed's, ours) or draws (.nc)",
+    )
+    parser.add_argument("--out", metavar="DIR", help="write the report to this folder as well")
+    parser.add_argument("--json", action="store_true", help="print one JSON document per fit, a line each")
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -221,6 +233,7 @@ def _compare(given: argparse.Namespace) -> int:
         _names(given.estimators),
         progress=_progress(given) and not given.json,
         options=_options_by_estimator(given.option),
+        foreign=_pairs(given.foreign, "--foreign", "lme4=tidy.csv"),
         **_model(given),
     )
     if given.json:
@@ -332,15 +345,20 @@ def _model(given: argparse.Namespace) -> dict[str, Any]:
 
 def _priors(given: Sequence[str], argument: str = "--prior") -> dict[str, str]:
     """Read NAME=PRIOR."""
+    return _pairs(given, argument, '"sd(g)=HalfCauchy(5)"')
+
+
+def _pairs(given: Sequence[str], argument: str, example: str) -> dict[str, str]:
+    """Read NAME=TEXT."""
     from workbench.errors import OptionError
 
-    priors = {}
+    found = {}
     for text in given:
-        name, equals, prior = text.partition("=")
+        name, equals, value = text.partition("=")
         if not equals:
-            raise OptionError(f"{argument} {text!r} has no '='. Write it like \"sd(g)=HalfCauchy(5)\".")
-        priors[name.strip()] = prior.strip()
-    return priors
+            raise OptionError(f"{argument} {text!r} has no '='. Write it like {example}.")
+        found[name.strip()] = value.strip()
+    return found
 
 
 def _option(text: str) -> tuple[str, Any]:

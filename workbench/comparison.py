@@ -15,8 +15,8 @@ what its group's intercept tells.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.adapters import adapt, refuse_name
 from workbench.design import Design
 from workbench.errors import ComparisonError, DataError, nearest
 from workbench.estimates import GroupEffects, table
@@ -228,6 +229,13 @@ class Comparison:
 
         return pd.DataFrame(columns=list(COLUMNS)) if self.sampling is None else self.sampling.table
 
+    def beside(self, *, level: float = 0.95, **foreign: Any) -> Comparison:
+        """A comparison with answers from elsewhere after the fits: ``comparison.beside(lme4="tidy.csv")``.
+
+        Each is what :func:`workbench.adapt` takes; names that are no Python words go in as ``**{"by hand": table}``.
+        """
+        return replace(self, fits={**self.fits, **read_foreign(foreign, self.design, level, self.fits)})
+
     def explain_gap(self, one: str, other: str) -> Gap:
         """Why two estimators' group coefficients differ: ``workbench.gap.explain_gap(fits[one], fits[other])``.
 
@@ -269,6 +277,7 @@ def compare_fits(
     options: Mapping[str, Any] = MappingProxyType({}),
     truth: Any = None,
     title: str = "",
+    foreign: Mapping[str, Any] = MappingProxyType({}),
 ) -> Comparison:
     """Fit several estimators to one design and align them; a fit that another builds on is made once.
 
@@ -282,18 +291,49 @@ def compare_fits(
     truth : dataframe with ``level``, ``term`` and ``value``, optional
         True group coefficients.
     title : str
+    foreign : mapping of name to source
+        Answers from elsewhere, after the fits; see :func:`workbench.adapters.adapt`.
     """
     options = options or {}
     for name in (*estimators, *options):  # refuse before anything long runs
         make_options(lookup(name), options.get(name))
+    read = read_foreign(foreign, design, settings.level, estimators)
     fits: dict[str, Fit] = {}
     for name in dict.fromkeys(estimators):
         estimator = lookup(name)
         for needed in (*estimator.needed(make_options(estimator, options.get(name)), design), name):
             if needed not in fits:
                 fits[needed] = run_estimator(needed, design, settings, options.get(needed), fits)
-    wanted = {name: fits[name] for name in dict.fromkeys(estimators)}
+    wanted = {name: fits[name] for name in dict.fromkeys(estimators)} | read
     return Comparison(wanted, _alone_fit(design, settings, fits), read_truth(truth, design), title)
+
+
+def read_foreign(
+    foreign: Mapping[str, Any], design: Design, level: float = 0.95, present: Iterable[str] = ()
+) -> dict[str, Fit]:
+    """Answers from elsewhere as fits, by name.
+
+    Parameters
+    ----------
+    foreign : mapping of name to source
+        See :func:`workbench.adapters.adapt`.
+    design : Design
+    level : float
+        Probability of intervals made of draws or standard errors.
+    present : iterable of str
+        Names that are taken.
+
+    Raises
+    ------
+    ComparisonError
+        A name that is taken, or an answer to another question.
+    """
+    taken = set(present)
+    for name in foreign:
+        if name in taken:
+            raise ComparisonError(f"There is a fit called {name!r} in this comparison already. Name it otherwise.")
+        refuse_name(name)
+    return {name: adapt(source, design, name, level) for name, source in foreign.items()}
 
 
 def read_truth(table: Any, design: Design) -> Mapping[tuple[str, str], float]:

@@ -8,7 +8,7 @@ and what kind the interval is, written by whoever computed them. No later layer 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
+
+_ARRAYS = ("estimate", "std_error", "conf_low", "conf_high", "median", "r_hat", "ess_bulk", "ess_tail")
 
 
 class Criterion(float):
@@ -71,16 +73,7 @@ class Estimates:
     ess_tail: Array | None = None
 
     def __post_init__(self) -> None:
-        for name in (
-            "estimate",
-            "std_error",
-            "conf_low",
-            "conf_high",
-            "median",
-            "r_hat",
-            "ess_bulk",
-            "ess_tail",
-        ):
+        for name in _ARRAYS:
             if (values := getattr(self, name)) is not None:
                 object.__setattr__(self, name, read_only(values, np.float64))
 
@@ -104,6 +97,12 @@ class Estimates:
         """Estimates that no standard error belongs to; `why` stands in place of its kind."""
         none = np.full(np.shape(estimate), np.nan)
         return cls(np.asarray(estimate), none, none, none, point, f"none: {why}", f"none: {why}")
+
+    def at(self, places: Any) -> Estimates:
+        """Those at some places, with the same labels."""
+        every = ((name, getattr(self, name)) for name in _ARRAYS)
+        arrays: dict[str, Any] = {name: None if values is None else values[places] for name, values in every}
+        return replace(self, **arrays)
 
     def tidy(self) -> dict[str, Any]:
         """Flatten to the columns of a tidy table that hold numbers and labels."""

@@ -119,6 +119,12 @@ class Fit:
         """
         return None if self.sampled is None else self.sampled.tree
 
+    @property
+    def read_from(self) -> str | None:
+        """Of an answer from elsewhere what it was read from, else None."""
+        found: str | None = self.diagnostics.get("read_from")
+        return found
+
     # --- tables ---------------------------------------------------------------------------------------
 
     @property
@@ -280,7 +286,7 @@ class Fit:
             "converged": self.converged,
             "singular": self.singular,
             "warnings": list(self.warnings),
-            "seconds": self.seconds,
+            "seconds": plain(self.seconds),
         }
 
 

@@ -40,7 +40,7 @@ import numpy as np
 from workbench.errors import OptionError
 from workbench.fit import Fit
 from workbench.likelihood import conditional_covariances, in_data_units
-from workbench.prediction.joint_error import AT_VARIANCES, equations
+from workbench.prediction.joint_error import AT_VARIANCES, equations, is_at_variances
 from workbench.words import join
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if fit.estimator not in AT_VARIANCES:
+    if not is_at_variances(fit):
         raise OptionError(
             f"These standard errors belong to {join(AT_VARIANCES)}; the effects of {fit.estimator} have one kind "
             "each, in fit.effects and fit.coefficients (see std_error_kind). Fit reml to have them."

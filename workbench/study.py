@@ -17,6 +17,7 @@ estimators        default: those that fit the design
 priors            table: name -> prior (see :mod:`workbench.priors`)
 options           table: estimator -> its options
 truth             table: ``file`` (level, term, value) or ``column`` (the true group intercept)
+foreign           table: name -> file of an answer from elsewhere, from the folder (:func:`workbench.adapt`)
 simulation        table: what :func:`workbench.simulate.simulate_groups` was called with
 ================  ==============================================================
 
@@ -51,6 +52,7 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
         "schema": int, "title": str, "question": str, "data": str, "formula": str, "family": str, "link": str,
         "weights": str, "offset": str, "se": str, "seed": int, "level": (int, float), "estimators": list,
         "priors": dict, "options": dict, "truth": dict, "simulation": dict,
+        "foreign": dict,
     }
 )  # fmt: skip
 
@@ -77,6 +79,7 @@ class Study:
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)
     truth: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     simulation: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
+    foreign: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
     def design(self) -> Design:
         """Read the data and build the design."""
@@ -130,6 +133,7 @@ class Study:
     def file_hashes(self) -> dict[str, str]:
         """SHA-256 of the study's files."""
         names = ["model.toml", "reference.toml", "notes.md", self.truth.get("file", "")]
+        names += [str(name) for name in self.foreign.values()]
         files = [self.folder / n for n in names if n and (self.folder / n).is_file()]
         return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*files, self.data)}
 
@@ -185,7 +189,8 @@ def load_study(which: str | Path) -> Study:
     for name in (*values["estimators"], *values.get("options", {})):
         make_options(lookup(name), values.get("options", {}).get(name))
     _check_truth(values.get("truth", {}), where)
-    for key in ("priors", "options", "truth", "simulation"):
+    _check_foreign(values.get("foreign", {}), where)
+    for key in ("priors", "options", "truth", "simulation", "foreign"):
         values[key] = MappingProxyType(values.get(key, {}))
     data = folder / values.pop("data")
     return Study(name=folder.name, folder=folder, data=data, **values)
@@ -210,6 +215,7 @@ def run_study(
         dict(study.options) | dict(options),
         study.true_values(design),
         study.title or study.name,
+        {name: study.folder / file for name, file in study.foreign.items()},
     )
 
 
@@ -256,6 +262,12 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{path.parent.name}/{path.name} cannot be read: {error}.") from None
+
+
+def _check_foreign(foreign: Mapping[str, Any], where: str) -> None:
+    for name, file in foreign.items():
+        if not isinstance(file, str):
+            raise StudyError(f'{where}: [foreign] {name} is {file!r}, but must be the name of a file, "{name}.csv".')
 
 
 def _check_truth(truth: Mapping[str, Any], where: str) -> None:

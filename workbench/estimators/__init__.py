@@ -204,6 +204,15 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
                 options=True,
             ),
             Estimator(
+                "statsmodels",
+                "statsmodels",
+                "maximised, as REML or ML; for counts and shares integrated, by variational Bayes",
+                "statsmodels",
+                families=("gaussian", "binomial", "poisson"),
+                needs=("reml", "ml"),
+                options=True,
+            ),
+            Estimator(
                 "penalized",
                 "penalised",
                 "penalised regression on group columns: ridge, lasso, elastic net",

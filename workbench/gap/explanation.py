@@ -38,6 +38,7 @@ CHAINS: Mapping[str, Callable[[Fit, Fit], tuple[Step, ...]]] = {
     "henderson": maximised.towards_reml,
     "mackay": maximised.towards_reml,
     "em": maximised.towards_reml,
+    "statsmodels": maximised.towards_reml,
     "boundary_avoiding": maximised.from_boundary_avoiding,
     "complete_pooling": maximised.from_complete_pooling,
     "no_pooling": maximised.from_no_pooling,
@@ -201,6 +202,11 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
     if one.estimator == other.estimator:
         raise ComparisonError(f"There is no gap between {one.estimator} and itself. Name two estimators.")
     for fit in (one, other):
+        if fit.read_from is not None:
+            raise ComparisonError(
+                f"{fit.estimator} was read from {fit.read_from}: what it was computed by is not here, so causes cannot "
+                f"be removed from it. Name two of {', '.join(CHAINS)}; comparison.agreement says how far it lies."
+            )
         if fit.estimator not in CHAINS:
             raise ComparisonError(
                 f"The causes that set {fit.estimator} apart are not known. Name two of {', '.join(CHAINS)}."

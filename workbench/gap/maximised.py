@@ -21,8 +21,13 @@ from workbench.words import join, significant
 
 AS_REML = {"covariance": "joint", "dispersion": "reml"}
 """Options under which a fixed prior is REML."""
-WHOSE = {"henderson": "as given", "mackay": "by MacKay's update", "em": "where EM ended"}
-"""Of variances that no search over theta found."""
+WHOSE = {
+    "henderson": "as given",
+    "mackay": "by MacKay's update",
+    "em": "where EM ended",
+    "statsmodels": "where statsmodels ended",
+}
+"""Of variances that another search found, or none."""
 
 
 def towards_reml(fit: Fit, maximised: Fit) -> tuple[Step, ...]:

@@ -168,6 +168,8 @@ def _able(comparison: Comparison) -> dict[str, Fit]:
         if len(fit.components) != len(comparison.design.blocks) or not np.isfinite(fit.sigma):
             continue
         own = [*(part.covariance for part in fit.components), np.array(fit.sigma)]
+        if not all(np.isfinite(values).all() for values in own):  # read from elsewhere, without correlations
+            continue
         seen = ([*(part.covariance for part in other.components), np.array(other.sigma)] for other in found.values())
         if not any(all(np.allclose(a, b, rtol=1e-6) for a, b in zip(own, parts, strict=True)) for parts in seen):
             found[name] = fit

@@ -176,6 +176,9 @@ def _panels(
         if len(at) < len(v.levels)
         else ""
     )
+    empty = [style.title_of(name) for name, c in values.items() if not np.isfinite(c).any()]
+    if empty:
+        note = f"{note} {join(empty)} {'has' if len(empty) == 1 else 'have'} no coefficients of {v.term}.".strip()
     return panels, (note, outside(v, beyond) and f"{v.quantity[0].upper()}{v.quantity[1:]}: {outside(v, beyond)}")
 
 

@@ -53,6 +53,7 @@ LOOKS = {
     "henderson": Look("#56B4E9", "v"),
     "mackay": Look("#B8860B", "P"),
     "em": Look("#4B3F9E", "h"),
+    "statsmodels": Look("#44546A", ">"),
     "fixed_prior": Look("#000000", "o", filled=False),
     "penalized": Look("#8C6D1F", "*"),
     "hierarchical": Look("#009E73", "D"),
@@ -60,13 +61,37 @@ LOOKS = {
 }
 SPARE = (Look("#56B4E9", "v"), Look("#D55E00", "P"), Look("#4B3F9E", "h"), Look("#7B3F00", "<"))
 
+FOREIGN = (
+    Look("#D6437E", "<"), Look("#4F8A10", ">"), Look("#1B6CA8", "H"), Look("#8C564B", "X"), Look("#6A51A3", "8"),
+    Look("#B35900", "s", filled=False), Look("#17899B", "1"), Look("#7F7F00", "^", filled=False),
+)  # fmt: skip
+"""Of answers from elsewhere, by their names."""
+
 
 def look(estimator: str, among: Sequence[str] = ()) -> Look:
-    """The look of an estimator; one without a fixed look gets a spare by its place among the others."""
+    """The look of an estimator; one without a fixed look gets a spare by its place among the others.
+
+    An answer from elsewhere has a look by its name, the next free one where another of `among` before it has that.
+    """
+    from workbench.estimators import REGISTRY
+
     if estimator in LOOKS:
         return LOOKS[estimator]
-    others = [name for name in among if name not in LOOKS]
+    if estimator not in REGISTRY:
+        return FOREIGN[_slots((*(name for name in among if name not in {*LOOKS, *REGISTRY}), estimator))[estimator]]
+    others = [name for name in among if name not in LOOKS and name in REGISTRY]
     return SPARE[others.index(estimator) % len(SPARE) if estimator in others else 0]
+
+
+def _slots(names: Sequence[str]) -> dict[str, int]:
+    """Places among the looks of answers from elsewhere, each name's own where it is free."""
+    from zlib import crc32
+
+    taken: dict[str, int] = {}
+    for name in dict.fromkeys(names):
+        order = [(crc32(name.encode()) + step) % len(FOREIGN) for step in range(len(FOREIGN))]
+        taken[name] = next((k for k in order if k not in taken.values()), order[0])
+    return taken
 
 
 def title_of(estimator: str) -> str:

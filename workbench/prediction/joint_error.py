@@ -37,7 +37,7 @@ Array = NDArray[np.float64]
 
 LEAST_WEIGHT = 1e-100
 """The information of a row whose fitted mean is at its limit."""
-AT_VARIANCES = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em", "laplace", "agq")
+AT_VARIANCES = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em", "laplace", "agq", "statsmodels")
 """The estimators whose effects are predictions at variances that were estimated, or given."""
 
 
@@ -123,6 +123,11 @@ def _sparse(part: tuple[Array, NDArray[np.intp]] | None, m: int, J: int, q: int)
     return csr_array((Z.ravel(), columns, np.arange(0, m * q + 1, q)), shape=(m, J * q))
 
 
+def is_at_variances(fit: Fit) -> bool:
+    """Whether a fit is by `AT_VARIANCES`; statsmodels' of counts is a variational posterior, not a prediction."""
+    return fit.estimator in AT_VARIANCES and (fit.estimator != "statsmodels" or fit.design.family == "gaussian")
+
+
 @dataclass(frozen=True, eq=False)
 class Equations:
     """The mixed-model equations of a fit by `AT_VARIANCES`, solved.
@@ -187,7 +192,7 @@ def joint_error(fit: Fit) -> JointError | None:
         return _under_fixed_prior(fit)
     if fit.estimator == "no_pooling":
         return _without_pooling(fit)
-    if fit.estimator not in AT_VARIANCES:
+    if not is_at_variances(fit):
         return None
     at = equations(fit)
     given, fixed = at.given, at.data.shift.to_data

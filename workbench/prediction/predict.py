@@ -12,7 +12,8 @@ estimator                   standard error
 ==========================  ============================================================================
 ``reml``, ``ml``, ...       of x'b + z'u, both estimated, at the variances (Henderson 1975,
                             doi:10.2307/2529430; :mod:`workbench.standard_errors`); also of
-                            ``boundary_avoiding``, ``henderson``, ``mackay``, ``em``, ``laplace``, ``agq``
+                            ``boundary_avoiding``, ``henderson``, ``mackay``, ``em``, ``laplace``, ``agq``,
+                            ``statsmodels`` (gaussian)
 ``fixed_prior``             posterior SD, prior and dispersion held
 ``hierarchical``            posterior SD, from the draws
 ``exact``                   posterior SD; of a new level too, and its interval

@@ -157,7 +157,7 @@ def command(comparison: Comparison, context: Context) -> str:
     """The command line that makes this report again."""
     if context.name:
         return f"workbench run {context.study.get('folder', context.name)}"
-    names = " ".join(comparison.fits)
+    names = " ".join(name for name, fit in comparison.fits.items() if fit.read_from is None)
     design = comparison.design
     family = "" if design.family == "gaussian" else f" --family {design.family} --link {design.link}"
     model = f'{data_name(context)} "{design.formula}"{family}'
@@ -166,6 +166,7 @@ def command(comparison: Comparison, context: Context) -> str:
         for key, value in _own_options(fit).items():
             shown = "..." if isinstance(value, Fit) else json.dumps(value, default=dict, ensure_ascii=False).strip('"')
             more.append(f"--option '{name}.{key}={shown}'")
+    more += [f'--foreign "{name}={fit.read_from}"' for name, fit in comparison.fits.items() if fit.read_from]
     return " ".join([f"workbench compare {model} --estimators {names}", *more, "--out report"])
 
 
@@ -181,7 +182,7 @@ def python_code(comparison: Comparison, context: Context) -> str:
     given = [
         json.dumps(str(design.formula), ensure_ascii=False),
         json.dumps(data_name(context)),
-        _list(list(comparison.fits)),
+        _list([name for name, fit in comparison.fits.items() if fit.read_from is None]),
     ]
     for key in ("weights", "offset", "se"):
         if study.get(key):
@@ -202,6 +203,8 @@ def python_code(comparison: Comparison, context: Context) -> str:
         given.append(f"seed={study['seed']}")
     if priors := _stated_priors(comparison, context):
         given.append(f"priors={json.dumps(priors, ensure_ascii=False)}")
+    if read := {name: fit.read_from for name, fit in comparison.fits.items() if fit.read_from}:
+        given.append(f"foreign={json.dumps(read, ensure_ascii=False)}")
     options, unsaid = _options(comparison)
     given += [f"options={options}"] if options else []
     missing += unsaid

@@ -115,7 +115,9 @@ def trust(comparison: Comparison) -> Table:
         rows.append(
             (
                 text(title_of(r["estimator"])),
-                Cell(significant(r["seconds"], 3), float(r["seconds"])),
+                number(r["seconds"])
+                if not np.isfinite(r["seconds"])
+                else Cell(significant(r["seconds"], 3), float(r["seconds"])),
                 text("yes" if r["converged"] else "NO"),
                 text("YES" if r["singular"] else "no"),
                 number(r["r_hat"]),

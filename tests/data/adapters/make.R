@@ -1,0 +1,18 @@
+# What R's broom.mixed 0.2.9.4 exports of lme4 1.1-31 and rstanarm 2.21.3: tests read the files, none runs this.
+library(broom.mixed); library(lme4); library(rstanarm)
+every <- c("fixed", "ran_pars", "ran_vals")
+save <- function(table, file) write.csv(table, file, row.names = FALSE)
+m <- lmer(Reaction ~ Days + (Days | Subject), sleepstudy)
+save(tidy(m, effects = every, conf.int = TRUE), "sleepstudy.csv")
+save(tidy(m, effects = "ran_coefs"), "sleepstudy_coefs.csv")
+save(as.data.frame(ranef(m)), "sleepstudy_ranef.csv")
+z <- lmer(Reaction ~ Days + (Days || Subject), sleepstudy)
+save(tidy(z, effects = every, conf.int = TRUE), "sleepstudy_zerocorr.csv")
+g <- glmer(cbind(incidence, size - incidence) ~ period + (1 | herd), cbpp, binomial)
+save(tidy(g, effects = every, conf.int = TRUE), "cbpp.csv")
+save(tidy(g, effects = c("fixed", "ran_vals"), conf.int = TRUE, exponentiate = TRUE), "cbpp_exponentiated.csv")
+save(tidy(lmer(diameter ~ 1 + (1 | plate) + (1 | sample), Penicillin), effects = every, conf.int = TRUE,
+          conf.level = 0.9), "penicillin.csv")
+save(tidy(lmer(strength ~ 1 + (1 | batch/cask), Pastes), effects = every, conf.int = TRUE), "pastes.csv")
+s <- stan_lmer(Reaction ~ Days + (Days | Subject), sleepstudy, chains = 4, iter = 600, seed = 1, refresh = 0)
+save(tidy(s, effects = every, conf.int = TRUE), "sleepstudy_rstanarm.csv")
