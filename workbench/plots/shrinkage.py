@@ -194,7 +194,8 @@ def _size_legend(sizes: NDArray[np.intp], largest: int) -> tuple[tuple[int, floa
     kinds = np.unique(sizes)
     if len(kinds) < 2:
         return ()
-    chosen = kinds if len(kinds) <= 3 else np.array([kinds[0], kinds[len(kinds) // 2], kinds[-1]])
+    middle = kinds[np.abs(2 * kinds - kinds[0] - kinds[-1]).argmin()]  # in size, so that its marker is told apart
+    chosen = kinds if len(kinds) <= 3 else np.array([kinds[0], middle, kinds[-1]])
     return tuple((int(n), float(_areas(np.array([n]), largest)[0])) for n in chosen)
 
 

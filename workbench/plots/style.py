@@ -125,16 +125,23 @@ def level_axis(ax: Axes, positions: Array, labels: Sequence[str], sizes: Sequenc
     if not labels:
         ax.set_xticks([])
         return
-    longest = max(len(name) for name in labels)
-    crowded = longest * len(labels) > 95
+    crowded = _run_together(labels)
     if not crowded and len(labels) <= 16 and len(set(sizes)) > 1:
-        labels = [f"{name}\nn={n:,}" for name, n in zip(labels, sizes, strict=True)]
-        x_label = f"{x_label} (with its number of rows)"
+        for counted in ([f"n={n:,}" for n in sizes], [f"{n:,}" for n in sizes]):
+            if not _run_together(counted):
+                labels = [f"{name}\n{n}" for name, n in zip(labels, counted, strict=True)]
+                x_label = f"{x_label} (with its number of rows)"
+                break
     ax.set_xticks(positions, labels=list(labels), parse_math=False)
     ax.tick_params(axis="x", length=0)
     if crowded:
         ax.tick_params(axis="x", labelrotation=90, labelsize=SMALL if len(labels) <= 40 else SMALL - 2)
     ax.set_xlabel(x_label, fontsize=TEXT, color=INK, parse_math=False)
+
+
+def _run_together(labels: Sequence[str]) -> bool:
+    """Whether names side by side have no room on an axis."""
+    return max(len(name) for name in labels) * len(labels) > 95
 
 
 def points(ax: Axes, x: Array, y: Array, style: Look, label: str, size: float = 55.0, **more: Any) -> None:
