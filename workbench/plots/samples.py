@@ -193,12 +193,14 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
             label="observation", rasterized=many > style.RASTER,
         )  # fmt: skip
     else:
-        widest = min(ACROSS / len(np.unique(seen.rows_x)), 30.0)
+        widest = min(ACROSS / len(np.unique(seen.rows_x)), 24.0)
         ax.scatter(
             seen.rows_x, seen.rows_y, s=widest**2 * seen.shares / seen.shares.max(), c=[style.FAINT], linewidths=0,
             zorder=1,
         )  # fmt: skip
-        ax.scatter([], [], s=60, c=[style.FAINT], linewidths=0, label="share of observations")
+        marker = 60 * style.shrink(len(seen.positions))  # the legend shows it in full size
+        ax.scatter([], [], s=marker, c=[style.FAINT], linewidths=0, label="share of observations")
+        ax.set_ylim(*style.limits(seen.rows_y, room=0.1))
     if seen.rows_error is not None:
         ax.vlines(
             seen.rows_x, seen.rows_y - seen.rows_error, seen.rows_y + seen.rows_error, colors=style.FAINT,

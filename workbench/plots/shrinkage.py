@@ -294,7 +294,7 @@ def _name_levels(ax: Axes, panel: Panel, x: Array) -> None:
     figure = ax.get_figure(root=True)
     assert figure is not None
     apart = 72 * ax.get_window_extent().width / figure.dpi / 1.16 / max(len(names) - 1, 1)  # points
-    level = apart > 0.65 * style.SMALL * (max(map(len, names)) + 1)
+    level = apart > 0.65 * style.SMALL * (max(map(len, names)) + 0.7)
     if not level and apart < 1.1 * style.SMALL:
         ax.set_xticks([])
         return
