@@ -33,7 +33,7 @@ def gaps(one, other):
 @pytest.mark.parametrize("penalty", [4.0, 1e-3, 1e-12])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_twin_columns_use_up_one_parameter_between_them(penalty, sparse):
-    """n_j rows and two equal columns: 2 n_j / (2 n_j + lambda) parameters, however near to singular the equations are."""
+    """n_j rows, two equal columns: 2 n_j / (2 n_j + lambda) parameters, however near the equations are to singular."""
     sizes = np.array([3, 5, 9])
     Z = np.repeat(np.repeat(np.eye(3), sizes, axis=0), 2, axis=1)
     none = np.zeros(len(Z))

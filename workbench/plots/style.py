@@ -31,7 +31,7 @@ TEXT, SMALL = 11.0, 10.0
 RASTER = 1_500
 """Collections of more marks than this become a bitmap inside SVG files."""
 DPI = 150
-COLOURS = 256
+COLOURS = 128
 
 
 @dataclass(frozen=True)
