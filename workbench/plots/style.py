@@ -31,7 +31,10 @@ TEXT, SMALL = 11.0, 10.0
 RASTER = 1_500
 """Collections of more marks than this become a bitmap inside SVG files."""
 DPI = 150
-COLOURS = 128
+COLOURS = (128, 256)
+"""Bitmaps get the first of these numbers of colours under which they look the same."""
+SEEN = 16
+"""A colour is another one where a channel, of 0 to 255, is off by more."""
 
 
 @dataclass(frozen=True)
@@ -227,10 +230,15 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
 
 
 def _to_palette(png: Path) -> None:
-    """Keep those `COLOURS` colours of a bitmap that stand best for all: it looks the same, at a third of the size."""
+    """Keep those few colours of a bitmap that stand best for all, if it looks the same: a third of the size."""
     from PIL import Image
 
-    with Image.open(png) as full:
-        dots = full.info.get("dpi", (DPI, DPI))
-        few = full.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    few.save(png, optimize=True, dpi=dots)
+    with Image.open(png) as opened:
+        dots, full = opened.info.get("dpi", (DPI, DPI)), opened.convert("RGB")
+    colours = np.asarray(full, dtype=np.int16)
+    for count in COLOURS:
+        few = full.quantize(count, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        away = np.abs(np.asarray(few.convert("RGB"), dtype=np.int16) - colours).max(axis=2)
+        if np.mean(away > SEEN) < 1e-3:
+            few.save(png, optimize=True, dpi=dots)
+            return
