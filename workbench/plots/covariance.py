@@ -160,7 +160,7 @@ FREE = (
 
 
 def _able(comparison: Comparison) -> dict[str, Fit]:
-    """Fits with the components of all blocks, the first of those that have the same ones to the digits of a picture."""
+    """Fits with the components of all blocks, the first of those that have the same ones."""
     found: dict[str, Fit] = {}
     if comparison.design.family != "gaussian":
         return found
@@ -169,7 +169,7 @@ def _able(comparison: Comparison) -> dict[str, Fit]:
             continue
         own = [*(part.covariance for part in fit.components), np.array(fit.sigma)]
         seen = ([*(part.covariance for part in other.components), np.array(other.sigma)] for other in found.values())
-        if not any(all(np.allclose(a, b, rtol=1e-4) for a, b in zip(own, parts, strict=True)) for parts in seen):
+        if not any(all(np.allclose(a, b, rtol=1e-6) for a, b in zip(own, parts, strict=True)) for parts in seen):
             found[name] = fit
     return dict(list(found.items())[:PANELS])
 

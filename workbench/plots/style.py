@@ -32,7 +32,7 @@ RASTER = 1_500
 """Collections of more marks than this become a bitmap inside SVG files."""
 DPI = 150
 COLOURS = (128, 256)
-"""Bitmaps get the first of these numbers of colours under which they look the same."""
+"""Bitmaps get the first of these numbers of colours under which they look the same, or the last."""
 SEEN = 16
 """A colour is another one where a channel, of 0 to 255, is off by more."""
 
@@ -230,7 +230,7 @@ def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
 
 
 def _to_palette(png: Path) -> None:
-    """Keep those few colours of a bitmap that stand best for all, if it looks the same: a third of the size."""
+    """Keep those few colours of a bitmap that stand best for all: it looks the same, at a third of the size."""
     from PIL import Image
 
     with Image.open(png) as opened:
@@ -240,5 +240,5 @@ def _to_palette(png: Path) -> None:
         few = full.quantize(count, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
         away = np.abs(np.asarray(few.convert("RGB"), dtype=np.int16) - colours).max(axis=2)
         if np.mean(away > SEEN) < 1e-3:
-            few.save(png, optimize=True, dpi=dots)
-            return
+            break
+    few.save(png, optimize=True, dpi=dots)
