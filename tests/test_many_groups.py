@@ -269,8 +269,8 @@ def test_the_number_of_rows_decides_between_text_and_parquet(many, monkeypatch):
         return Comparison({name: many.fits[name] for name in names}, many.alone)
 
     assert is_large(many)
-    assert not is_large(only(*FOUR[:3]))  # 42,003 rows
-    assert estimates_file(only(*FOUR[:3])) == "tables/estimates.csv"
+    assert not is_large(only(*FOUR[:1]))  # 14,001 rows
+    assert estimates_file(only(*FOUR[:1])) == "tables/estimates.csv"
     monkeypatch.setattr("workbench.report.tables.LARGE", len(many.estimates))
     assert not is_large(many)
     monkeypatch.setattr("workbench.report.tables.LARGE", len(many.estimates) - 1)

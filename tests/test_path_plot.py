@@ -6,7 +6,7 @@ import pytest
 import workbench as wb
 from tests.corpus import DATA
 from workbench.errors import ComparisonError
-from workbench.plots import path
+from workbench.plots import path, prints
 from workbench.plots.varying import pick
 
 SLEEP = DATA / "datasets/sleepstudy.csv"
@@ -66,3 +66,13 @@ def test_an_infinite_lambda_is_said_and_not_drawn():
     assert len(comparison.plot.path().lines) == 6 + 1  # six batches, one entry of the legend, no mark
     with pytest.raises(ComparisonError, match="no path"):
         wb.compare("Yield ~ 1 + (1 | Batch)", path_of_data, ["reml"]).plot.path()
+
+
+def test_reports_draw_no_path_of_very_many_columns(monkeypatch):
+    """Cross-validation of thousands of columns would keep a report waiting; asked for by name it is drawn."""
+    table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0, 5.0, 8.0], "g": list("aabbccdd")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", table, ["reml", "penalized"])
+    assert "path" in [made.stem for made in prints(comparison)]
+    monkeypatch.setattr(path, "COLUMNS", 3)
+    assert "path" not in [made.stem for made in prints(comparison)]
+    assert path.view(comparison, pick(comparison)).coefficients.shape[1] == 4

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csc_array
 
 import workbench as wb
 from tests.corpus import DATA
 from workbench.design import build_design
 from workbench.errors import DesignError, OptionError
+from workbench.families import family_of
 from workbench.penalised.columns import group_columns
 from workbench.penalised.folds import make_folds
+from workbench.penalised.regression import Regression, Solution, effective_parameters
 
 SLEEP = DATA / "datasets/sleepstudy.csv"
 
@@ -25,6 +28,20 @@ def gaps(one, other):
     parts = zip(one.group_effects, other.group_effects, strict=True)
     effects = max(np.abs(a.effect.estimate - b.effect.estimate).max() for a, b in parts)
     return effects, np.abs(one.population.estimate - other.population.estimate).max()
+
+
+@pytest.mark.parametrize("penalty", [4.0, 1e-3, 1e-12])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_twin_columns_use_up_one_parameter_between_them(penalty, sparse):
+    """n_j rows, two equal columns: 2 n_j / (2 n_j + lambda) parameters, however near the equations are to singular."""
+    sizes = np.array([3, 5, 9])
+    Z = np.repeat(np.repeat(np.eye(3), sizes, axis=0), 2, axis=1)
+    none = np.zeros(len(Z))
+    rows = Regression(
+        none, none + 1, none, np.empty((len(Z), 0)), csc_array(Z) if sparse else Z, None, family_of("gaussian")
+    )
+    used = effective_parameters(rows, Solution(np.empty(0), np.ones(6), True), np.full(6, penalty))
+    assert used == pytest.approx((2 * sizes / (2 * sizes + penalty)).sum(), rel=1e-9)
 
 
 # --- ridge at sigma^2/tau^2 is the BLUP ---------------------------------------------------------------

@@ -69,6 +69,46 @@ def test_samples_leave_the_truth_out_where_it_is_not_a_mean(sleep):
     assert "Red" not in view.caption
 
 
+@pytest.mark.parametrize("groups", [14, 400])
+def test_many_observations_of_few_values_are_counted(groups):
+    """Each dot is a level's share of a value; of more levels than have room, that of a slice of neighbours."""
+    rng = np.random.default_rng(8)
+    codes = np.concatenate([np.arange(groups), rng.integers(0, groups, 6_000)])
+    y = rng.binomial(4, 0.1 + 0.8 * codes / groups) + 1.0
+    comparison = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": codes}, ["reml"])
+    view = samples.view(comparison, pick(comparison))
+    width = min(groups, samples.SLICES)
+    slot = np.empty(groups, int)
+    slot[[int(level) for level in view.levels]] = np.arange(groups) * width // groups
+    columns = np.unique(view.rows_x)
+    assert len(columns) == width
+    for k, x in enumerate(columns):
+        here = y[slot[codes] == k]
+        dots = dict(zip(view.rows_y[view.rows_x == x], view.shares[view.rows_x == x], strict=True))
+        assert dots == pytest.approx({value: np.mean(here == value) for value in np.unique(here)})
+        assert x == pytest.approx(
+            np.mean([p for p, j in zip(view.positions, view.levels, strict=True) if slot[int(j)] == k])
+        )
+    assert "Grey dots: values of y, counted" in view.caption
+    drawn = samples.draw(view).collections[0]
+    assert drawn.get_sizes() / drawn.get_sizes().max() == pytest.approx(view.shares / view.shares.max())
+
+
+def test_few_observations_of_few_values_are_drawn_one_by_one():
+    comparison = wb.compare("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 2.0, 1.0, 3.0, 3.0], "g": list("aabbcc")}, ["reml"])
+    view = samples.view(comparison, pick(comparison))
+    assert view.shares is None
+    assert len(view.rows_y) == 6
+
+
+@pytest.mark.parametrize(("size", "below"), [(12, "n=12"), (1_234, "1,234"), (1_234_567, "")])
+def test_sizes_stand_below_levels_where_they_have_room(size, below):
+    ax = style.new_axes()
+    style.level_axis(ax, np.arange(14.0), [f"{j}" for j in range(14)], [size + 1, *[size] * 13], "g")
+    assert ax.get_xticklabels()[-1].get_text().partition("\n")[2] == below
+    assert ("with its number of rows" in ax.get_xlabel()) == bool(below)
+
+
 def test_weighted_means_say_that_they_are_weighted():
     data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": list("aabbcc"), "w": [1.0, 3.0, 1.0, 1.0, 1.0, 1.0]}
     comparison = wb.compare("y ~ 1 + (1 | g)", data, ["no_pooling", "reml"], weights="w")
@@ -377,6 +417,18 @@ def test_files_come_out_the_same_twice(tmp_path, sleep):
     )
     for one, other in zip(first, second, strict=True):
         assert [f.read_bytes() for f in one] == [f.read_bytes() for f in other]
+
+
+def test_bitmaps_of_few_colours_look_as_they_did(tmp_path, sleep):
+    """The picture with the most colours, beside what matplotlib makes of it in all of them."""
+    made = next(p for p in prints(sleep) if p.stem == "covariance")
+    png, _ = style.save(made.figure(), tmp_path / "few")
+    made.figure().savefig(tmp_path / "full.png", dpi=style.DPI)
+    few, full = (mpl.image.imread(path)[..., :3] for path in (png, tmp_path / "full.png"))
+    assert few.shape == full.shape
+    away = np.abs(few - full).max(axis=2)
+    assert np.quantile(away, 0.999) < 0.06  # of 1: 15 of 255 levels, at edges of letters
+    assert png.stat().st_size < 0.6 * (tmp_path / "full.png").stat().st_size
 
 
 def test_drawing_leaves_matplotlibs_settings_and_pyplot_alone(twelve, tmp_path):

@@ -102,6 +102,19 @@ def test_all_files_are_there_and_the_manifest_lists_them(report):
     ]
 
 
+def test_svg_files_may_be_left_out(report, twelve, tmp_path):
+    """Then neither page nor manifest speaks of them; everything else is the same."""
+    bare = files(write_report(twelve, tmp_path / "bare", CONTEXT, svg=False))
+    found = files(report)
+    assert set(bare) == {name for name in found if not name.endswith(".svg")}
+    assert b"svg" not in bare["manifest.json"]
+    assert b'.svg"' in found["index.html"]
+    assert b'.svg"' not in bare["index.html"]
+    assert b"image/svg+xml" not in bare["index.html"]
+    same = set(bare) - {"index.html", "manifest.json", "tables/timings.csv"}
+    assert all(bare[name] == found[name] for name in same)
+
+
 def test_the_manifest_says_what_the_report_was_made_from(report, twelve):
     manifest = json.loads((report / "manifest.json").read_text())
     assert manifest["schema"] == 1

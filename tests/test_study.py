@@ -15,8 +15,8 @@ FAST = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]
 
 def test_the_studies_are_built_in():
     assert {
-        "baseball", "cbpp", "dyestuff", "dyestuff2", "eight_schools", "grouseticks", "pastes", "penicillin", "radon",
-        "sleepstudy", "sleepstudy_mackay", "twelve_groups", "wide_design",
+        "baseball", "cbpp", "dyestuff", "dyestuff2", "eight_schools", "grouseticks", "insteval", "pastes", "penicillin",
+        "radon", "sleepstudy", "sleepstudy_mackay", "twelve_groups", "wide_design",
     } == set(study_names())  # fmt: skip
 
 

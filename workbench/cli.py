@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("studies", nargs="*", metavar="STUDY", help="a built-in name, or a folder with a model.toml")
     _add_estimators(run)
     _add_out(run, "reports")
+    run.add_argument("--no-svg", action="store_true", help="write pictures as PNG alone: reports of half the size")
 
     compare = command("compare", _compare, "fit several estimators to a table and print them side by side")
     _add_model(compare)
@@ -205,7 +206,7 @@ def _run_one(study: Study, given: argparse.Namespace) -> int:
     comparison = run_study(study, estimators, progress=_progress(given))
     context = study_context(study, comparison)
     print_comparison(comparison)
-    folder = write_report(comparison, Path(given.out) / study.name, context)
+    folder = write_report(comparison, Path(given.out) / study.name, context, svg=not getattr(given, "no_svg", False))
     missed = [figure for figure in context.figures if not figure.holds]
     if context.figures:
         kept = len(context.figures) - len(missed)

@@ -33,6 +33,8 @@ TOLERANCE, ROUGH = 1e-10, 1e-7
 """Of the gradient of the objective divided by the sum of weights, in standardised columns: for one fit, for paths."""
 CERTIFIED = 1e-6
 """Conditions are met where they fail by no more than so much, as a cosine between column and residuals."""
+WELL = 1e-7
+"""Reciprocal condition number from which on a Cholesky factor is trusted with an inverse."""
 GLUM = {
     "gaussian": "normal",
     "binomial": "binomial",
@@ -310,17 +312,36 @@ def effective_parameters(problem: Regression, at: Solution, l2: Array) -> float:
     """How many coefficients the fit has used up: tr (H + P)^-1 H over the columns that are not held at zero.
 
     H = [X Z]'W[X Z] in the working weights and P = diag(0, l2): for ridge the usual trace, for the lasso the number of
-    columns that are not zero (Zou, Hastie & Tibshirani 2007, doi:10.1214/009053607000000127).
+    columns that are not zero (Zou, Hastie & Tibshirani 2007, doi:10.1214/009053607000000127). That is their
+    number less tr (H + P)^-1 P, which needs no more than the diagonal of an inverse.
     """
     active = np.flatnonzero(at.u)
     kept = independent(problem.X)[0] if problem.X.shape[1] else []
     _, working = score_of(problem, at)
-    Z = problem.Z[:, active]
-    whole = np.hstack([problem.X[:, kept], Z if isinstance(Z, np.ndarray) else Z.toarray()])
-    H = whole.T @ (working[:, None] * whole)
+    X, Z = problem.X[:, kept], problem.Z[:, active]
+    weighted = working[:, None] * X
+    dense = isinstance(Z, np.ndarray)
+    square = Z.T @ (working[:, None] * Z) if dense else (Z.T @ Z.multiply(working[:, None])).toarray()
+    crossed = Z.T @ weighted
+    H = np.block([[X.T @ weighted, crossed.T], [crossed, square]])
     scale = np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
     H = H / np.outer(scale, scale)
     P = np.concatenate([np.zeros(len(kept)), l2[active]]) / scale**2
     if not P.any():
         return float(np.linalg.matrix_rank(H, hermitian=True))
+    variances = _inverse_diagonal(H + np.diag(P))
+    if variances is not None:
+        return float(len(P) - P @ variances)
     return float(np.trace(np.linalg.lstsq(H + np.diag(P), H, rcond=None)[0]))
+
+
+def _inverse_diagonal(A: Array) -> Array | None:
+    """The diagonal of the inverse of a symmetric matrix; None where Cholesky's factor says too little of it."""
+    from scipy.linalg.lapack import dpocon, dpotrf, dpotri
+
+    norm = float(np.abs(A).sum(axis=0).max())
+    factor, failed = dpotrf(A, lower=1)
+    if failed or dpocon(factor, norm, uplo="L")[0] < WELL:
+        return None
+    inverse, failed = dpotri(factor, lower=1)
+    return None if failed else np.diag(inverse).copy()

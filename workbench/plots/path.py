@@ -33,6 +33,8 @@ LINES = 200
 """So many groups are drawn."""
 NAMED = 14
 """Up to so many lines carry their groups' names."""
+COLUMNS = 1_000
+"""Up to so many penalised columns a report draws paths: of more, cross-validation alone takes from minutes to hours."""
 DRAWS = 20_000
 QUANTILES = (0.025, 0.5, 0.975)
 WITHIN, GROUPS = style.Look("#0072B2", "v"), style.Look("#E69F00", "^")
@@ -80,15 +82,16 @@ class View:
 
 
 def applies(comparison: Comparison) -> bool:
-    """Whether there is a penalised fit to draw a path through."""
-    return "penalized" in comparison.fits
+    """Whether there is a penalised fit to draw a path through, of so few columns that a report need not wait long."""
+    columns = sum(len(block.levels) * len(block.terms) for block in comparison.design.blocks)
+    return "penalized" in comparison.fits and columns <= COLUMNS
 
 
 def view(comparison: Comparison, v: Varying) -> View:
     """Lay out the path of one varying term, along the ray of penalties through the fit of `penalized`."""
     from workbench.penalised.paths import Ray
 
-    if not applies(comparison):
+    if "penalized" not in comparison.fits:
         raise ComparisonError("There is no fit of penalized in this comparison, so there is no path. Add it.")
     fit = comparison.fits["penalized"]
     ray = Ray.through(fit)

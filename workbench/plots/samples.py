@@ -32,6 +32,13 @@ BARS = 200
 """Up to so many observations have a line for their known standard error."""
 ROWS = 20_000
 """Up to so many observations are drawn."""
+VALUES = 12
+"""More than `CROWD` observations of no more than so many values would hide each other, and are counted instead."""
+CROWD = 3_000
+SLICES = 50
+"""So many slices of neighbouring levels are counted where the levels are more."""
+ACROSS = 560.0
+"""Points across a picture."""
 GOLDEN = 0.6180339887498949
 
 
@@ -50,6 +57,9 @@ class View:
     positions, means : array, shape (J,)
     sizes : tuple of int
     rows_x, rows_y : array, shape (number of observations drawn,)
+    shares : array of the same shape, or None
+        Where observations are counted, `rows_x` and `rows_y` are places and values, and these the shares of the place's
+        observations.
     rows_error : array of the same shape, or None
         Known standard errors, where all of few observations are drawn.
     truth : array, shape (J,), or None
@@ -69,6 +79,7 @@ class View:
     means: Array
     rows_x: Array
     rows_y: Array
+    shares: Array | None
     rows_error: Array | None
     truth: Array | None
     mean_label: str
@@ -80,15 +91,14 @@ def view(comparison: Comparison, v: Varying) -> View:
     means = sample_means(design, v.block)
     weighted = "weighted " if np.ptp(design.weights) > 0 else ""
     shown = choose(v, means, f"{weighted}sample means")
-    x, y, thinned = observations(design, v, shown)
+    x, y, shares, (grey, thinned) = _grey(design, v, shown)
     known = truth(comparison, v) if v.plain else None
     at = shown.index
-    drawn = f"{design.n:,}" if len(y) == design.n else f"{len(y):,} of {design.n:,}"
     true_words = " Red dots are the true means." if known is not None else ""
     errors = 1 / np.sqrt(design.weights) if design.known_se and len(y) == design.n <= BARS else None
     error_words = "" if errors is None else ", with lines of one known standard error to either side"
     caption = (
-        f"Grey: {drawn} values of {v.response}, {sizes_in_words(v.sizes)}{error_words}. "
+        f"{grey}, {sizes_in_words(v.sizes)}{error_words}. "
         f"Blue crosses: each group's {weighted}sample mean.{true_words} {shown.note} {thinned}"
     )
     low, high = int(np.nanargmin(means)), int(np.nanargmax(means))
@@ -113,14 +123,51 @@ def view(comparison: Comparison, v: Varying) -> View:
         means=means[at],
         rows_x=x,
         rows_y=y,
+        shares=shares,
         rows_error=errors,
         truth=None if known is None else known[at],
         mean_label=f"{weighted}sample mean",
     )
 
 
+def _grey(design: Design, v: Varying, shown: Shown) -> tuple[Array, Array, Array | None, tuple[str, str]]:
+    """What stands behind the means: x, y, shares (where observations are counted), and words for the caption's ends."""
+    values = np.unique(design.y)
+    if len(values) <= VALUES and design.n > CROWD:
+        x, y, shares, each = counted(design, v, shown)
+        what = f"{v.response}, counted: the larger, the larger a value's share of {each}"
+        return x, y, shares, (f"Grey dots: values of {what}", "")
+    x, y, thinned = observations(design, v, shown)
+    drawn = f"{design.n:,}" if len(y) == design.n else f"{len(y):,} of {design.n:,}"
+    return x, y, None, (f"Grey: {drawn} values of {v.response}", thinned)
+
+
+def counted(design: Design, v: Varying, shown: Shown) -> tuple[Array, Array, Array, str]:
+    """Observations of few values, by level or by slices of neighbouring levels.
+
+    Returns
+    -------
+    x, y, share : array, shape (cells that are not empty,)
+        The middle of a slice, a value, and the share of the slice's observations that have it.
+    each : str
+        What a slice is, for the caption.
+    """
+    levels = len(shown.index)
+    slices = min(levels, SLICES)
+    place = np.full(len(v.levels), -1)
+    place[shown.index] = np.arange(levels) * slices // levels
+    at = place[design.blocks[v.block].codes]
+    values, value = np.unique(design.y, return_inverse=True)
+    cells = np.bincount(at[at >= 0] * len(values) + value[at >= 0], minlength=slices * len(values))
+    counts = cells.reshape(slices, len(values))
+    middle = np.bincount(place[shown.index], shown.positions) / np.bincount(place[shown.index])
+    i, k = np.nonzero(counts)
+    each = "the level" if slices == levels else f"some {round(levels / slices):,} neighbouring levels"
+    return middle[i], values[k], counts[i, k] / counts.sum(axis=1)[i], each
+
+
 def observations(design: Design, v: Varying, shown: Shown) -> tuple[Array, Array, str]:
-    """The observations of the levels shown: x (spread a little, always in the same way), y, and a remark."""
+    """Observations of the levels shown: x (spread a little, always in the same way), y, and a remark."""
     codes = design.blocks[v.block].codes
     place = np.full(len(v.levels), np.nan)
     place[shown.index] = shown.positions
@@ -140,11 +187,20 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     ax = ax or style.new_axes()
     style.frame(ax, seen.title, seen.y_label, seen.x_label)
     many = len(seen.rows_x)
-    size = 11 if many <= 3_000 else 4
-    ax.scatter(
-        seen.rows_x, seen.rows_y, s=size, c=[style.FAINT], linewidths=0, zorder=1, label="observation",
-        rasterized=many > style.RASTER,
-    )  # fmt: skip
+    if seen.shares is None:
+        ax.scatter(
+            seen.rows_x, seen.rows_y, s=11 if many <= CROWD else 4, c=[style.FAINT], linewidths=0, zorder=1,
+            label="observation", rasterized=many > style.RASTER,
+        )  # fmt: skip
+    else:
+        widest = min(ACROSS / len(np.unique(seen.rows_x)), 24.0)
+        ax.scatter(
+            seen.rows_x, seen.rows_y, s=widest**2 * seen.shares / seen.shares.max(), c=[style.FAINT], linewidths=0,
+            zorder=1,
+        )  # fmt: skip
+        marker = 60 * style.shrink(len(seen.positions))  # the legend shows it in full size
+        ax.scatter([], [], s=marker, c=[style.FAINT], linewidths=0, label="share of observations")
+        ax.set_ylim(*style.limits(seen.rows_y, room=0.1))
     if seen.rows_error is not None:
         ax.vlines(
             seen.rows_x, seen.rows_y - seen.rows_error, seen.rows_y + seen.rows_error, colors=style.FAINT,

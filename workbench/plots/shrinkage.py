@@ -197,7 +197,8 @@ def _size_legend(sizes: NDArray[np.intp], largest: int) -> tuple[tuple[int, floa
     kinds = np.unique(sizes)
     if len(kinds) < 2:
         return ()
-    chosen = kinds if len(kinds) <= 3 else np.array([kinds[0], kinds[len(kinds) // 2], kinds[-1]])
+    middle = kinds[np.abs(2 * kinds - kinds[0] - kinds[-1]).argmin()]  # in size, so that its marker is told apart
+    chosen = kinds if len(kinds) <= 3 else np.array([kinds[0], middle, kinds[-1]])
     return tuple((int(n), float(_areas(np.array([n]), largest)[0])) for n in chosen)
 
 
@@ -296,7 +297,7 @@ def _name_levels(ax: Axes, panel: Panel, x: Array) -> None:
     figure = ax.get_figure(root=True)
     assert figure is not None
     apart = 72 * ax.get_window_extent().width / figure.dpi / 1.16 / max(len(names) - 1, 1)  # points
-    level = apart > 0.65 * style.SMALL * (max(map(len, names)) + 1)
+    level = apart > 0.65 * style.SMALL * (max(map(len, names)) + 0.7)
     if not level and apart < 1.1 * style.SMALL:
         ax.set_xticks([])
         return

@@ -127,8 +127,10 @@ def view(comparison: Comparison, v: Varying) -> View:
     plugged, full = (_series(fits[name], v, at) if name in fits else None for name in ("fixed_prior", "hierarchical"))
     apart, largest = _apart(comparison, v, mixed_name)
     marks = _marks(first, plugged, full, known is not None, _plugged_in(comparison, mixed_name))
+    several = len(comparison.design.groups) > 1
+    by_group = f", by {printable(v.group, 40)}" if several else ""
     return View(
-        title=f"Mixed model and Bayes: {printable(v.quantity, 60)}",
+        title=f"Mixed model and Bayes: {printable(v.quantity, 60)}{by_group}",
         caption=" ".join(part for part in (marks, apart, shown.note) if part),
         alt=f"{v.quantity} by {v.group}, {len(v.levels):,} groups. {apart} {_lengths(first, plugged, full)}".strip(),
         x_label=shown.axis,

@@ -22,7 +22,7 @@ VECTOR = 320_000
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture that was drawn: its titles and texts, and where its files lie."""
+    """A picture that was drawn: its titles and texts, and where its files lie; `svg` is None where none is wanted."""
 
     stem: str
     title: str
@@ -30,7 +30,7 @@ class Shot:
     alt: str
     warnings: tuple[str, ...]
     png: Path
-    svg: Path
+    svg: Path | None
 
 
 def html(page: Page, shots: list[Shot]) -> str:
@@ -63,8 +63,9 @@ def _inlined(shots: list[Shot]) -> list[tuple[Shot, str]]:
     """Each picture with its data URI; empty where the page would get too large."""
     left, made = BUDGET, []
     for shot in shots:
-        vector = shot.svg.stat().st_size <= min(VECTOR, 2 * shot.png.stat().st_size)
-        path, kind = (shot.svg, "svg+xml") if vector else (shot.png, "png")
+        path, kind = shot.png, "png"
+        if shot.svg is not None and shot.svg.stat().st_size <= min(VECTOR, 2 * shot.png.stat().st_size):
+            path, kind = shot.svg, "svg+xml"
         code = base64.b64encode(path.read_bytes()).decode()
         fits = len(code) <= left
         left -= len(code) if fits else 0

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from workbench.comparison import Comparison
 
-LARGE = 50_000
+LARGE = 20_000
 """Up to so many rows of estimates are written as CSV."""
 EXTREMES_FILE = "tables/estimates_extremes.csv"
 

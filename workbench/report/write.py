@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from workbench.report.render import Shot
 
 
-def write_report(comparison: Comparison, folder: str | Path, context: Context | None = None) -> Path:
+def write_report(comparison: Comparison, folder: str | Path, context: Context | None = None, svg: bool = True) -> Path:
     """Write the report of a comparison to a folder.
 
     Parameters
@@ -24,6 +24,8 @@ def write_report(comparison: Comparison, folder: str | Path, context: Context | 
         Made where it is missing, with the folders above it. An earlier report in it is replaced.
     context : Context, optional
         What a study adds: question, notes, source files, published figures.
+    svg : bool
+        Whether pictures are written as SVG too.
 
     Returns
     -------
@@ -37,17 +39,17 @@ def write_report(comparison: Comparison, folder: str | Path, context: Context | 
         Something else lies there (a file, or a folder with anything that no report of ours wrote), or the place
         cannot be written to. :func:`workbench.report.check_folder` tells so beforehand.
     """
-    return put_folder(folder, lambda inside: _fill(comparison, inside, context or Context()))
+    return put_folder(folder, lambda inside: _fill(comparison, inside, context or Context(), svg))
 
 
-def _fill(comparison: Comparison, folder: Path, context: Context) -> None:
+def _fill(comparison: Comparison, folder: Path, context: Context, svg: bool) -> None:
     """Make every file of the report in an empty folder."""
     from workbench.report import render
     from workbench.report.tables import write_tables
     from workbench.report.view import page
 
     said = page(comparison, context)
-    shots = _draw(comparison, folder / "plots")
+    shots = _draw(comparison, folder / "plots", svg)
     write_tables(comparison, folder / "tables", context.figures)
     _save_draws(comparison, folder)
     (folder / "index.html").write_text(render.html(said, shots), encoding="utf-8", newline="\n")
@@ -67,14 +69,18 @@ def _save_draws(comparison: Comparison, folder: Path) -> None:
             save_draws(fit, path)
 
 
-def _draw(comparison: Comparison, folder: Path) -> list[Shot]:
+def _draw(comparison: Comparison, folder: Path, svg: bool) -> list[Shot]:
     from workbench.plots import prints, style
     from workbench.report.render import Shot
 
     folder.mkdir()
     shots = []
     for made in prints(comparison):
-        png, svg = style.save(made.figure(), folder / made.stem)
+        bitmap, drawing = style.save(made.figure(), folder / made.stem)
+        if not svg:
+            drawing.unlink()
         view = made.view
-        shots.append(Shot(made.stem, made.title, view.caption, view.alt, view.warnings, png, svg))
+        shots.append(
+            Shot(made.stem, made.title, view.caption, view.alt, view.warnings, bitmap, drawing if svg else None)
+        )
     return shots
