@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -249,8 +250,9 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
 def _new_panels(seen: View, height: int, width: int) -> list[list[Axes]]:
     tall, wide = 5.6 if height == 1 else 3.9 * height + 0.5, max(2.05 * width + 1.3, WIDE)
     figure = style.new_figure(wide, tall)
+    lines = wrap(printable(seen.title, 2 * int(LETTERS * wide)), int(LETTERS * wide))
     figure.suptitle(
-        printable(seen.title, int(LETTERS * wide)), x=0.01, ha="left", fontsize=style.TEXT + 1.5,
+        "\n".join(lines), x=0.01, ha="left", fontsize=style.TEXT + 1.5,
         fontweight="bold", color=style.INK, parse_math=False,
     )  # fmt: skip
     grid = figure.subplots(height, width, squeeze=False)
