@@ -22,7 +22,7 @@ from workbench.design import build_design
 from workbench.errors import DesignError, OptionError, PriorError
 from workbench.estimators import Settings, run_estimator
 from workbench.plots import calibration as picture
-from workbench.priors import default_priors, resolve_priors
+from workbench.prior_defaults import default_priors, resolve_priors
 
 TWELVE = str(DATA / "twelve_groups.csv")
 FORMULA = "samples ~ 1 + (1 | group)"

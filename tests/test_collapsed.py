@@ -15,7 +15,9 @@ import workbench.sampling.run as run
 from workbench.design import build_design
 from workbench.errors import OptionError
 from workbench.estimators import Settings, run_estimator
-from workbench.priors import coefficient_name, lkj_log_density, resolve_priors
+from workbench.lkj import lkj_log_density
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import coefficient_name
 from workbench.sampling.collapsed import Collapsed, Variances
 from workbench.sampling.conditional import conditional_normals, draw_effects, draw_population
 from workbench.sampling.nuts import Plan, _whole, sample_density

@@ -10,7 +10,9 @@ from scipy import stats
 
 from workbench.design import build_design
 from workbench.estimators import Settings, run_estimator
-from workbench.priors import Prior, lkj_log_density, parse_prior, resolve_priors
+from workbench.lkj import lkj_log_density
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import Prior, parse_prior
 from workbench.sampling.draws import Draws
 from workbench.sampling.explicit import build_model
 from workbench.sampling.plain_density import linear_predictor, log_densities, log_joint

@@ -15,7 +15,8 @@ from workbench.design import build_design
 from workbench.errors import ComparisonError, OptionError, PriorError
 from workbench.estimators import Settings, run_estimator
 from workbench.gap import explain_gap
-from workbench.priors import lkj_log_density, resolve_priors
+from workbench.lkj import lkj_log_density
+from workbench.prior_defaults import resolve_priors
 from workbench.sampling import explicit_runs
 from workbench.sampling.centring import choose, reliabilities
 from workbench.sampling.diagnostics import convergence

@@ -16,8 +16,10 @@ from workbench.estimators.hierarchical import summarise
 from workbench.gap.given_variances import PopulationPrior, Variances, coefficients_at
 from workbench.gap.integrated import towards_reml
 from workbench.gap.posterior_mode import Density, correlation_factor, posterior_mode
+from workbench.lkj import lkj_log_density
 from workbench.moments import moments
-from workbench.priors import coefficient_name, lkj_log_density, resolve_priors
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import coefficient_name
 from workbench.sampling.draws import Draws
 
 

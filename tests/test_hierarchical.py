@@ -12,7 +12,8 @@ import workbench as wb
 from workbench.design import build_design
 from workbench.errors import OptionError, PriorError
 from workbench.estimators import Settings, run_estimator
-from workbench.priors import lkj_log_density, resolve_priors
+from workbench.lkj import lkj_log_density
+from workbench.prior_defaults import resolve_priors
 from workbench.sampling.explicit import build_model
 
 

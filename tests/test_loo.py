@@ -16,7 +16,7 @@ import workbench as wb
 from workbench.design import build_design
 from workbench.errors import ComparisonError, DesignError, OptionError
 from workbench.estimators import Settings, run_estimator
-from workbench.priors import resolve_priors
+from workbench.prior_defaults import resolve_priors
 from workbench.sampling import loo as loo_room
 from workbench.sampling.marginal import group_log_likelihood
 from workbench.sampling.responses import log_density

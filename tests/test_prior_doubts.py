@@ -7,7 +7,7 @@ from corpus import design_of
 import workbench as wb
 from workbench.design import build_design
 from workbench.errors import DesignError
-from workbench.priors import resolve_priors
+from workbench.prior_defaults import resolve_priors
 from workbench.sampling.draws import Draws
 from workbench.sampling.prior_doubts import far_intercepts, long_tails, perhaps_improper
 

@@ -7,7 +7,9 @@ from scipy import stats
 
 from workbench.design import build_design
 from workbench.errors import PriorError
-from workbench.priors import Prior, default_priors, lkj_draw, lkj_log_density, parse_prior, resolve_priors
+from workbench.lkj import lkj_draw, lkj_log_density
+from workbench.prior_defaults import default_priors, resolve_priors
+from workbench.priors import Prior, parse_prior
 
 SCIPY = {
     "Normal(1, 2)": stats.norm(1, 2),

@@ -12,7 +12,8 @@ import workbench as wb
 from workbench.design import build_design
 from workbench.errors import DataError, OptionError
 from workbench.estimators import Settings, run_estimator
-from workbench.priors import Prior, resolve_priors
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import Prior
 from workbench.sampling import saved
 from workbench.sampling.plain_density import log_joint
 from workbench.sampling.tree import Sampled

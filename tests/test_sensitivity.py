@@ -10,7 +10,7 @@ from test_draws_tree import PRIORS, made_up, slopes
 import workbench as wb
 from workbench.design import build_design
 from workbench.errors import OptionError
-from workbench.priors import resolve_priors
+from workbench.prior_defaults import resolve_priors
 from workbench.sampling.draws import named_parameters
 from workbench.sampling.tree import Sampled
 

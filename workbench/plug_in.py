@@ -22,7 +22,8 @@ from workbench.data import read_only
 from workbench.design import Design, RandomBlock
 from workbench.errors import OptionError, PriorError, nearest
 from workbench.fit import Fit
-from workbench.priors import Prior, canonical, coefficient_name, resolve_priors
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import Prior, canonical, coefficient_name
 
 Array = NDArray[np.float64]
 Stated = float | Mapping[str, float] | None
@@ -153,7 +154,7 @@ def stated_priors(design: Design, given: Mapping[str, Any]) -> Mapping[str, Prio
     Raises
     ------
     PriorError
-        As :func:`workbench.priors.resolve_priors`; or a kind that is neither normal nor Student-t nor flat.
+        As :func:`workbench.prior_defaults.resolve_priors`; or a kind that is neither normal nor Student-t nor flat.
     """
     if not given:
         return {}

@@ -13,27 +13,7 @@ name                                stands on
 ==================================  ==================================================================
 
 A population coefficient whose column is itself called like one of these names (a covariate ``sigma``) is written
-``b(sigma)``. The most specific name wins. What is not named gets a weakly informative default, a pure function of data
-summaries (SDs and means of the columns; s_y is the SD of the response less its offset), rounded to three digits so
-that the printed prior is the prior used:
-
-* population coefficient of x: Normal(0, 2.5 s_y / s_x), after Gelman, Jakulin, Pittau & Su (2008,
-  doi:10.1214/08-AOAS191);
-* intercept: Normal(mean y, s), with s such that the same statement (2.5 s_y) is made about the response at the mean
-  of the x;
-* sigma: HalfStudentT(3, s_y); sd of the varying term z: HalfStudentT(3, s_y / s_z), with s_z = 1 for an intercept,
-  after Gelman (2006, doi:10.1214/06-BA117A);
-* correlations: LKJ(2) (Lewandowski, Kurowicka & Joe 2009, doi:10.1016/j.jmva.2009.04.008);
-* nu: Gamma(2, 0.1), with mean 20: heavy tails and nearly normal ones are both possible (Juarez & Steel 2010,
-  doi:10.1198/jbes.2009.07145).
-
-Of binomial and Poisson responses the same, on the scale of the linear predictor: its unit takes the place of s_y, and
-there is no sigma. The unit is 1 for the logit, cloglog and log links (odds, hazard or mean times e) and 1/1.6 for
-probit, whose coefficients are about so much smaller than logit's (Gelman & Hill 2007, section 6.4). So coefficients are
-Normal(0, 2.5 / s_x), as in rstanarm, and sds HalfStudentT(3, 1 / s_z), of brms's kind with a smaller scale: groups that
-spread by 2.5 on the logit scale nearly all succeed or nearly all fail. The intercept is centred at the link of the mean
-response (all successes by all trials, at least half a success and half a failure; at least half a count), less the mean
-offset; for counts this is log(sum of y / sum of exp(offset)).
+``b(sigma)``. The most specific name wins. What is not named has a default (:mod:`workbench.prior_defaults`).
 """
 
 from __future__ import annotations
@@ -48,9 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.design import Design
 from workbench.errors import PriorError, nearest
-from workbench.families import family_of
 
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -273,207 +251,10 @@ def parse_prior(given: Prior | str, name: str = "a prior") -> Prior:
     return Prior(kind, values)
 
 
-def resolve_priors(
-    design: Design,
-    given: Mapping[str, Prior | str],
-    robust: bool = False,
-    defaults: Mapping[str, Prior] | None = None,
-) -> Mapping[str, Prior]:
-    """Give every parameter of a design its prior: the most specific one named, or the default.
-
-    Parameters
-    ----------
-    design : Design
-    given : mapping of str to Prior or its text
-    robust : bool
-        Whether residuals are Student-t, so that there is ``nu``.
-    defaults : mapping of str to Prior, optional
-        One for every parameter, in place of :func:`default_priors` of the design.
-
-    Returns
-    -------
-    mapping of str to Prior
-        One entry per population coefficient, ``sigma`` (of gaussian responses, unless standard errors are known),
-        ``nu`` (if robust), each ``sd(group, term)`` and each ``cor(group)`` of more than one term.
-
-    Raises
-    ------
-    PriorError
-        A name that stands on no parameter (with the nearest), or a prior whose support does not fit.
-
-    Examples
-    --------
-    >>> from workbench.design import build_design
-    >>> d = build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0], "g": list("aabb")})
-    >>> {name: str(p) for name, p in resolve_priors(d, {"sd": "HalfCauchy(5)"}).items()}
-    {'(Intercept)': 'Normal(2.5, 3.23)', 'sigma': 'HalfStudentT(3, 1.29)', 'sd(g, (Intercept))': 'HalfCauchy(5)'}
-    """
-    named = {canonical(key): parse_prior(value, key) for key, value in given.items()}
-    defaults = default_priors(design, robust) if defaults is None else defaults
-    coefficients = {coefficient_name(term) for term in design.fixed_terms}
-    used: set[str] = set()
-    resolved = {}
-    for name, default in defaults.items():
-        prior = default
-        for key in _ladder(name, design):
-            if key in named:
-                used.add(key)
-                if prior is default:
-                    prior = named[key]
-        allowed = REAL if name in coefficients else ("LKJ",) if name.startswith("cor(") else POSITIVE
-        if prior.kind not in allowed:
-            raise PriorError(f"{prior} cannot be the prior of {name}. Use one of {', '.join(allowed)}.")
-        if prior.kind == "Uniform" and allowed is POSITIVE and prior.values[0] < 0:
-            raise PriorError(f"{prior} cannot be the prior of {name}, which is never negative. Start it at 0.")
-        if prior.kind == "Flat" and name == "nu":
-            raise PriorError("Flat() cannot be the prior of nu: normal residuals, nu without end, fit too. Bound it.")
-        resolved[name] = prior
-    known = [*defaults, "b", "sd", "cor", *(f"sd({g})" for g in design.groups)]
-    for key in named:
-        if key not in used and key not in ("b", "sd", "cor"):
-            raise PriorError(f"The prior of {key!r} stands on no parameter of this model. {nearest(key, known)}")
-    return MappingProxyType(resolved)
-
-
-def default_priors(design: Design, robust: bool = False) -> dict[str, Prior]:
-    """The weakly informative defaults of this module, from summaries of the data.
-
-    Examples
-    --------
-    >>> from workbench.design import build_design
-    >>> table = {"y": [0, 3, 1, 4], "x": [0, 1, 0, 1], "g": list("aabb")}
-    >>> for name, prior in default_priors(build_design("y ~ x + (1 | g)", table, "poisson")).items():
-    ...     print(name, prior)
-    (Intercept) Normal(0.693, 3.31)
-    x Normal(0, 4.33)
-    sd(g, (Intercept)) HalfStudentT(3, 1)
-    """
-    centre, unit = _centre_and_unit(design)
-    priors: dict[str, Prior] = {}
-    reach = {
-        name: 2.5 * unit / _scale(design.X[:, k]) for k, name in enumerate(design.fixed_terms) if name != "(Intercept)"
-    }
-    for k, name in enumerate(design.fixed_terms):
-        if name == "(Intercept)":
-            away = sum(
-                (float(design.X[:, i].mean()) * reach[term]) ** 2 for i, term in enumerate(design.fixed_terms) if i != k
-            )
-            priors[name] = Prior("Normal", (_rounded(centre), _rounded((6.25 * unit**2 + away) ** 0.5)))
-        else:
-            priors[coefficient_name(name)] = Prior("Normal", (0.0, _rounded(reach[name])))
-    if design.estimates_dispersion and not design.known_se:
-        priors["sigma"] = Prior("HalfStudentT", (3.0, _rounded(unit)))
-    if robust:
-        priors["nu"] = Prior("Gamma", (2.0, 0.1))
-    for block in design.blocks:
-        for k, term in enumerate(block.terms):
-            priors[f"sd({block.group}, {term})"] = Prior("HalfStudentT", (3.0, _rounded(unit / _scale(block.Z[:, k]))))
-        if len(block.terms) > 1:
-            priors[f"cor({block.group})"] = Prior("LKJ", (2.0,))
-    return priors
-
-
-def lkj_log_density(correlation: np.ndarray, eta: float) -> float:
-    """Log density of the LKJ(eta) distribution at a correlation matrix of shape (q, q), normalised.
-
-    Source: Lewandowski, Kurowicka & Joe (2009), eq. 16, doi:10.1016/j.jmva.2009.04.008.
-    """
-    q = correlation.shape[0]
-    sign, log_det = np.linalg.slogdet(correlation)
-    if sign <= 0:
-        return -inf
-    log_constant = 0.0
-    for k in range(1, q):
-        log_constant += (2 * eta - 2 + q - k) * (q - k) * log(2)
-        a = eta + (q - k - 1) / 2
-        log_constant += (q - k) * (2 * lgamma(a) - lgamma(2 * a))
-    return float((eta - 1) * log_det - log_constant)
-
-
-def lkj_draw(rng: np.random.Generator, eta: float, terms: int, size: int | tuple[int, ...] = ()) -> NDArray[np.float64]:
-    """Random correlation matrices with the LKJ(eta) distribution, by partial correlations.
-
-    The partial correlation of terms i < j, given the terms before i, is 2 B - 1 with B ~ Beta(a_i, a_i) and
-    a_i = eta + (terms - 1 - i) / 2 for i = 1, ..., terms - 1, all independent. Each fills one entry of the Cholesky
-    factor, row j, column i.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-    eta : float
-    terms : int
-        Order q of the matrices.
-    size : int or tuple of int
-        How many; one by default.
-
-    Returns
-    -------
-    array of shape (*size, q, q)
-
-    Notes
-    -----
-    Source: Lewandowski, Kurowicka & Joe (2009), section 2.4 (C-vine), doi:10.1016/j.jmva.2009.04.008.
-
-    Examples
-    --------
-    >>> lkj_draw(np.random.default_rng(1), 2.0, 2).round(3).tolist()
-    [[1.0, 0.005], [0.005, 1.0]]
-    """
-    shape = (size,) if isinstance(size, int) else size
-    root, rest = np.zeros((*shape, terms, terms)), np.ones((*shape, terms))  # rest: of row j's length 1, what is left
-    for i in range(terms - 1):
-        root[..., i, i] = np.sqrt(rest[..., i])
-        a, below = eta + (terms - 2 - i) / 2, slice(i + 1, None)
-        partial = 2 * rng.beta(a, a, (*shape, terms - 1 - i)) - 1
-        root[..., below, i] = partial * np.sqrt(rest[..., below])
-        rest[..., below] *= 1 - partial**2
-    root[..., -1, -1] = np.sqrt(rest[..., -1])
-    matrix = root @ root.swapaxes(-1, -2)
-    matrix[..., np.arange(terms), np.arange(terms)] = 1.0
-    return np.asarray(matrix)
-
-
-# --- parts --------------------------------------------------------------------------------------------
-
-
 def _log_t(distance: float, df: float, scale: float) -> float:
     z = distance / scale
     constant = lgamma((df + 1) / 2) - lgamma(df / 2) - 0.5 * log(df * pi) - log(scale)
     return constant - (df + 1) / 2 * log1p(z * z / df)
-
-
-def _ladder(name: str, design: Design) -> list[str]:
-    """The names that reach a parameter, the most specific first."""
-    if name in {coefficient_name(term) for term in design.fixed_terms}:
-        return [name] if name == "(Intercept)" else [name, "b"]
-    if name.startswith("sd("):
-        group = next(g for g in sorted(design.groups, key=len, reverse=True) if name.startswith(f"sd({g}, "))
-        return [name, f"sd({group})", "sd"]
-    return [name, "cor"] if name.startswith("cor(") else [name]
-
-
-def _centre_and_unit(design: Design) -> tuple[float, float]:
-    """Where the linear predictor lies on average, and what it is measured in: the SD of a gaussian response."""
-    if design.family not in ("binomial", "poisson"):
-        y = design.y - design.offset
-        return float(y.mean()), float(np.std(y, ddof=1))
-    total, weight = float(design.weights @ design.y), float(design.weights.sum())
-    if design.family == "poisson":
-        return log(max(total, 0.5) / float(design.weights @ np.exp(design.offset))), 1.0
-    share = min(max(total, 0.5), weight - 0.5) / weight if weight > 1 else 0.5
-    linked = float(family_of(design.family, design.link).link(np.array(share)))
-    return linked - float(design.weights @ design.offset) / weight, 1 / 1.6 if design.link == "probit" else 1.0
-
-
-def _scale(column: np.ndarray) -> float:
-    """The SD of a column; for a constant one its size."""
-    spread = float(np.std(column, ddof=1)) if len(column) > 1 else 0.0
-    size = float(np.abs(column).max())
-    return spread if spread > 1e-8 * size else (size or 1.0)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
 
 
 def _shortest(value: float) -> str:

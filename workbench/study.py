@@ -40,7 +40,8 @@ from workbench.design import Design, build_design
 from workbench.errors import StudyError, WorkbenchError, nearest
 from workbench.estimators import Settings, default_estimators, lookup, make_options
 from workbench.families import GROUPED_LINKS, family_of
-from workbench.priors import Prior, resolve_priors
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import Prior
 
 if TYPE_CHECKING:
     from workbench.report import Context

@@ -38,7 +38,8 @@ from workbench.design import Design, build_design
 from workbench.errors import OptionError, WorkbenchError
 from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
 from workbench.inference.progress import bar
-from workbench.priors import Prior, resolve_priors
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import Prior
 from workbench.words import join
 
 Array = NDArray[np.float64]

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from workbench.data import read_only
 from workbench.design import Design
 from workbench.errors import OptionError, PriorError
-from workbench.priors import Prior, coefficient_name, lkj_draw
+from workbench.lkj import lkj_draw
+from workbench.priors import Prior, coefficient_name
 from workbench.sampling.responses import check_sampled, draw
 from workbench.words import join
 
@@ -94,7 +95,7 @@ def draw_truth(design: Design, priors: Mapping[str, Prior], rng: np.random.Gener
     Examples
     --------
     >>> from workbench.design import build_design
-    >>> from workbench.priors import resolve_priors
+    >>> from workbench.prior_defaults import resolve_priors
     >>> design = build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0], "g": list("aabb")})
     >>> truth = draw_truth(design, resolve_priors(design, {"sd": "Uniform(1, 1.001)"}), np.random.default_rng(1))
     >>> truth.sd[0].round(2).tolist(), truth.effects[0].shape

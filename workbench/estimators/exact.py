@@ -22,7 +22,8 @@ from workbench.estimators import NOTHING, Settings
 from workbench.exact_posterior import CountPosterior, ExactPosterior, Summary, counts, posterior
 from workbench.exact_posterior.deviations import Deviation
 from workbench.fit import Fit
-from workbench.priors import Prior, resolve_priors
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import Prior
 from workbench.sampling.draws import Draws
 from workbench.sampling.tree import Sampled
 

@@ -24,7 +24,8 @@ from workbench.estimates import Component, GroupEffects
 from workbench.estimators import NOTHING, Settings
 from workbench.fit import Fit
 from workbench.moments import moments
-from workbench.priors import Prior, resolve_priors
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import Prior
 from workbench.sampling.centring import Parametrisation, check_parametrisation
 from workbench.sampling.collapsed import Collapsed
 from workbench.sampling.diagnostics import complaints, diagnose, from_draws

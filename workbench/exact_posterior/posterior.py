@@ -117,7 +117,7 @@ class ExactPosterior:
         design : Design
             Gaussian, one grouping factor, one varying term.
         priors : mapping of str to Prior
-            Resolved (:func:`workbench.priors.resolve_priors`); of population coefficients normal or flat.
+            Resolved (:func:`workbench.prior_defaults.resolve_priors`); of population coefficients normal or flat.
         tolerance : float
             Of the marginal densities of tau and sigma, the share of the whole that is left unresolved.
 
@@ -129,7 +129,7 @@ class ExactPosterior:
         Examples
         --------
         >>> from workbench.design import build_design
-        >>> from workbench.priors import resolve_priors
+        >>> from workbench.prior_defaults import resolve_priors
         >>> design = build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")})
         >>> posterior = ExactPosterior.of(design, resolve_priors(design, {}))
         >>> tau = posterior.parameter("sd(g, (Intercept))")

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from workbench.fit import Fit
 from workbench.formula import deparse
-from workbench.priors import default_priors
+from workbench.prior_defaults import default_priors
 from workbench.sampling.responses import SAMPLED
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import inf, isfinite, lgamma, log
+from math import inf, log
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from workbench.design import Design, check_gaussian
 from workbench.likelihood import LOG_2PI, conditional, criterion_gradient
 from workbench.moments import Moments, moments
 from workbench.priors import Prior, coefficient_name
+from workbench.sampling.kernel_priors import coded, coordinate, lkj_constant, log_constant
 
 Array = NDArray[np.float64]
 
@@ -90,7 +91,7 @@ class Collapsed:
     Examples
     --------
     >>> from workbench.design import build_design
-    >>> from workbench.priors import resolve_priors
+    >>> from workbench.prior_defaults import resolve_priors
     >>> design = build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")})
     >>> density = Collapsed.of(design, resolve_priors(design, {}))
     >>> density.dimension, density.integrated
@@ -137,11 +138,11 @@ class Collapsed:
         x, term = [] if self.integrated else [0.0] * self.data.p, 0
         for block in self.design.blocks:
             for name in block.terms:
-                x.append(_coordinate(self.priors[f"sd({block.group}, {name})"], sds[term]))
+                x.append(coordinate(self.priors[f"sd({block.group}, {name})"], sds[term]))
                 term += 1
             x += [0.0] * (len(block.terms) * (len(block.terms) - 1) // 2)
         if not self.design.known_se:
-            x.append(_coordinate(self.priors["sigma"], sigma))
+            x.append(coordinate(self.priors["sigma"], sigma))
         return np.array(x)
 
     # --- the density ----------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class Collapsed:
         """What a call lacks of the log of p(y, parameters), by the coordinates; flat priors have density one."""
         total = 0.5 * self.data.log_weights - 0.5 * self.data.n * LOG_2PI
         for name, prior in self.priors.items():
-            total += _lkj_constant(prior, self._terms(name)) if name.startswith("cor(") else _log_constant(prior)
+            total += lkj_constant(prior, self._terms(name)) if name.startswith("cor(") else log_constant(prior)
         if self.integrated:
             return total + 0.5 * self.data.p * LOG_2PI
         return total + float(np.log(np.diag(np.linalg.qr(self.scale_of_b[1])[1]) ** 2).sum() / 2)
@@ -177,7 +178,7 @@ class Collapsed:
         if self.integrated:
             b, no_slope = np.empty(self.data.p), np.empty(0)
             return (*self._of_variances, A, B, counts, whole, rows, float(self.data.n), of_columns, b, no_slope, True)
-        kinds, values = _coded([self.priors[coefficient_name(term)] for term in self.design.fixed_terms])
+        kinds, values = coded([self.priors[coefficient_name(term)] for term in self.design.fixed_terms])
         to_b = np.array(np.linalg.inv(self.data.shift.to_data), order="C")
         return (
             *self._of_variances, A, B, counts, whole, float(self.data.n), of_columns, *self.scale_of_b, to_b,
@@ -202,7 +203,7 @@ class Collapsed:
         blocks = self.design.blocks
         listed = [self.priors[f"sd({block.group}, {term})"] for block in blocks for term in block.terms]
         listed += [] if self.design.known_se else [self.priors["sigma"]]
-        kinds, values = _coded(listed)
+        kinds, values = coded(listed)
         etas = [self.priors[f"cor({b.group})"].values[0] if len(b.terms) > 1 else 1.0 for b in blocks]
         return np.array([len(b.terms) for b in blocks]), kinds, values, np.array(etas), self.design.known_se
 
@@ -322,7 +323,7 @@ class Collapsed:
         from workbench.sampling import kernel
 
         centre, spread = self.scale_of_b
-        kinds, values = _coded([self.priors[coefficient_name(term)] for term in self.design.fixed_terms])
+        kinds, values = coded([self.priors[coefficient_name(term)] for term in self.design.fixed_terms])
         at = centre + spread @ z
         pairs = [kernel.prior(kind, v, x) for kind, v, x in zip(kinds, values, at, strict=True)]
         outside = (kinds == kernel.UNIFORM) & ((at < values[:, 0]) | (at > values[:, 1]))
@@ -386,61 +387,3 @@ def _merged(A: Array, B: Array, counts: Array) -> tuple[Array, Array, Array]:
         kept_B.append(triangle.reshape(most, q, width))
         kept_counts.append(np.append(counts[rows].sum(), np.zeros(most - 1)))
     return np.concatenate(kept_A), np.concatenate(kept_B), np.concatenate(kept_counts)
-
-
-# --- priors, as the kernel reads them -----------------------------------------------------------------
-
-_KINDS = (
-    "HalfNormal", "HalfStudentT", "Exponential", "Gamma", "Uniform", "Flat", "Normal", "StudentT",
-)  # fmt: skip
-"""In the order of the kernel's numbers."""
-
-
-def _coded(priors: list[Prior]) -> tuple[NDArray[np.int64], Array]:
-    """Numbers of the kinds, (m,), and their parameters, (m, 3)."""
-    kinds, values = np.empty(len(priors), dtype=np.int64), np.ones((len(priors), 3))
-    for k, prior in enumerate(priors):
-        kind, own = prior.kind, prior.values
-        if kind in ("HalfCauchy", "Cauchy"):  # Student's t with one degree of freedom
-            kind, own = kind.replace("Cauchy", "StudentT"), (1.0, *own)
-        kinds[k] = _KINDS.index(kind)
-        values[k, : len(own)] = own
-    return kinds, values
-
-
-def _coordinate(prior: Prior, value: float) -> float:
-    """The coordinate of a standard deviation; of one outside a uniform prior's interval, its middle."""
-    if prior.kind != "Uniform":
-        return log(value)
-    share = (value - prior.values[0]) / (prior.values[1] - prior.values[0])
-    return log(share / (1 - share)) if 0.01 < share < 0.99 else 0.0
-
-
-def _log_constant(prior: Prior) -> float:
-    """What the kernel leaves off a prior's log density."""
-    match prior.kind, prior.values:
-        case "Exponential", (rate,):
-            return log(rate)
-        case "Gamma", (shape, rate):
-            return shape * log(rate) - lgamma(shape)
-        case "Uniform", (low, high):
-            return -log(high - low)
-        case "Flat", _:
-            return 0.0
-        case (("Normal" | "Cauchy"), (mean, _)):
-            return prior.log_density(mean)
-        case "StudentT", (_, mean, _):
-            return prior.log_density(mean)
-    found = prior.log_density(0.0)
-    assert isfinite(found)
-    return found
-
-
-def _lkj_constant(prior: Prior, q: int) -> float:
-    """Log of the densities' constants of the canonical partial correlations, each 2 Beta - 1."""
-    total = 0.0
-    for i in range(1, q):
-        for j in range(i):
-            shape = prior.values[0] + (q - 2 - j) / 2
-            total += lgamma(2 * shape) - 2 * lgamma(shape) - (2 * shape - 1) * log(2)
-    return total

@@ -31,12 +31,12 @@ def draw_population(density: Collapsed, at: Variances, rng: np.random.Generator)
     if len(density.few.factors) > 1:
         drawn = [given.b + at.sigma[i] * np.linalg.cholesky(given.b_cov) @ z[i] for i, given in _each(density, at)]
         return density.to_data(np.reshape(drawn, (N, p)))
-    from workbench.sampling import kernel
+    from workbench.sampling import kernel_draws
 
     A, B, counts, whole, rows = density.sums
     made = np.empty((N, p))
     for i in range(N):
-        kernel.draw_b(A, B, counts, whole, rows, density.relative(at, i), at.sigma[i], z[i], made[i])
+        kernel_draws.draw_b(A, B, counts, whole, rows, density.relative(at, i), at.sigma[i], z[i], made[i])
     return density.to_data(made)
 
 
@@ -61,7 +61,7 @@ def draw_effects(
     if len(data.factors) > 1:
         drawn = [_several(data, given, at.sigma[i], centred[i], rng) for i, given in _each(density, at)]
         return tuple(np.stack(parts) for parts in zip(*drawn, strict=True))
-    from workbench.sampling import kernel
+    from workbench.sampling import kernel_draws
 
     (f,) = data.factors
     chosen = slice(None) if levels is None else levels
@@ -70,7 +70,7 @@ def draw_effects(
     made = np.empty((N, len(A), len(to_data)))
     for i in range(N):
         z = rng.standard_normal(made.shape[1:])
-        kernel.draw_u(A, B, density.relative(at, i), at.sigma[i], np.array(centred[i]), to_data, z)
+        kernel_draws.draw_u(A, B, density.relative(at, i), at.sigma[i], np.array(centred[i]), to_data, z)
         made[i] = z
     return tuple(made[:, :, here] for here in f.blocks)
 

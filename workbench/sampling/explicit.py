@@ -36,7 +36,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design, RandomBlock
-from workbench.priors import Prior, coefficient_name, default_priors
+from workbench.prior_defaults import default_priors
+from workbench.priors import Prior, coefficient_name
 from workbench.sampling.names import block_names, group_dim
 from workbench.sampling.responses import check_sampled, log_normaliser
 
@@ -53,7 +54,7 @@ def build_model(
     design : Design
         Gaussian, binomial or Poisson, any random blocks.
     priors : mapping of str to Prior
-        Resolved (:func:`workbench.priors.resolve_priors`); with one on ``nu`` the response is Student-t.
+        Resolved (:func:`workbench.prior_defaults.resolve_priors`); with one on ``nu`` the response is Student-t.
     parametrisation : "noncentered", "centered", or one of them for every random block
 
     Returns

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
-from workbench.priors import Prior, coefficient_name, lkj_log_density
+from workbench.lkj import lkj_log_density
+from workbench.priors import Prior, coefficient_name
 from workbench.sampling.draws import Draws
 from workbench.sampling.names import block_names
 from workbench.sampling.responses import log_density
@@ -46,7 +47,7 @@ def log_joint(
     ----------
     design : Design
     priors : mapping of str to Prior
-        Resolved (:func:`workbench.priors.resolve_priors`).
+        Resolved (:func:`workbench.prior_defaults.resolve_priors`).
     b : array, shape (..., p)
         Leading axes are points.
     sigma : array, shape (...), or None
@@ -64,7 +65,7 @@ def log_joint(
     Examples
     --------
     >>> from workbench.design import build_design
-    >>> from workbench.priors import resolve_priors
+    >>> from workbench.prior_defaults import resolve_priors
     >>> design = build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0], "g": list("aabb")})
     >>> at = np.array([2.5]), 1.0, (np.array([1.0]),), (np.eye(1),), (np.array([[-1.0], [1.0]]),)
     >>> round(float(log_joint(design, resolve_priors(design, {}), *at)), 6)

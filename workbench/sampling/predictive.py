@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from workbench.design import Design
 from workbench.errors import PriorError
-from workbench.priors import Prior, coefficient_name, lkj_draw
+from workbench.lkj import lkj_draw
+from workbench.priors import Prior, coefficient_name
 from workbench.sampling.draws import Draws
 from workbench.sampling.plain_density import linear_predictor, log_rows
 from workbench.sampling.responses import draw

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.design import Design
-from workbench.priors import Prior, default_priors
+from workbench.prior_defaults import default_priors
+from workbench.priors import Prior
 from workbench.sampling.draws import Draws, named_parameters
 from workbench.words import join, significant
 
@@ -49,7 +50,7 @@ def far_intercepts(design: Design, priors: Mapping[str, Prior]) -> list[str]:
     Examples
     --------
     >>> from workbench.design import build_design
-    >>> from workbench.priors import resolve_priors
+    >>> from workbench.prior_defaults import resolve_priors
     >>> table = {"y": [1.0, 2, 4, 3, 2, 5], "year": range(2000, 2006), "g": list("ababab")}
     >>> design = build_design("y ~ year + (year | g)", table)
     >>> print(far_intercepts(design, resolve_priors(design, {}))[0][:69])

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from workbench.design import Design
 from workbench.errors import DataError
 from workbench.fingerprint import design_hash
-from workbench.priors import Prior, resolve_priors
+from workbench.prior_defaults import resolve_priors
+from workbench.priors import Prior
 from workbench.sampling.draws import Draws
 from workbench.sampling.names import block_names
 from workbench.sampling.plain_density import log_joint
