@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from workbench.adapters import adapt, refuse_name
 from workbench.design import Design
-from workbench.errors import ComparisonError, DataError, nearest
+from workbench.errors import ComparisonError, DataError, OptionError, nearest
 from workbench.estimates import GroupEffects, table
 from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit, text_column, tidy_table
@@ -141,6 +141,38 @@ class Comparison:
             for index, part in enumerate(fit.group_effects):
                 tables.append(_shrinkage_rows(name, part, self._alone(index)))
         return pd.concat(tables, ignore_index=True)
+
+    def by_group(self, top: int = 3) -> pd.DataFrame:
+        """Every group by every estimator: estimates, errors by name, shrinkage, reliability, ranks, trust.
+
+        See :mod:`workbench.group_table`; `top` is what ``p_top`` is the probability of being among.
+        """
+        from workbench.group_table import group_table
+
+        if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+            raise OptionError(f"top is {top!r}, but must be a whole number from 1 on.")
+        return group_table(self.fits, self.shrinkage, self.truth, top)
+
+    def wide(self, column: str = "estimate") -> pd.DataFrame:
+        """One column of :meth:`by_group` with the estimators side by side: a row per group, level and term."""
+        long = self.by_group()
+        if column not in long or column in ("estimator", "group", "level", "term", "n"):
+            raise OptionError(f"The table has no column {column!r}. {nearest(str(column), long.columns)}")
+        keys = ["group", "level", "term", "n"]
+        found = long[long["estimator"] == next(iter(self.fits))][keys].reset_index(drop=True)
+        for name in self.fits:  # all have the same rows in the same order
+            found[name] = long.loc[long["estimator"] == name, column].to_numpy()
+        return found
+
+    @table
+    def scoreboard(self) -> pd.DataFrame:
+        """Every estimator in one line: error, coverage, width, ranks, log score and time, also by group size.
+
+        See :mod:`workbench.scoreboard`; what needs a truth is missing without one.
+        """
+        from workbench.scoreboard import scoreboard
+
+        return scoreboard(self.by_group(), self.fits)
 
     def _alone(self, index: int) -> Array | None:
         return None if self.alone is None else self.alone.group_effects[index].coefficient.estimate
