@@ -175,3 +175,15 @@ def test_without_a_truth_there_is_width_and_time():
     assert board["sizes"].tolist() == ["all", "all"]
     assert board[["rmse", "coverage", "rank_correlation", "log_score"]].isna().to_numpy().all()
     assert board["interval_width"].notna().all()
+
+
+# --- sentences ----------------------------------------------------------------------------------------
+
+
+def test_the_summary_says_what_the_numbers_are(twelve):
+    text = twelve.summary()
+    largest = (twelve.wide()["no_pooling"] - twelve.wide()["reml"]).abs()
+    assert twelve.wide()["level"][largest.idxmax()] == "12"
+    assert "Pooling moves group 12 farthest (n = 2, one of the smallest groups): its sample mean is 9.260" in text
+    assert f"REML {twelve.scoreboard.query("sizes == 'all' and estimator == 'reml'")['rmse'].item():.4f}" in text
+    assert len(text.splitlines()) >= 4

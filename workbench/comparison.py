@@ -174,6 +174,12 @@ class Comparison:
 
         return scoreboard(self.by_group(), self.fits)
 
+    def summary(self) -> str:
+        """What the numbers say, a sentence a line, each computed from this comparison and checked on it."""
+        from workbench.report.findings import findings
+
+        return "\n".join(findings(self))
+
     def _alone(self, index: int) -> Array | None:
         return None if self.alone is None else self.alone.group_effects[index].coefficient.estimate
 
