@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_estimators(run)
     _add_out(run, "reports")
     run.add_argument("--no-svg", action="store_true", help="write pictures as PNG alone: reports of half the size")
+    run.add_argument("--force", action="store_true", help="fit again where nothing has changed since the report")
 
     compare = command("compare", _compare, "fit several estimators to a table and print them side by side")
     _add_model(compare)
@@ -201,18 +202,34 @@ def _run_one(study: Study, given: argparse.Namespace) -> int:
     from workbench.report.terminal import print_comparison
     from workbench.study import run_study, study_context
 
-    check_folder(Path(given.out) / study.name)  # before anything is fitted
+    folder, svg = Path(given.out) / study.name, not getattr(given, "no_svg", False)
+    check_folder(folder)  # before anything is fitted
     estimators = _names(given.estimators) if "estimators" in given else None
+    if "force" in given and not given.force and (earlier := _unchanged(study, estimators, folder, svg)) is not None:
+        return earlier
     comparison = run_study(study, estimators, progress=_progress(given))
     context = study_context(study, comparison)
     print_comparison(comparison)
-    folder = write_report(comparison, Path(given.out) / study.name, context, svg=not getattr(given, "no_svg", False))
+    write_report(comparison, folder, context, svg=svg)
     missed = [figure for figure in context.figures if not figure.holds]
     if context.figures:
         kept = len(context.figures) - len(missed)
         print(f"Published figures: {kept} of {len(context.figures)} reached (workbench check {study.name}).")
     print(f"Report: {folder / 'index.html'}")
     return _code(comparison) or (1 if missed else 0)
+
+
+def _unchanged(study: Study, estimators: Sequence[str] | None, folder: Path, svg: bool) -> int | None:
+    """The exit code of an earlier run whose report stands for this one; None where there is none."""
+    from workbench.estimators import default_estimators
+    from workbench.report.unchanged import earlier_run
+
+    wanted = estimators or study.estimators or default_estimators(study.design())
+    found = earlier_run(folder, study.file_hashes(), wanted, svg)
+    if found is None:
+        return None
+    print(f"{study.name}: nothing has changed since {folder / 'index.html'} was made ({found.sentence}).")
+    return found.code
 
 
 def _demo(given: argparse.Namespace) -> int:

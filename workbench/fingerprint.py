@@ -1,9 +1,11 @@
-"""The fingerprint of a Design: two of them fit the same where it is the same."""
+"""Fingerprints: of a Design (two of them fit the same where it is the same), and of the workbench's own code."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -36,4 +38,18 @@ def design_hash(design: Design) -> str:
     add("offset", design.offset)
     if design.family != "gaussian":
         add("family", (design.family, design.link))
+    return digest.hexdigest()
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 of the package's own files, by name: what made a report, where versions are not enough to say."""
+    root, digest = Path(__file__).parent, hashlib.sha256()
+    names = sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts and "_models" not in path.parts
+    )
+    for name in names:
+        digest.update(f"{name}:".encode() + (root / name).read_bytes())
     return digest.hexdigest()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.fingerprint import design_hash
+from workbench.fingerprint import code_hash, design_hash
 from workbench.report.context import Context
 from workbench.report.versions import versions
 
@@ -46,6 +46,7 @@ def manifest(comparison: Comparison, context: Context, files: Sequence[tuple[str
         "source_files_sha256": dict(context.source_files),
         "study": portable(context.study),
         "versions": versions(),
+        "code_sha256": code_hash(),
         "fits": {name: _fit(name, fit) for name, fit in comparison.fits.items()},
         "published_figures": [
             {
