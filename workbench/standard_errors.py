@@ -93,6 +93,9 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
             J, q = len(block.levels), len(block.terms)
             head = {"group": block.group, "level": np.repeat(np.asarray(block.levels, dtype=object), q)}
             head |= {"term": list(block.terms) * J, "n": np.repeat(block.sizes, q)}
-            errors = {name: fit.sigma * np.sqrt(value[:, where]).ravel() for name, value in variances.items()}
+            errors = {
+                name: fit.sigma * np.sqrt(np.maximum(value[:, where], 0.0)).ravel()  # rounding may leave one below zero
+                for name, value in variances.items()
+            }
             tables[place] = pd.DataFrame(head | errors)
     return pd.concat(tables, ignore_index=True)
