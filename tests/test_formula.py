@@ -144,6 +144,13 @@ def test_parts_of_a_random_term():
     assert parse("y ~ (1 | `a | b`)").random[0].group == ("a | b",)
 
 
+def test_groups_are_called_as_lme4_calls_them():
+    # names(ranef(lmer(y ~ 1 + (1 | `h 2`/`g p`)))): "`g p`:`h 2`" "h 2"
+    inner, outer = parse("y ~ 1 + (1 | `h 2`/`g p`)").random
+    assert (inner.group_label, inner.text) == ("`g p`:`h 2`", "(1 | `g p`:`h 2`)")
+    assert (outer.group_label, outer.text) == ("h 2", "(1 | `h 2`)")
+
+
 def test_response_offsets_and_variables():
     formula = parse("cbind(hits, n - hits) ~ z:x + (w | h/g) + offset(log(t)) + x + offset(log(t)) - v")
     assert formula.response_label == "cbind(hits, n - hits)"

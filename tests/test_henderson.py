@@ -331,3 +331,15 @@ def test_the_picture_shows_the_descent_and_the_exact_effects():
 def test_there_is_no_picture_without_a_descent():
     with pytest.raises(OptionError, match="No fit here was descended to"):
         wb.Comparison({"henderson": told()}).plot.descent()
+
+
+def test_a_term_without_spread_beside_one_with_has_effects_of_zero_and_no_error():
+    """Columns are centred inside, so that zero is a difference there."""
+    given = {"sd(Subject, (Intercept))": 0.0, "sd(Subject, Days)": 5.0, "sigma": 25.0}
+    fit = wb.fit(FORMULA, SLEEP, "henderson", options={"variances": given})
+    intercepts = fit.effects.query("term == '(Intercept)'")
+    assert (intercepts["estimate"] == 0).all()
+    assert (intercepts["std_error"] == 0).all()
+    errors = fit.standard_errors.query("term == '(Intercept)'")
+    np.testing.assert_allclose(errors[["conditional_sd", "effect_prediction_se"]], 0.0, atol=1e-6)
+    np.testing.assert_allclose(errors["coefficient_se"], fit.population.std_error[0], rtol=1e-9)

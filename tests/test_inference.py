@@ -715,3 +715,10 @@ def test_no_profile_lies_above_the_least_dense_deviance():
                 if part.kind == "cor":
                     value = np.clip(value, -1 + 1e-9, 1 - 1e-9)
                 assert part.deviance[k] <= lowest(dense, part.name, value) + 1e-5, (seed, part.name, value)
+
+
+def test_counts_are_not_sent_to_estimators_that_do_not_take_them():
+    fit = wb.fit("y ~ 1 + (1 | g)", {"y": [0, 3, 1, 5, 2, 9], "g": list("aabbcc")}, "laplace", family="poisson")
+    for asked in (wb.profile, wb.bootstrap):
+        with pytest.raises(OptionError, match=r"laplace \(poisson\). Of other families laplace and agq have Wald"):
+            asked(fit)

@@ -414,3 +414,22 @@ def test_nothing_but_failures_or_nothing_counted_ends_with_a_warning():
         fit = wb.fit(f"{response} ~ x + (1 | g)", table, "laplace", family=family)
         assert np.isfinite(fit.population.std_error).all()
         assert any("run away" in text or "separated" in text for text in fit.warnings)
+
+
+@pytest.mark.parametrize("estimator", ["laplace", "agq"])
+def test_a_spread_between_levels_of_one_outcome_each_is_called_undetermined(estimator):
+    """The likelihood is highest at a spread without end: half the 8 levels of 5 rows are successes, half failures."""
+    table = {"y": [1] * 20 + [0] * 20, "g": [str(j // 5) for j in range(40)]}
+    fit = wb.fit("y ~ 1 + (1 | g)", table, estimator, family="binomial")
+    assert (
+        fit.criterion.value > 16 * np.log(2) - 1
+    )  # 8 signs of effects: no spread gives less, up to quadrature's error
+    assert any(text.startswith("Undetermined: no level of g has both outcomes") for text in fit.warnings)
+    table["y"][0] = 0
+    fit = wb.fit("y ~ 1 + (1 | g)", table, estimator, family="binomial")
+    assert not any("both outcomes" in text for text in fit.warnings)
+
+
+def test_rows_that_are_levels_are_not_called_levels_of_one_outcome():
+    fit = wb.fit("y ~ 1 + (1 | g)", {"y": [0, 1, 0, 1, 1], "g": list("abcde")}, "laplace", family="binomial")
+    assert not any("both outcomes" in text for text in fit.warnings)

@@ -101,3 +101,10 @@ def test_the_picture_has_a_panel_per_estimator_in_the_order_of_x(sleep):
     np.testing.assert_array_equal(axes[1].images[0].get_array(), seen.matrices[1])
     assert axes[0].images[0].get_clim() == axes[1].images[0].get_clim()
     assert "covariance" in [picture.stem for picture in prints(sleep)]
+
+
+def test_fits_without_a_panel_of_their_own_are_named():
+    comparison = wb.compare("Reaction ~ Days + (Days | Subject)", SLEEP, ["reml", "ml", "em", "henderson"])
+    seen = covariance.view(comparison)
+    assert seen.titles == ("REML", "ML")
+    assert "The same as under REML they are under REML, EM and given variances." in seen.caption

@@ -353,3 +353,9 @@ def test_a_report_and_predictions_know_points_without_errors(tmp_path):
     assert row["estimate"].to_numpy() == pytest.approx(expected["estimate"].to_numpy(), abs=1e-8)
     assert row["std_error"].isna().all()
     assert set(fit.effects["std_error_kind"]) == {"none: penalised"}
+
+
+def test_names_that_hold_a_comma_are_listed_apart():
+    with pytest.raises(OptionError, match=r"There are: \(Intercept\); g; g, \(Intercept\)\."):
+        wb.fit("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0], "g": list("aabb")}, "penalized",
+               options={"penalty": {"Days": 1.0}})  # fmt: skip

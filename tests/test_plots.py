@@ -264,6 +264,13 @@ def test_up_to_eight_estimators_have_room(twelve):
     assert len({a.marker for a in looks}) == 8  # never by colour alone
 
 
+def test_spare_looks_are_not_those_of_estimators_beside_them():
+    names = ("no_pooling", "reml", "james_stein", "spread_matching", "penalized", "mackay", "em", "henderson")
+    looks = [style.look(name, names) for name in names]
+    assert len({a.colour for a in looks}) == len({a.marker for a in looks}) == 8
+    assert style.look("james_stein", ("reml", "james_stein")) == style.SPARE[0]
+
+
 def test_one_estimator_is_enough():
     data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": list("aabbcc")}
     comparison = wb.compare("y ~ 1 + (1 | g)", data, ["reml"])

@@ -148,6 +148,13 @@ def test_everything_separated_leaves_nothing_and_says_so():
     assert any("2 of 2 levels of g have separated outcomes" in text for text in fit.warnings)
 
 
+def test_columns_are_lost_with_the_last_level():
+    table = {"y": [0, 0, 1, 1], "g": list("aabb"), "x": [1, 2, 1, 2], "z": [1, 3, 3, 1]}
+    fit = wb.fit("y ~ x + z + (1 | g)", table, "no_pooling", family="binomial")
+    assert np.isnan(fit.population.estimate).all()
+    assert fit.warnings[-1] == "Without pooling, x and z have no estimate: no level is left."
+
+
 def test_all_rows_separated_are_named():
     fit = wb.fit("y ~ x + (1 | g)", {"y": [0, 0, 1, 1], "x": [0, 1, 2, 3], "g": list("abab")}, "complete_pooling",
                  family="binomial")  # fmt: skip

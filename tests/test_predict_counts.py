@@ -156,6 +156,7 @@ def test_what_has_no_errors_has_estimates():
     np.testing.assert_allclose(found["estimate"], fit.fitted, rtol=1e-12)
     assert found["std_error"].isna().all()
     assert set(found["std_error_kind"]) == {"none: the fit has no joint error"}
+    assert set(found["interval"]) == {"none: the fit has no joint error"}
 
 
 def test_gamma_with_the_inverse_link_keeps_its_interval_in_order():
@@ -302,3 +303,16 @@ def test_every_estimator_of_counts_predicts_its_own_rows():
         )
         found = fit.predict()
         np.testing.assert_allclose(found["estimate"], fit.fitted, rtol=1e-9)
+
+
+def test_a_row_without_an_error_has_no_interval_and_says_why():
+    found = cbpp("no_pooling").predict({"period": ["1", "1"], "herd": ["1", "99"]}, new_levels="population")
+    assert found["interval"].tolist() == [
+        "Wald 95 %, through the link",
+        "none: without pooling, nothing is known of a new level",
+    ]
+
+
+def test_what_to_plug_in_for_counts_is_named():
+    with pytest.raises(OptionError, match=r"reml does not fit binomial .* or plug in 'laplace' or 'agq'"):
+        cbpp("fixed_prior", options={"plug_in": "reml"})

@@ -70,5 +70,12 @@ def test_at_zero_spread_effects_have_none_and_coefficients_the_populations():
 
 def test_other_estimators_have_other_errors():
     design = build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0], "g": list("aabb")})
-    with pytest.raises(OptionError, match="em, laplace, agq and statsmodels; the effects of no_pooling"):
+    with pytest.raises(OptionError, match=r"mackay, em and statsmodels; the effects of no_pooling .* Fit reml"):
         run_estimator("no_pooling", design, Settings()).standard_errors  # noqa: B018
+
+
+@pytest.mark.parametrize("estimator", ["no_pooling", "statsmodels"])
+def test_fits_of_counts_are_sent_to_estimators_of_counts(estimator):
+    design = build_design("k ~ 1 + (1 | g)", {"k": [0, 3, 1, 5, 2, 9], "g": list("aabbcc")}, "poisson")
+    with pytest.raises(OptionError, match=rf"belong to laplace and agq; the effects of {estimator} .* Fit laplace"):
+        _ = run_estimator(estimator, design, Settings()).standard_errors

@@ -342,3 +342,13 @@ def test_a_search_cut_short_is_not_called_converged(small):
 def test_where_statsmodels_breaks_off_the_error_says_what_to_do():
     with pytest.raises(DesignError, match=r"broke off: Singular matrix\. Try another optimizer"):
         wb.fit("Yield ~ 1 + (1 | Batch)", SETS / "Dyestuff2.csv", "statsmodels", options={"optimizer": "lbfgs"})
+
+
+def test_a_search_that_ran_away_is_refused_and_the_column_named():
+    """An effect of metres, up to 70 from zero: the first step overflows."""
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=80)
+    table = {"y": rng.poisson(np.exp(0.5 * z)), "x": 40 * z, "z": z, "g": [f"g{i % 8}" for i in range(80)]}
+    with pytest.raises(DesignError, match=r"ran away to numbers without meaning. Columns .*: x \(up to"):
+        wb.fit("y ~ x + (1 | g)", table, "statsmodels", family="poisson")
+    assert wb.fit("y ~ z + (1 | g)", table, "statsmodels", family="poisson").converged

@@ -32,6 +32,8 @@ from workbench.moments import Moments
 from workbench.optimum import Optimum
 
 Array = NDArray[np.float64]
+NONE = 1e-12
+"""A spread below this share of the parts that cancel in it is none."""
 
 NO_RESIDUAL = (1e-11, 1e-9)
 """A residual sum of squares smaller than this share of the total is rounding: of one factor, of several."""
@@ -115,7 +117,8 @@ def predictions(
     b = data.shift.to_data @ given.b + data.shift.origin
     root = np.linalg.cholesky(given.b_cov)
     parts: list[GroupEffects | None] = [None] * len(design.blocks)
-    for f, modes, P in zip(data.factors, given.modes, conditional_covariances(data, factors, given), strict=True):
+    covariances = conditional_covariances(data, factors, given)
+    for f, factor, modes, P in zip(data.factors, factors, given.modes, covariances, strict=True):
         J, q = f.Zty.shape
         by_column = np.moveaxis(P, 0, -1).reshape(q * q, J)
         u, variance, from_b, value = np.empty((q, J)), np.empty((q, J)), np.empty((q, J)), np.zeros(q)
@@ -124,6 +127,8 @@ def predictions(
             mode = np.tensordot(own, modes, 1)
             u[k] = mode[p] - given.b @ mode[:p]
             variance[k] = np.outer(own, own).ravel() @ by_column
+            if np.linalg.norm(own @ factor) <= NONE * np.linalg.norm(np.abs(own) @ np.abs(factor)):
+                u[k] = variance[k] = 0.0  # no spread: what is left is rounding, of either sign
             answer = -mode[:p]
             if column is not None:
                 value[k] = b[column]

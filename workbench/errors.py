@@ -74,5 +74,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
     ]
     if close:
         return f"Did you mean {close[0]!r}?"
-    shown = ", ".join(names[:12]) + (f", and {len(names) - 12} more" if len(names) > 12 else "")
+    between = "; " if any("," in n for n in names) else ", "
+    shown = between.join(names[:12]) + (f"{between}and {len(names) - 12} more" if len(names) > 12 else "")
     return f"There are: {shown}."

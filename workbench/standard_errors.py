@@ -40,7 +40,7 @@ import numpy as np
 from workbench.errors import OptionError
 from workbench.fit import Fit
 from workbench.likelihood import conditional_covariances, in_data_units
-from workbench.prediction.joint_error import AT_VARIANCES, equations, is_at_variances
+from workbench.prediction.joint_error import AT_VARIANCES, OF_COUNTS, OF_GAUSSIAN, equations, is_at_variances
 from workbench.words import join
 
 if TYPE_CHECKING:
@@ -72,9 +72,11 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
     import pandas as pd
 
     if not is_at_variances(fit):
+        able = {"gaussian": OF_GAUSSIAN, "binomial": OF_COUNTS, "poisson": OF_COUNTS}.get(fit.design.family, ())
+        advice = f" Fit {able[0]} to have them." if able else ""
         raise OptionError(
-            f"These standard errors belong to {join(AT_VARIANCES)}; the effects of {fit.estimator} have one kind "
-            "each, in fit.effects and fit.coefficients (see std_error_kind). Fit reml to have them."
+            f"These standard errors belong to {join(able or AT_VARIANCES)}; the effects of {fit.estimator} have one "
+            f"kind each, in fit.effects and fit.coefficients (see std_error_kind).{advice}"
         )
     at = equations(fit)
     data = at.data
@@ -91,6 +93,9 @@ def standard_errors(fit: Fit) -> pd.DataFrame:
             J, q = len(block.levels), len(block.terms)
             head = {"group": block.group, "level": np.repeat(np.asarray(block.levels, dtype=object), q)}
             head |= {"term": list(block.terms) * J, "n": np.repeat(block.sizes, q)}
-            errors = {name: fit.sigma * np.sqrt(value[:, where]).ravel() for name, value in variances.items()}
+            errors = {
+                name: fit.sigma * np.sqrt(np.maximum(value[:, where], 0.0)).ravel()  # rounding may leave one below zero
+                for name, value in variances.items()
+            }
             tables[place] = pd.DataFrame(head | errors)
     return pd.concat(tables, ignore_index=True)

@@ -53,6 +53,7 @@ from workbench.plug_in import (
     stated_priors,
     with_population,
 )
+from workbench.words import join
 
 Array = NDArray[np.float64]
 SOURCES = ("reml", "ml", "laplace", "agq")
@@ -187,9 +188,11 @@ class Options:
             )
         for name in named:
             if design.family not in lookup(str(name)).families:
+                able = [source for source in SOURCES if design.family in lookup(source).families]
+                other = join(map(repr, able), "or") or "a fit"
                 raise OptionError(
                     f"{name} does not fit {design.family} responses, so it has no mean and SD to plug in. State "
-                    "them (mean=, sd=), or plug in a fit (plug_in=)."
+                    f"them (mean=, sd=), or plug in {other} (plug_in=)."
                 )
         return tuple(dict.fromkeys(str(name) for name in named))
 

@@ -29,6 +29,7 @@ from workbench.fit import Fit
 from workbench.group_regressions import GroupRegressions, Solution
 from workbench.least_squares import deviance
 from workbench.reweighted import maximum_by_groups, pearson
+from workbench.words import join
 
 Array = NDArray[np.float64]
 
@@ -140,7 +141,10 @@ def _remarks(design: Design, end: _End) -> list[str]:
                 f"{len(places):,} of {len(which):,} levels of {block.group} {why} ({names}): they are missing here."
             )
     if mixed := end.regressions.mixed:
-        found.append(f"Without pooling, {', '.join(mixed)} cannot be told from the groups and has no estimate.")
+        has = "has" if len(mixed) == 1 else "have"
+        lasting = end.regressions.used.any()
+        why = "cannot be told from the groups and " if lasting else ""
+        found.append(f"Without pooling, {join(mixed)} {why}{has} no estimate{'' if lasting else ': no level is left'}.")
     if not end.converged:
         found.append("The reweighted least squares had not settled after their last step. Do not trust these numbers.")
     return found

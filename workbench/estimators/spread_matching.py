@@ -81,7 +81,8 @@ class Options:
             value = getattr(self, name)
             number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
             if value is not None and not (number and value >= 0 and (name == "tau" or value > 0)):
-                raise OptionError(f"{name} is {value!r}, but a positive number is needed, or nothing.")
+                wanted = "a number from 0 on" if name == "tau" else "a positive number"
+                raise OptionError(f"{name} is {value!r}, but {wanted} is needed, or nothing.")
 
     def needs(self, design: Design) -> tuple[str, ...]:
         """REML, unless both standard deviations are given."""

@@ -262,7 +262,8 @@ def _bare(node: Expression) -> Expression:
 
 
 def _random_term(intercept: bool, terms: tuple[Term, ...], group: Expression) -> RandomTerm:
-    label = deparse(group)
+    written = deparse(group)
+    label = group.name if isinstance(group, Name) else written  # lme4 quotes names in interactions alone
     labels = [term.label for term in terms]
     what = " + ".join(labels if intercept else ["0", *labels]) or "1"
-    return RandomTerm(intercept, terms, variables(group), f"({what} | {label})", label)
+    return RandomTerm(intercept, terms, variables(group), f"({what} | {written})", label)

@@ -27,13 +27,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.design import Design
+from workbench.design import Design, RandomBlock
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
 from workbench.fit import Fit
 from workbench.glmm.rows import Rows, Varying
 from workbench.glmm.search import SINGULAR, Optimum
 from workbench.likelihood import Conditional, conditional, conditional_covariances
 from workbench.moments import Moments
+from workbench.words import significant
 
 Array = NDArray[np.float64]
 
@@ -41,6 +42,8 @@ EXTREME = 10 * float(np.finfo(float).eps)
 """Fitted probabilities this close to 0 or 1 are that to rounding."""
 UNDETERMINED = 1e-4
 """A curvature of the deviance, per unit of a linear predictor squared, that leaves an estimate undetermined."""
+WIDE = 5.0
+"""An SD of intercepts, on the linear predictor's scale, at which most levels have one outcome or the other."""
 
 
 def answer(
@@ -145,7 +148,8 @@ def _doubts(design: Design, at: Optimum, components: tuple[Component, ...], sing
     """Everything that keeps the numbers from being trusted, a sentence or two each."""
     found = [_why_singular(group, [c for c in components if c.group == group]) for group in singular]
     found += [_left_out(design, f, k) for f in at.working.rows.factors for k in range(len(f.places))]
-    found += _flat(at.working.rows, design, at, bool(singular))
+    apart = [_one_outcome(design, block, part) for block, part in zip(design.blocks, components, strict=True)]
+    found += [*apart, *_flat(at.working.rows, design, at, bool(singular) or any(apart))]
     if not (at.minimum.certified and at.mode.found):
         found.append(
             "The search did not end at a certified minimum: largest gradient "
@@ -180,7 +184,27 @@ def _left_out(design: Design, f: Varying, k: int) -> str:
     )
 
 
-def _flat(rows: Rows, design: Design, at: Optimum, singular: bool) -> list[str]:
+def _one_outcome(design: Design, block: RandomBlock, part: Component) -> str:
+    """Say of a wide spread of intercepts that no level holds it: each has nothing but successes, or but failures.
+
+    As the spread grows, the likelihood of a level rises to the probability of its effect's sign, which no finite
+    spread exceeds. Where it seems to have a maximum, that is the approximation's.
+    """
+    own = [a for a, term in enumerate(block.terms) if term == "(Intercept)" and part.sd[a] > WIDE]
+    if design.family != "binomial" or not own:
+        return ""
+    trials = np.bincount(block.codes, design.weights, len(block.levels))
+    successes = np.bincount(block.codes, design.weights * design.y, len(block.levels))
+    if ((successes > 0) & (successes < trials)).any() or not (trials > 1).any():
+        return ""
+    return (
+        f"Undetermined: no level of {block.group} has both outcomes, so that the likelihood does not fall however "
+        f"large the spread between levels is; its SD, {significant(float(part.sd[own[0]]))}, is where the "
+        "approximation of the integral ends. Do not interpret it, nor the intercept; use a prior (exact, hierarchical)."
+    )
+
+
+def _flat(rows: Rows, design: Design, at: Optimum, explained: bool) -> list[str]:
     """Directions along which the deviance hardly changes: coefficients that run away, spreads that nothing holds."""
     found = []
     if design.family == "binomial":
@@ -199,7 +223,7 @@ def _flat(rows: Rows, design: Design, at: Optimum, singular: bool) -> list[str]:
             "these coefficients."
         )
     curvature = np.linalg.eigvalsh(at.hessian[:m, :m])
-    if m and curvature[0] < UNDETERMINED and not singular:
+    if m and curvature[0] < UNDETERMINED and not explained:
         found.append(
             "Undetermined: the data say next to nothing of some spread or correlation: other values of it fit as well. "
             "Do not interpret it; consider fewer varying terms, or a prior."

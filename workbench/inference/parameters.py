@@ -108,7 +108,13 @@ def check_maximised(fit: Fit, what: str) -> None:
     if not isinstance(fit, Fit):
         raise OptionError(f"{what} takes a Fit, not {type(fit).__name__}. Make one: wb.fit(formula, data).")
     if fit.estimator not in MAXIMISED or fit.design.family != "gaussian":
+        advice = (
+            "Fit the model with estimator='reml' or 'ml'."
+            if fit.design.family == "gaussian"
+            else "Of other families laplace and agq have Wald intervals and fit.log_likelihood, aic and bic; exact and "
+            "hierarchical have intervals of all parameters."
+        )
         raise OptionError(
             f"{what} needs a gaussian fit by reml or ml, whose likelihood is maximised; this one is by "
-            f"{fit.estimator} ({fit.design.family}). Fit the model with estimator='reml' or 'ml'."
+            f"{fit.estimator} ({fit.design.family}). {advice}"
         )

@@ -16,6 +16,7 @@ from workbench.errors import OptionError, nearest
 from workbench.marginal_covariance import line_kernel, marginal_covariance
 from workbench.plots import style
 from workbench.plots.varying import INTERCEPT, Varying, figure4, measured, printable
+from workbench.words import join
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +90,7 @@ def view(
         raise OptionError(f"{block.group} has no level {level!r}. {nearest(level, block.levels)}")
     place = int(np.argmax(block.sizes)) if level is None else list(block.levels).index(level)
     rows, labels, axis = _rows(design, block, place)
-    whole = _kinds(design, block)
+    whole = " ".join(filter(None, (_alike(comparison, fits), _kinds(design, block))))
     who = f"{printable(block.group)} {printable(str(block.levels[place]))}"
     matrices = tuple(marginal_covariance(fit, rows) for fit in fits.values())
     first = matrices[0]
@@ -170,10 +171,25 @@ def _able(comparison: Comparison) -> dict[str, Fit]:
         own = [*(part.covariance for part in fit.components), np.array(fit.sigma)]
         if not all(np.isfinite(values).all() for values in own):  # read from elsewhere, without correlations
             continue
-        seen = ([*(part.covariance for part in other.components), np.array(other.sigma)] for other in found.values())
-        if not any(all(np.allclose(a, b, rtol=1e-6) for a, b in zip(own, parts, strict=True)) for parts in seen):
+        if not any(_same(fit, other) for other in found.values()):
             found[name] = fit
     return dict(list(found.items())[:PANELS])
+
+
+def _same(fit: Fit, other: Fit) -> bool:
+    """Whether two fits of a design have the same variances."""
+    own, its = ([*(part.covariance for part in at.components), np.array(at.sigma)] for at in (fit, other))
+    return len(own) == len(its) and all(np.allclose(a, b, rtol=1e-6) for a, b in zip(own, its, strict=True))
+
+
+def _alike(comparison: Comparison, drawn: dict[str, Fit]) -> str:
+    """Name the fits that have no panel because another's shows the same."""
+    said = []
+    for name, fit in drawn.items():
+        same = [other for other, its in comparison.fits.items() if other not in drawn and _same(its, fit)]
+        if same:
+            said.append(f"The same as under {style.title_of(name)} they are under {join(map(style.title_of, same))}.")
+    return " ".join(said)
 
 
 def _block(design: Design) -> RandomBlock | None:

@@ -250,8 +250,10 @@ def _names(ax: Axes, seen: View) -> None:
     """The groups' names at the left ends of their lines, moved apart where they would overlap."""
     if not seen.labels:
         return
+    from matplotlib.patheffects import withStroke
     from scipy.optimize import isotonic_regression
 
+    halo = withStroke(linewidth=2.5, foreground="white")  # lines pass behind names that were moved
     low, high = ax.get_ylim()
     order, step = np.argsort(seen.coefficients[0]), 0.045 * (high - low)
     steps = step * np.arange(len(order))
@@ -260,5 +262,5 @@ def _names(ax: Axes, seen: View) -> None:
     for j, y in zip(order.tolist(), places.tolist(), strict=True):
         ax.annotate(
             seen.labels[j], (seen.strength[0], y), xytext=(3, 1), textcoords="offset points",
-            fontsize=style.SMALL - 2, color=style.INK, parse_math=False, zorder=6,
+            fontsize=style.SMALL - 2, color=style.INK, parse_math=False, zorder=6, path_effects=[halo],
         )  # fmt: skip

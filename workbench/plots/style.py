@@ -63,7 +63,11 @@ LOOKS = {
     "hierarchical": Look("#009E73", "D"),
     "exact": Look("#2B7A78", "d", filled=False),
 }
-SPARE = (Look("#56B4E9", "v"), Look("#D55E00", "P"), Look("#4B3F9E", "h"), Look("#7B3F00", "<"))
+SPARE = (
+    Look("#56B4E9", "v"), Look("#D55E00", "P"), Look("#4B3F9E", "h"), Look("#7B3F00", "<"), Look("#117733", ">"),
+    Look("#882255", "8"), Look("#999933", "H"),
+)  # fmt: skip
+"""Of estimators without a look of their own; those that share colour or marker with one beside them are left out."""
 
 FOREIGN = (
     Look("#D6437E", "<"), Look("#4F8A10", ">"), Look("#1B6CA8", "H"), Look("#8C564B", "X"), Look("#6A51A3", "8"),
@@ -84,7 +88,9 @@ def look(estimator: str, among: Sequence[str] = ()) -> Look:
     if estimator not in REGISTRY:
         return FOREIGN[_slots((*(name for name in among if name not in {*LOOKS, *REGISTRY}), estimator))[estimator]]
     others = [name for name in among if name not in LOOKS and name in REGISTRY]
-    return SPARE[others.index(estimator) % len(SPARE) if estimator in others else 0]
+    taken = {part for name in among if name in LOOKS for part in (LOOKS[name].colour, LOOKS[name].marker)}
+    free = [spare for spare in SPARE if not {spare.colour, spare.marker} & taken] or SPARE
+    return free[others.index(estimator) % len(free) if estimator in others else 0]
 
 
 def _slots(names: Sequence[str]) -> dict[str, int]:

@@ -37,7 +37,9 @@ Array = NDArray[np.float64]
 
 LEAST_WEIGHT = 1e-100
 """The information of a row whose fitted mean is at its limit."""
-AT_VARIANCES = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em", "laplace", "agq", "statsmodels")
+OF_GAUSSIAN = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em", "statsmodels")
+OF_COUNTS = ("laplace", "agq")
+AT_VARIANCES = (*OF_GAUSSIAN, *OF_COUNTS)
 """The estimators whose effects are predictions at variances that were estimated, or given."""
 
 

@@ -138,7 +138,8 @@ def predict(
             "conf_low": estimate - reach,
             "conf_high": estimate + reach,
         }
-        columns |= {"std_error_kind": kind, "interval": np.full(len(rows), f"Wald {100 * level:.4g} %", object)}
+        interval = np.where(np.isnan(error), kind, f"Wald {100 * level:.4g} %").astype(object)
+        columns |= {"std_error_kind": kind, "interval": interval}
         columns = on_response(fit.design, columns) if transforms(fit.design, scale) else columns
     return _table(rows, {"point": _points(fit, rows, wanted)} | columns, new_data)
 

@@ -34,15 +34,18 @@ def on_response(design: Design, columns: dict[str, Any]) -> dict[str, Any]:
     known = np.isfinite(eta)
     place = np.where(known, eta, 0.0)
     ends = np.sort([_through(design, columns[name]) for name in ("conf_low", "conf_high")], axis=0)
-    kind = [word if word.startswith("none") else f"{word}, delta method" for word in columns["std_error_kind"]]
+    kind, interval = (
+        np.array([word if word.startswith("none") else f"{word}, {how}" for word in columns[name]], dtype=object)
+        for name, how in (("std_error_kind", "delta method"), ("interval", "through the link"))
+    )
     slope = np.abs(family_of(design.family, design.link).slope(place))
     return columns | {
         "estimate": _through(design, eta),
         "std_error": np.where(known, slope * columns["std_error"], np.nan),
         "conf_low": ends[0],
         "conf_high": ends[1],
-        "std_error_kind": np.array(kind, dtype=object),
-        "interval": np.array([f"{word}, through the link" for word in columns["interval"]], dtype=object),
+        "std_error_kind": kind,
+        "interval": interval,
     }
 
 

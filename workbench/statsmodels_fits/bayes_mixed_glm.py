@@ -32,7 +32,7 @@ from workbench.design import Design
 from workbench.errors import DesignError, OptionError
 from workbench.estimates import Component, Estimates, GroupEffects, Parameters
 from workbench.fit import Fit
-from workbench.statsmodels_fits.running import announce, run
+from workbench.statsmodels_fits.running import announce, refuse_runaway, run
 from workbench.words import join, significant
 
 Array = NDArray[np.float64]
@@ -124,7 +124,7 @@ def fit_bayes_mixed_glm(design: Design, asked: Asked, level: float, seed: int, p
     OptionError
         Another link; weights, offsets.
     DesignError
-        Correlated terms, or a size that statsmodels cannot take; it broke off.
+        Correlated terms, or a size that statsmodels cannot take; it broke off, or ran away.
     """
     name = NAMES[design.family]
     _refuse(design, name)
@@ -143,6 +143,7 @@ def fit_bayes_mixed_glm(design: Design, asked: Asked, level: float, seed: int, p
 
     result, said = run(name, search)
     converged, state = search_state(result, said)
+    refuse_runaway(name, state.get("objective", 0.0), design)
     made = answer(design, Posterior.of(result), level)
     how = {"method": asked.method, "optimizer": optimizer, "rows": len(y), "seed": seed}
     return Fit(
@@ -366,7 +367,8 @@ def search_state(result: Any, said: tuple[str, ...]) -> tuple[bool, dict[str, An
     if end is None:
         return not said, {}
     sd = np.concatenate([np.asarray(getattr(result, name)) for name in ("fe_sd", "vcp_sd", "vc_sd")])
-    slopes = np.abs(np.asarray(end["jac"], dtype=float)[: len(sd)]) * sd
+    with np.errstate(invalid="ignore"):  # of a search that ran away: an infinite slope, an SD of zero
+        slopes = np.abs(np.asarray(end["jac"], dtype=float)[: len(sd)]) * sd
     state = {"objective": float(end["fun"]), "iterations": int(end["nit"]), "slope": float(slopes.max())}
     return bool(slopes.max() < STEEP) and not any("converge" in text for text in said), state
 

@@ -7,10 +7,16 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from workbench.design import Design
 from workbench.errors import DesignError
+from workbench.words import join, significant
 
 LONG = 10.0
 """Seconds from which on work is announced."""
+ABSURD = 1e15
+"""No objective of a search that ended anywhere near the data is so large."""
+FAR = 5.0
+"""A column that goes farther from zero is named where a search ran away."""
 
 
 def run(what: str, call: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
@@ -54,6 +60,21 @@ def run(what: str, call: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
             ) from error
     said = [" ".join(str(w.message).split()) for w in heard if issubclass(w.category, ModelWarning)]
     return result, tuple(f"statsmodels: {text}" for text in dict.fromkeys(said))
+
+
+def refuse_runaway(what: str, objective: float, design: Design) -> None:
+    """Refuse the end of a search whose objective is not a number, or beyond any likelihood, with a DesignError.
+
+    Such searches start with steps of size one, which the exp() of a column far from zero turns into overflow.
+    """
+    import numpy as np
+
+    if abs(objective) < ABSURD:
+        return
+    most = zip(design.fixed_terms, np.abs(design.X).max(axis=0).tolist(), strict=True)
+    far = join(f"{term} (up to {significant(value)})" for term, value in most if value > FAR)
+    advice = f"Columns so far from zero may be why: {far}. Divide them by their SD" if far else "Try another optimizer"
+    raise DesignError(f"statsmodels' {what} ran away to numbers without meaning. {advice}, or use laplace.")
 
 
 def announce(what: str, seconds: float, progress: bool) -> None:
