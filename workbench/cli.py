@@ -358,6 +358,8 @@ def _pairs(given: Sequence[str], argument: str, example: str) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals:
             raise OptionError(f"{argument} {text!r} has no '='. Write it like {example}.")
+        if not value.strip():
+            raise OptionError(f"{argument} {text!r} has nothing behind its '='. Write it like {example}.")
         found[name.strip()] = value.strip()
     return found
 

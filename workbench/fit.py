@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from workbench.data import read_only
 from workbench.design import Design
+from workbench.errors import ComparisonError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, Parameters, plain
 
 if TYPE_CHECKING:
@@ -195,6 +196,11 @@ class Fit:
         """
         from workbench.prediction.predict import predict
 
+        if self.read_from is not None and np.isnan(self.population.estimate).all():
+            raise ComparisonError(
+                f"{self.read_from} gives no population values, so new rows cannot be foreseen from {self.estimator}. "
+                "Add its population coefficients."
+            )
         return predict(self, new_data, groups, new_levels, level, scale)
 
     def loo(self, by: str = "observation") -> Loo:

@@ -18,6 +18,7 @@ Column names may be spelled R's way (``std.error``, ``conf.low``). The terms of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,9 +75,12 @@ def read_tidy(source: Any, design: Design, level: float = 0.95, estimator: str |
     table = one_estimator(table, chosen, estimator)
     if not len(table):
         raise DataError(f"{table.source} has no rows. Save the table again.")
-    if "kind" in table:
-        return _tidy_rows(table, level)
-    return plain_rows(table, design)
+    read = _tidy_rows(table, level) if "kind" in table else plain_rows(table, design)
+    if not table.unread:
+        return read
+    several = len(table.unread) > 1
+    left = f"Its column{'s' * several} {join(table.unread)} {'were' if several else 'was'} not read."
+    return replace(read, warnings=(*read.warnings, left))
 
 
 # --- tidy rows ----------------------------------------------------------------------------------------
