@@ -7,7 +7,7 @@ A table or file, an ArviZ posterior, a bambi model, a statsmodels result: a read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -95,6 +95,34 @@ def adapt(
     if name is None:
         name = f"{own} (read)" if own in REGISTRY else own
     return as_fit(foreign, design, name, level)
+
+
+def read_foreign(
+    foreign: Mapping[str, Any], design: Design, level: float = 0.95, present: Iterable[str] = ()
+) -> dict[str, Fit]:
+    """Answers from elsewhere as fits, by name.
+
+    Parameters
+    ----------
+    foreign : mapping of name to source
+        See :func:`adapt`.
+    design : Design
+    level : float
+        Probability of intervals made of draws or standard errors.
+    present : iterable of str
+        Names that are taken.
+
+    Raises
+    ------
+    ComparisonError
+        A name that is taken, or an answer to another question.
+    """
+    taken = set(present)
+    for name in foreign:
+        if name in taken:
+            raise ComparisonError(f"There is a fit called {name!r} in this comparison already. Name it otherwise.")
+        refuse_name(name)
+    return {name: adapt(source, design, name, level) for name, source in foreign.items()}
 
 
 def _read_before(fit: Fit, name: str | None) -> Fit:
