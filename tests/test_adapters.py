@@ -436,6 +436,8 @@ def test_the_command_line_and_a_study_take_files(tmp_path):
         assert (wrong.returncode, wrong.stderr) == (
             2, f"workbench: --foreign '{given}' {lacks}. Write it like lme4=tidy.csv.\n",
         )  # fmt: skip
+    twice = subprocess.run([*command, "--foreign", "a=x", "a=y"], capture_output=True, text=True, check=False)
+    assert (twice.returncode, twice.stderr) == (2, "workbench: --foreign gives a twice, as x and y.\n")
     study = tmp_path / "mine"
     study.mkdir()
     shutil.copy(data, study / "data.csv")

@@ -187,3 +187,32 @@ def test_code_in_a_report_names_files_and_leaves_room_for_objects(sleep, tidy):
     assert 'foreign={"file": "sleepstudy.csv", "table": ...}' in code
     assert "# in place of ... stands what table was read from: the table given" in code
     compile(code, "report", "exec")
+
+
+# --- a level a row, a term a column -------------------------------------------------------------------
+
+
+def test_rs_coef_saved_as_it_is_printed(sleep, tmp_path):
+    # m <- lmer(Reaction ~ Days + (Days | Subject), sleepstudy); write.csv(head(coef(m)$Subject, 3), "wide.csv")
+    text = (
+        '"","(Intercept)","Days"\n"308",253.663655798386,19.6662617251619\n'
+        '"309",211.00636676968,1.84760534435278\n"310",212.444695890927,5.01842948979785\n'
+    )
+    frame = pd.read_csv(TABLES / "sleepstudy.csv").query("Subject <= 310")
+    three = wb.fit(SLEEP, frame, "no_pooling")
+    (tmp_path / "wide.csv").write_text(text)
+    read = wb.adapt(tmp_path / "wide.csv", three, "lme4")
+    given = [[253.663655798386, 19.6662617251619], [211.00636676968, 1.84760534435278]]
+    np.testing.assert_array_equal(read.group_effects[0].coefficient.estimate[:2], given)
+    assert np.isnan(read.group_effects[0].effect.estimate).all()
+    wide = sleep.fits["reml"].effects.pivot(index="level", columns="term", values="estimate").reset_index()
+    with pytest.raises(ComparisonError, match=r"deviations, it seems\. Save as\.data\.frame\(ranef\(fit\)\)"):
+        wb.adapt(wide, sleep, "lme4")
+
+
+def test_wide_tables_leave_out_what_does_not_vary(intercepts):
+    wide = pd.DataFrame(
+        {"Subject": intercepts.coefficients["level"], "X.Intercept.": intercepts.coefficients["estimate"]}
+    )
+    wide["Days"] = intercepts.population.estimate[1]
+    assert largest(intercepts, wb.adapt(wide, intercepts)) == 0

@@ -129,6 +129,11 @@ def columns_of(source: Any, design: Design) -> Columns:
     if "deviation" in values and any(isinstance(v, str) and not _number(v) for v in values["deviation"]):
         values["kind"] = values.pop("deviation")  # the column effect, of tidy rows
     if not {"estimate", "coefficient", "deviation"} & set(values):
+        from workbench.adapters.wide import long_columns
+
+        wide = long_columns(frame, design, called)
+        if wide is not None:
+            return Columns(called, wide)
         raise DataError(
             f"{called} has no column of estimates. It has {join([name for name in frame.columns if name][:12])}; call "
             "the numbers estimate, coefficient (population value + deviation) or deviation."

@@ -10,9 +10,12 @@ plain                  ``group, level, term, estimate`` and ``std_error, conf_lo
                        be left out where there is only one. Rows without a level are population coefficients. A column
                        ``coefficient`` holds population value + deviation, ``effect`` or ``deviation`` the deviation;
                        ``estimate`` is read as a coefficient, and refused where it seems to be a deviation
+wide                   a level a row and a varying term a column, ``write.csv(coef(fit)$Subject, ...)``
+                       (:mod:`workbench.adapters.wide`)
 =====================  ==============================================================================================
 
-Column names may be spelled R's way (``std.error``, ``conf.low``). The terms of `ran_pars` are read in
+Column names may be spelled R's way (``std.error``, ``conf.low``), intervals by their quantiles (``Q2.5``, ``97.5 %``);
+columns that are not read are named in a remark. The terms of `ran_pars` are read in
 :mod:`workbench.adapters.spreads`.
 """
 

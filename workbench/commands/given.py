@@ -16,13 +16,15 @@ def read_priors(given: Sequence[str], argument: str = "--prior") -> dict[str, st
 
 def read_pairs(given: Sequence[str], argument: str, example: str) -> dict[str, str]:
     """Read NAME=TEXT."""
-    found = {}
+    found: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             raise OptionError(f"{argument} {text!r} has no '='. Write it like {example}.")
         if not value.strip():
             raise OptionError(f"{argument} {text!r} has nothing behind its '='. Write it like {example}.")
+        if name.strip() in found:
+            raise OptionError(f"{argument} gives {name.strip()} twice, as {found[name.strip()]} and {value.strip()}.")
         found[name.strip()] = value.strip()
     return found
 
