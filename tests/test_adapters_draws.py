@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import workbench as wb
@@ -319,3 +320,18 @@ def test_a_single_chain_says_that_agreement_is_not_known():
         "R-hat is not known, as of a single chain: whether chains agree cannot be seen. Run several."
     ]
     assert not read.converged
+
+
+def test_another_response_beside_the_draws_is_refused(sampled):
+    tree = sampled.draws
+    assert wb.adapt(tree, sampled, "same").read_from == "the posterior given"
+    for frame, words in (
+        (
+            lambda t: t.assign(Reaction=t["Reaction"] / 1000),
+            r"other values of Reaction .*means 298\.508 and 0\.298508",
+        ),
+        (lambda t: t.iloc[:-1], "of 180 rows, the comparison of 179"),
+    ):
+        table = frame(pd.read_csv(TABLES / "sleepstudy.csv"))
+        with pytest.raises(ComparisonError, match=words):
+            wb.adapt(tree, build_design(SLEEP, table), "other")

@@ -60,8 +60,8 @@ def _off_centre(fit: Fit, source: str) -> Iterator[str]:
     missed = float(np.average(fit.residuals, weights=design.weights))
     if abs(missed) > OFF_CENTRE * float(np.std(design.y)):  # NaN where something is not given
         yield (
-            f"The fitted values of {source} miss {design.response} by {significant(missed)} on average: are its data "
-            "and formula the same, and its intercept the value where all columns are zero?"
+            f"The fitted values of {source} miss {design.response} by {significant(missed)} on average: are its data, "
+            "formula and link the same, and its intercept the value where all columns are zero?"
         )
 
 
