@@ -431,10 +431,13 @@ def test_the_command_line_and_a_study_take_files(tmp_path):
     assert lme4["estimator"] == "lme4"
     assert lme4["seconds"] is None
     assert lme4["effects"][0]["coefficient"] == pytest.approx(reml["effects"][0]["coefficient"], abs=2e-4)
-    wrong = subprocess.run([*command, "--foreign", "lme4"], capture_output=True, text=True, check=False)
-    assert (wrong.returncode, wrong.stderr) == (
-        2, "workbench: --foreign 'lme4' has no '='. Write it like lme4=tidy.csv.\n",
-    )  # fmt: skip
+    for given, lacks in (("lme4", "has no '='"), ("lme4=", "has nothing behind its '='")):
+        wrong = subprocess.run([*command, "--foreign", given], capture_output=True, text=True, check=False)
+        assert (wrong.returncode, wrong.stderr) == (
+            2, f"workbench: --foreign '{given}' {lacks}. Write it like lme4=tidy.csv.\n",
+        )  # fmt: skip
+    twice = subprocess.run([*command, "--foreign", "a=x", "a=y"], capture_output=True, text=True, check=False)
+    assert (twice.returncode, twice.stderr) == (2, "workbench: --foreign gives a twice, as x and y.\n")
     study = tmp_path / "mine"
     study.mkdir()
     shutil.copy(data, study / "data.csv")

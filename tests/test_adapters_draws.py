@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import workbench as wb
@@ -305,3 +306,32 @@ def test_bambi_models_of_something_else_are_refused(bambi_fit):
     renamed = build_design(SLEEP.replace("Reaction", "Rate"), data.rename(columns={"Reaction": "Rate"}))
     with pytest.raises(ComparisonError, match="response Reaction, the comparison Rate"):
         wb.adapt(bambi_fit, renamed, "bambi")
+
+
+def test_a_single_chain_says_that_agreement_is_not_known():
+    import xarray as xr
+
+    design = build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0], "g": list("aabb")})
+    rng = np.random.default_rng(1)
+    draws = {"mu": (AT, rng.normal(2.5, 1, (1, 900))), "a": ((*AT, "g"), rng.normal([-1, 1], 1, (1, 900, 2)))}
+    posterior = xr.Dataset(draws, {"g": ["a", "b"]})
+    read = wb.adapt(posterior, design, "one", variables={"population": {"(Intercept)": "mu"}, "effects": "a"})
+    assert [text for text in read.warnings if "R-hat" in text] == [
+        "R-hat is not known, as of a single chain: whether chains agree cannot be seen. Run several."
+    ]
+    assert not read.converged
+
+
+def test_another_response_beside_the_draws_is_refused(sampled):
+    tree = sampled.draws
+    assert wb.adapt(tree, sampled, "same").read_from == "the posterior given"
+    for frame, words in (
+        (
+            lambda t: t.assign(Reaction=t["Reaction"] / 1000),
+            r"other values of Reaction .*means 298\.508 and 0\.298508",
+        ),
+        (lambda t: t.iloc[:-1], "of 180 rows, the comparison of 179"),
+    ):
+        table = frame(pd.read_csv(TABLES / "sleepstudy.csv"))
+        with pytest.raises(ComparisonError, match=words):
+            wb.adapt(tree, build_design(SLEEP, table), "other")

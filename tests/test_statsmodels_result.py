@@ -269,3 +269,12 @@ def test_counts_need_to_be_rows(cows):
     two = build_design("ill ~ period + (1 | herd) + (1 | period)", cows, "binomial")
     with pytest.raises(ComparisonError, match=r"\(Intercept\) by period is not there"):
         read_statsmodels(result, two)
+
+
+def test_a_model_that_is_not_fitted_is_refused():
+    from statsmodels.formula.api import mixedlm as unfitted
+
+    table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
+    model = unfitted("y ~ 1", pd.DataFrame(table), groups="g")
+    with pytest.raises(ComparisonError, match=r"MixedLM is not fitted yet\. Give what its fit\(\) returns"):
+        wb.adapt(model, wb.fit("y ~ 1 + (1 | g)", table))

@@ -15,12 +15,12 @@ ORDER = [
     "errors", "rounding", "words", "families", "formula", "tables", "data", "coding", "model_matrix", "rank",
     "least_squares", "response", "row_arguments", "design", "fingerprint", "new_rows", "centred", "blocks", "cells",
     "moments", "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta",
-    "coordinates", "minimise", "optimum", "estimates", "group_means", "doubts", "group_regressions", "bayesglm",
-    "reweighted", "fit", "marginal_covariance", "answer", "priors", "prior_defaults", "lkj", "exact_posterior",
-    "sampling", "glmm", "plug_in", "prediction", "standard_errors", "simulate", "iterations", "penalised",
-    "statsmodels_fits", "estimators", "adapters", "gap", "sampler_check", "inference", "calibration", "ranking",
-    "group_table", "scoreboard", "comparison", "plots", "report", "reference", "study", "api", "commands", "cli",
-    "__init__", "__main__",
+    "coordinates", "minimise", "optimum", "estimates", "json_rows", "group_means", "doubts", "group_regressions",
+    "bayesglm", "reweighted", "fit", "marginal_covariance", "answer", "priors", "prior_defaults", "lkj",
+    "exact_posterior", "sampling", "glmm", "plug_in", "prediction", "standard_errors", "simulate", "iterations",
+    "penalised", "statsmodels_fits", "estimators", "adapters", "gap", "sampler_check", "inference", "calibration",
+    "ranking", "group_table", "scoreboard", "comparison", "plots", "report", "reference", "study", "api", "commands",
+    "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from workbench.commands.given import read_estimator_options, read_names, read_option, read_pairs, read_priors
+
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.fit import Fit
@@ -204,7 +206,7 @@ def _run_one(study: Study, given: argparse.Namespace) -> int:
 
     folder, svg = Path(given.out) / study.name, not getattr(given, "no_svg", False)
     check_folder(folder)  # before anything is fitted
-    estimators = _names(given.estimators) if "estimators" in given else None
+    estimators = read_names(given.estimators) if "estimators" in given else None
     if "force" in given and not given.force and (earlier := _unchanged(study, estimators, folder, svg)) is not None:
         return earlier
     comparison = run_study(study, estimators, progress=_progress(given))
@@ -248,10 +250,10 @@ def _compare(given: argparse.Namespace) -> int:
     comparison = compare(
         given.formula,
         given.data,
-        _names(given.estimators),
+        read_names(given.estimators),
         progress=_progress(given) and not given.json,
-        options=_options_by_estimator(given.option),
-        foreign=_pairs(given.foreign, "--foreign", "lme4=tidy.csv"),
+        options=read_estimator_options(given.option),
+        foreign=read_pairs(given.foreign, "--foreign", "lme4=tidy.csv"),
         **_model(given),
     )
     if given.json:
@@ -271,7 +273,7 @@ def _fit(given: argparse.Namespace) -> int:
     from workbench.api import fit
     from workbench.inference import interval_rows
 
-    options = dict(_option(text) for text in given.option) or None
+    options = dict(read_option(text) for text in given.option) or None
     made = fit(
         given.formula,
         given.data,
@@ -319,8 +321,8 @@ def _check(given: argparse.Namespace) -> int:
 def _calibrate(given: argparse.Namespace) -> int:
     from workbench.commands.calibrate import run
 
-    options = dict(_option(text) for text in given.option)
-    return run(given, _priors(given.prior), _priors(given.fit_prior, "--fit-prior"), options)
+    options = dict(read_option(text) for text in given.option)
+    return run(given, read_priors(given.prior), read_priors(given.fit_prior, "--fit-prior"), options)
 
 
 def _show(given: argparse.Namespace) -> int:
@@ -358,57 +360,7 @@ def _studies(given: argparse.Namespace) -> int:
 
 def _model(given: argparse.Namespace) -> dict[str, Any]:
     names = ("family", "link", "weights", "offset", "se", "seed", "level")
-    return {name: getattr(given, name) for name in names} | {"priors": _priors(given.prior)}
-
-
-def _priors(given: Sequence[str], argument: str = "--prior") -> dict[str, str]:
-    """Read NAME=PRIOR."""
-    return _pairs(given, argument, '"sd(g)=HalfCauchy(5)"')
-
-
-def _pairs(given: Sequence[str], argument: str, example: str) -> dict[str, str]:
-    """Read NAME=TEXT."""
-    from workbench.errors import OptionError
-
-    found = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise OptionError(f"{argument} {text!r} has no '='. Write it like {example}.")
-        found[name.strip()] = value.strip()
-    return found
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """Read KEY=VALUE; inf and JSON (a number, true, {"(Intercept)": 2}) are taken as such, other values as text."""
-    from workbench.errors import OptionError
-
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise OptionError(f"--option {text!r} has no '='. Write it like --option dispersion=reml.")
-    try:
-        return key.strip(), json.loads("Infinity" if value.strip() == "inf" else value)
-    except json.JSONDecodeError:
-        return key.strip(), value.strip()
-
-
-def _options_by_estimator(given: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Read ESTIMATOR.KEY=VALUE."""
-    from workbench.errors import OptionError
-
-    found: dict[str, dict[str, Any]] = {}
-    for text in given:
-        key, value = _option(text)
-        estimator, dot, own = key.partition(".")
-        if not dot:
-            raise OptionError(f"--option {text!r} names no estimator. Write it like --option fixed_prior.{text}.")
-        found.setdefault(estimator, {})[own] = value
-    return found
-
-
-def _names(given: Sequence[str] | None) -> list[str] | None:
-    """Estimators may be separated by blanks or commas."""
-    return [name for part in given for name in part.split(",") if name] if given else None
+    return {name: getattr(given, name) for name in names} | {"priors": read_priors(given.prior)}
 
 
 def _progress(given: argparse.Namespace) -> bool:

@@ -15,7 +15,7 @@ what its group's intercept tells.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from types import MappingProxyType
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.adapters import adapt, refuse_name
+from workbench.adapters import read_foreign
 from workbench.design import Design
 from workbench.errors import ComparisonError, DataError, OptionError, nearest
 from workbench.estimates import GroupEffects, table
@@ -344,34 +344,6 @@ def compare_fits(
                 fits[needed] = run_estimator(needed, design, settings, options.get(needed), fits)
     wanted = {name: fits[name] for name in dict.fromkeys(estimators)} | read
     return Comparison(wanted, _alone_fit(design, settings, fits), read_truth(truth, design), title)
-
-
-def read_foreign(
-    foreign: Mapping[str, Any], design: Design, level: float = 0.95, present: Iterable[str] = ()
-) -> dict[str, Fit]:
-    """Answers from elsewhere as fits, by name.
-
-    Parameters
-    ----------
-    foreign : mapping of name to source
-        See :func:`workbench.adapters.adapt`.
-    design : Design
-    level : float
-        Probability of intervals made of draws or standard errors.
-    present : iterable of str
-        Names that are taken.
-
-    Raises
-    ------
-    ComparisonError
-        A name that is taken, or an answer to another question.
-    """
-    taken = set(present)
-    for name in foreign:
-        if name in taken:
-            raise ComparisonError(f"There is a fit called {name!r} in this comparison already. Name it otherwise.")
-        refuse_name(name)
-    return {name: adapt(source, design, name, level) for name, source in foreign.items()}
 
 
 def read_truth(table: Any, design: Design) -> Mapping[tuple[str, str], float]:

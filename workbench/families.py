@@ -134,7 +134,7 @@ class Family:
             return np.asarray(predictor, dtype=float)
         if self.link_name == "logit":
             odds = np.where(predictor < 0, _TINY, 1 / _TINY)
-            np.exp(predictor, out=odds, where=np.abs(predictor) <= LOGIT_REACH)
+            np.exp(predictor, out=odds, where=~(np.abs(predictor) > LOGIT_REACH))  # of NaN too, which stays NaN
             return np.asarray(odds / (1 + odds))
         if self.link_name == "cloglog":  # 1 - exp(-exp(x)), without cancellation
             return np.asarray(np.clip(-np.expm1(-np.exp(np.minimum(predictor, CLOGLOG_REACH))), _TINY, 1 - _TINY))

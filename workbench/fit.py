@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from workbench.data import read_only
 from workbench.design import Design
+from workbench.errors import ComparisonError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, Parameters, plain
+from workbench.json_rows import effect_rows, parameter_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,6 +197,11 @@ class Fit:
         """
         from workbench.prediction.predict import predict
 
+        if self.read_from is not None and np.isnan(self.population.estimate).all():
+            raise ComparisonError(
+                f"{self.read_from} gives no population values, so new rows cannot be foreseen from {self.estimator}. "
+                "Add its population coefficients."
+            )
         return predict(self, new_data, groups, new_levels, level, scale)
 
     def loo(self, by: str = "observation") -> Loo:
@@ -281,8 +288,8 @@ class Fit:
             "log_likelihood": plain(self.log_likelihood),
             "aic": plain(self.aic),
             "bic": plain(self.bic),
-            "effects": [row for part in self.group_effects for row in _effect_rows(part)],
-            "parameters": [] if self.parameters is None else _parameter_rows(self.parameters),
+            "effects": [row for part in self.group_effects for row in effect_rows(part)],
+            "parameters": [] if self.parameters is None else parameter_rows(self.parameters),
             "converged": self.converged,
             "singular": self.singular,
             "warnings": list(self.warnings),
@@ -382,47 +389,3 @@ def _joined(pieces: Sequence[tuple[Sequence[str], NDArray[np.intp]]]) -> pd.api.
 def _numbers(values: Estimates, name: str) -> Array:
     found = getattr(values, name)
     return np.full(values.estimate.size, np.nan) if found is None else found.ravel()
-
-
-def _effect_rows(part: GroupEffects) -> list[dict[str, Any]]:
-    """One dict per level and term; made in one pass over the columns, since there may be very many."""
-    J, q = len(part.levels), len(part.terms)
-    columns = (
-        np.repeat(np.asarray(part.levels, dtype=object), q).tolist(), list(part.terms) * J,
-        np.repeat(part.sizes, q).tolist(),
-        *(_json_column(values) for values in (
-            part.effect.estimate, part.coefficient.estimate, part.effect.std_error, part.effect.conf_low,
-            part.effect.conf_high,
-        )),
-    )  # fmt: skip
-    group = part.group
-    return [
-        {
-            "group": group, "level": level, "term": term, "n": n, "effect": effect, "coefficient": coefficient,
-            "std_error": error, "conf_low": low, "conf_high": high,
-        }
-        for level, term, n, effect, coefficient, error, low, high in zip(*columns, strict=True)
-    ]  # fmt: skip
-
-
-def _json_column(values: Array) -> list[float | None]:
-    """The numbers of an array, row by row; what is not finite becomes None."""
-    known, listed = np.isfinite(values), values.astype(object)
-    listed[~known] = None
-    made: list[float | None] = listed.ravel().tolist()
-    return made
-
-
-def _parameter_rows(parameters: Parameters) -> list[dict[str, Any]]:
-    values = parameters.estimates
-    median = values.estimate if values.median is None else values.median
-    columns = {
-        "mean": values.estimate, "std_error": values.std_error, "conf_low": values.conf_low,
-        "median": median, "conf_high": values.conf_high,
-    }  # fmt: skip
-    if values.r_hat is not None and values.ess_bulk is not None and values.ess_tail is not None:
-        columns |= {"r_hat": values.r_hat, "ess_bulk": values.ess_bulk, "ess_tail": values.ess_tail}
-    return [
-        {"name": name} | {key: plain(column[i]) for key, column in columns.items()}
-        for i, name in enumerate(parameters.names)
-    ]

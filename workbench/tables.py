@@ -130,6 +130,8 @@ def _quoted_columns(path: Path, separator: str, rows: int = 200) -> list[str]:
 
     with _open_text(path) as file:
         lines = list(islice(file, rows + 1))
+    if lines and "\0" in lines[0]:
+        raise DataError(f"{path.name} is no UTF-8 text (UTF-16, perhaps). Save it as UTF-8.")
     header = next(csv.reader(lines[:1], delimiter=separator), [])
     if not any(line.strip() for line in lines):
         raise DataError(f"{path.name} is empty. Save the table again.")

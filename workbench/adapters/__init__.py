@@ -7,7 +7,8 @@ A table or file, an ArviZ posterior, a bambi model, a statsmodels result: a read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ def adapt(
           (:mod:`workbench.adapters.draws`);
         * a bambi model with its posterior, ``(model, idata)`` (:mod:`workbench.adapters.bambi_model`);
         * the result of a statsmodels mixed model (:mod:`workbench.adapters.statsmodels_result`);
-        * a :class:`~workbench.adapters.foreign.Foreign`.
+        * a :class:`~workbench.adapters.foreign.Foreign`, or a Fit that was read before.
     like : Fit, Comparison or Design
         What it is set beside: the design that it must be of.
     name : str, optional
@@ -84,13 +85,56 @@ def adapt(
     """
     from workbench.adapters.foreign import as_fit
     from workbench.estimators import REGISTRY, Settings
+    from workbench.fit import Fit
 
     Settings(level=level)  # refuses what is no probability
     design: Design = getattr(like, "design", like)
+    if isinstance(source, Fit):
+        return _read_before(source, name)
     own, foreign = _read(source, design, name, level, variables)
     if name is None:
         name = f"{own} (read)" if own in REGISTRY else own
     return as_fit(foreign, design, name, level)
+
+
+def read_foreign(
+    foreign: Mapping[str, Any], design: Design, level: float = 0.95, present: Iterable[str] = ()
+) -> dict[str, Fit]:
+    """Answers from elsewhere as fits, by name.
+
+    Parameters
+    ----------
+    foreign : mapping of name to source
+        See :func:`adapt`.
+    design : Design
+    level : float
+        Probability of intervals made of draws or standard errors.
+    present : iterable of str
+        Names that are taken.
+
+    Raises
+    ------
+    ComparisonError
+        A name that is taken, or an answer to another question.
+    """
+    taken = set(present)
+    for name in foreign:
+        if name in taken:
+            raise ComparisonError(f"There is a fit called {name!r} in this comparison already. Name it otherwise.")
+        refuse_name(name)
+    return {name: adapt(source, design, name, level) for name, source in foreign.items()}
+
+
+def _read_before(fit: Fit, name: str | None) -> Fit:
+    """A fit that was read, under another name; our own fits have names and needs of their own."""
+    if fit.read_from is None:
+        raise ComparisonError(
+            f"This is a fit by {fit.estimator}, which was not read from elsewhere. Name the estimator among those to "
+            "compare, or lay fits side by side by wb.Comparison({name: fit, ...})."
+        )
+    if name is not None:
+        refuse_name(name)
+    return replace(fit, estimator=name or fit.estimator)
 
 
 def _read(

@@ -136,13 +136,39 @@ def _aligned(source: str, effect: str, pieces: Sequence[GroupRows], design: Desi
     absent = [group for group in known if group not in {name for name, _ in names.values()}]
     _refuse_difference(source, "grouping factors", absent, strange)
     made: list[Estimates | None] = [None] * len(design.blocks)
+    constant = {term_label(term) for term in design.fixed_terms} if effect == "ran_coefs" else set[str]()
     for group in known:
         mine = [(piece, names[piece.group][1]) for piece in pieces if names[piece.group][0] == group]
+        terms = {term_label(term) for block in design.blocks if block.group == group for term in block.terms}
+        mine = [(_varying(piece, constant - terms), reverse) for piece, reverse in mine]
         places = [k for k, block in enumerate(design.blocks) if block.group == group]
         columns = _group(source, effect, mine, [design.blocks[k] for k in places], level)
         for k, values in zip(places, columns, strict=True):
             made[k] = values
     return [values for values in made if values is not None]
+
+
+def _varying(piece: GroupRows, constant: set[str]) -> GroupRows:
+    """The rows of terms that vary: R's ``coef`` repeats the other population coefficients (`constant`) at every level.
+
+    Terms that are said to be constant and are not are kept, to be refused by name.
+    """
+    labels = np.array([term_label(term) for term in piece.terms])
+    kept = np.ones(len(labels), dtype=bool)
+    for label in constant & set(labels.tolist()):
+        own = labels == label
+        values = piece.values.estimate[own]
+        kept[own] = not np.ptp(values) <= AGREE * float(np.abs(values).max())
+    if kept.all():
+        return piece
+    rows = np.flatnonzero(kept)
+    return replace(
+        piece,
+        levels=[piece.levels[k] for k in rows.tolist()],
+        terms=[piece.terms[k] for k in rows.tolist()],
+        values=piece.values.at(rows),
+        sizes=None if piece.sizes is None else piece.sizes[rows],
+    )
 
 
 def _group(

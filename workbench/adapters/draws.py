@@ -92,8 +92,11 @@ def read_draws(
     >>> [(rows.effect, rows.levels, rows.values.estimate.round(1).tolist()) for rows in found.groups]
     [('ran_vals', ['b', 'a'], [1.0, -1.0]), ('ran_coefs', ['b', 'a'], [3.5, 1.5])]
     """
-    posterior, effects, stats = _parts(source)
     name = called or (Path(source).name if isinstance(source, str | Path) else "the posterior given")
+    if isinstance(source, str | Path):
+        source = _opened(Path(source))
+    posterior, effects, stats = _parts(source)
+    _refuse_other_response(_node(source, "observed_data"), design, name)
     if variables is None:
         drawn = recognised(posterior, effects)
         if drawn is None:
@@ -116,8 +119,6 @@ def read_draws(
 
 def _parts(source: Any) -> tuple[Any, Any | None, dict[str, Array]]:
     """The posterior, our group effects of some draws, and what the sampler says, as far as they are there."""
-    if isinstance(source, str | Path):
-        source = _opened(Path(source))
     posterior = _node(source, "posterior")
     if posterior is None:
         posterior = source.to_dataset() if hasattr(source, "to_dataset") else source
@@ -130,6 +131,23 @@ def _parts(source: Any) -> tuple[Any, Any | None, dict[str, Array]]:
     names = ("diverging", "energy", "tree_depth", "reached_max_treedepth")
     stats = {} if sampler is None else {name: values_of(sampler[name]) for name in names if name in sampler}
     return posterior, effects, stats
+
+
+def _refuse_other_response(observed: Any | None, design: Design, source: str) -> None:
+    """Refuse draws whose tree holds another response than the design's; of shares, counts may stand there instead."""
+    variables = [] if observed is None else [observed[name] for name in observed.data_vars]
+    if len(variables) != 1 or variables[0].ndim != 1 or design.family == "binomial":
+        return
+    theirs = np.asarray(variables[0].values, dtype=float)
+    if len(theirs) != design.n:
+        raise ComparisonError(
+            f"{source} is of {len(theirs):,} rows, the comparison of {design.n:,}. Fit both to the same rows."
+        )
+    if not np.allclose(np.sort(theirs), np.sort(design.y), rtol=1e-6, atol=0.0, equal_nan=True):
+        raise ComparisonError(
+            f"{source} observed other values of {design.response} than the comparison has (means {theirs.mean():.6g} "
+            f"and {design.y.mean():.6g}). Fit both to the same response."
+        )
 
 
 def _node(source: Any, name: str) -> Any | None:

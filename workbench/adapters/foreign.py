@@ -28,12 +28,8 @@ from workbench.errors import ComparisonError
 from workbench.estimates import Component, Criterion, Estimates, Parameters
 from workbench.estimators import REGISTRY
 from workbench.fit import Fit
-from workbench.words import significant
 
 Array = NDArray[np.float64]
-
-OFF_CENTRE = 0.1
-"""Fitted values that miss by this share of the response's SD on average are remarked on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +163,7 @@ def as_fit(foreign: Foreign, design: Design, name: str, level: float = 0.95) -> 
         the level tell it; a name that means something else.
     """
     from workbench.adapters import alignment
+    from workbench.adapters.remarks import remarks as looks
 
     refuse_name(name)
     alignment.refuse_other_model(foreign, design)
@@ -192,21 +189,7 @@ def as_fit(foreign: Foreign, design: Design, name: str, level: float = 0.95) -> 
         parameters=foreign.parameters,
         seconds=float("nan"),
     )
-    return replace(fit, warnings=(*fit.warnings, *_off_centre(fit, foreign.source)))
-
-
-def _off_centre(fit: Fit, source: str) -> tuple[str, ...]:
-    """A remark where fitted values miss the response on average: other data, or an intercept of centred columns."""
-    design = fit.design
-    if design.link != "identity" or "(Intercept)" not in design.fixed_terms:
-        return ()
-    missed = float(np.average(fit.residuals, weights=design.weights))
-    if not abs(missed) > OFF_CENTRE * float(np.std(design.y)):  # NaN where something is not given
-        return ()
-    return (
-        f"The fitted values of {source} miss {design.response} by {significant(missed)} on average: are its data and "
-        "formula the same, and its intercept the value where all columns are zero?",
-    )
+    return replace(fit, warnings=(*fit.warnings, *looks(fit, foreign.source)))
 
 
 def refuse_name(name: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.adapters.columns import Columns
+from workbench.errors import DataError
 from workbench.estimates import Estimates
 from workbench.words import join
 
@@ -38,6 +39,7 @@ class Kinds:
     def estimates(self, table: Columns, effect: str, column: str = "estimate") -> Estimates:
         """The numbers of a table with their kinds in words."""
         numbers = {name: table.numbers(name) for name in ("std_error", "conf_low", "conf_high")}
+        _refuse_impossible(self.source, numbers)
         sampled = {name: table.numbers(name) for name in SAMPLED if name in table}
         words = self._own(table) if self.ours else self._broom(effect, numbers)
         known: dict[str, Any] = {name: values for name, values in sampled.items() if np.isfinite(values).any()}
@@ -64,6 +66,19 @@ class Kinds:
         if not np.isfinite(numbers["conf_low"]).any():
             given["interval"] = none
         return given
+
+
+def _refuse_impossible(source: str, numbers: Mapping[str, Array]) -> None:
+    """Refuse standard errors below zero, and intervals that end below their start."""
+    negative = numbers["std_error"][numbers["std_error"] < 0]
+    if len(negative):
+        raise DataError(
+            f"{source} has the standard error {negative[0]:g}: none can be negative. Is the column another figure?"
+        )
+    turned = np.flatnonzero(numbers["conf_low"] > numbers["conf_high"])
+    if len(turned):
+        low, high = (float(numbers[name][turned[0]]) for name in ("conf_low", "conf_high"))
+        raise DataError(f"{source} has an interval from {low:g} to {high:g}. Exchange its two columns.")
 
 
 def wald_level(numbers: Mapping[str, Array]) -> float | None:

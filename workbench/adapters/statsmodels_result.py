@@ -85,6 +85,8 @@ def read_statsmodels(result: Any, design: Design, level: float = 0.95) -> Foreig
         family, read = "gaussian", _mixed_lm
     elif kind.startswith("BayesMixedGLMResults") and name in NAMES.values():
         family, read = next(f for f, own in NAMES.items() if own == name), _bayes_mixed_glm
+    elif kind == "MixedLM" or kind in NAMES.values():
+        raise ComparisonError(f"This statsmodels {kind} is not fitted yet. Give what its fit() returns.")
     else:
         raise ComparisonError(
             f"This is a statsmodels {kind} of {name}, which has no group effects that could be set beside others. "

@@ -10,14 +10,18 @@ plain                  ``group, level, term, estimate`` and ``std_error, conf_lo
                        be left out where there is only one. Rows without a level are population coefficients. A column
                        ``coefficient`` holds population value + deviation, ``effect`` or ``deviation`` the deviation;
                        ``estimate`` is read as a coefficient, and refused where it seems to be a deviation
+wide                   a level a row and a varying term a column, ``write.csv(coef(fit)$Subject, ...)``
+                       (:mod:`workbench.adapters.wide`)
 =====================  ==============================================================================================
 
-Column names may be spelled R's way (``std.error``, ``conf.low``). The terms of `ran_pars` are read in
+Column names may be spelled R's way (``std.error``, ``conf.low``), intervals by their quantiles (``Q2.5``, ``97.5 %``);
+columns that are not read are named in a remark. The terms of `ran_pars` are read in
 :mod:`workbench.adapters.spreads`.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,9 +78,12 @@ def read_tidy(source: Any, design: Design, level: float = 0.95, estimator: str |
     table = one_estimator(table, chosen, estimator)
     if not len(table):
         raise DataError(f"{table.source} has no rows. Save the table again.")
-    if "kind" in table:
-        return _tidy_rows(table, level)
-    return plain_rows(table, design)
+    read = _tidy_rows(table, level) if "kind" in table else plain_rows(table, design)
+    if not table.unread:
+        return read
+    several = len(table.unread) > 1
+    left = f"Its column{'s' * several} {join(table.unread)} {'were' if several else 'was'} not read."
+    return replace(read, warnings=(*read.warnings, left))
 
 
 # --- tidy rows ----------------------------------------------------------------------------------------

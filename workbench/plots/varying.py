@@ -266,8 +266,13 @@ def truth(comparison: Comparison, v: Varying) -> Array | None:
 def partial(comparison: Comparison) -> str | None:
     """The estimator that stands for partial pooling: REML where it is there."""
     named = [name for name in PARTIAL if name in comparison.fits]
-    other = [name for name in comparison.fits if name not in UNPOOLED]
+    other = [name for name, fit in comparison.fits.items() if name not in UNPOOLED and _has_coefficients(fit)]
     return next(iter(named or other), None)
+
+
+def _has_coefficients(fit: Fit) -> bool:
+    """Whether there are any: an answer from elsewhere may hold deviations alone."""
+    return any(np.isfinite(part.coefficient.estimate).any() for part in fit.group_effects)
 
 
 @dataclass(frozen=True, eq=False)

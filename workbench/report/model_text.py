@@ -166,8 +166,18 @@ def command(comparison: Comparison, context: Context) -> str:
         for key, value in _own_options(fit).items():
             shown = "..." if isinstance(value, Fit) else json.dumps(value, default=dict, ensure_ascii=False).strip('"')
             more.append(f"--option '{name}.{key}={shown}'")
-    more += [f'--foreign "{name}={fit.read_from}"' for name, fit in comparison.fits.items() if fit.read_from]
+    more += [f'--foreign "{name}={file or "..."}"' for name, file in _foreign_files(comparison).items()]
     return " ".join([f"workbench compare {model} --estimators {names}", *more, "--out report"])
+
+
+def _foreign_files(comparison: Comparison) -> dict[str, str | None]:
+    """The file that each answer from elsewhere was read from; None of what was given as an object."""
+    sources = {name: fit.read_from for name, fit in comparison.fits.items() if fit.read_from}
+    return {name: source if PurePath(source).suffix else None for name, source in sources.items()}
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def data_name(context: Context) -> str:
@@ -203,8 +213,14 @@ def python_code(comparison: Comparison, context: Context) -> str:
         given.append(f"seed={study['seed']}")
     if priors := _stated_priors(comparison, context):
         given.append(f"priors={json.dumps(priors, ensure_ascii=False)}")
-    if read := {name: fit.read_from for name, fit in comparison.fits.items() if fit.read_from}:
-        given.append(f"foreign={json.dumps(read, ensure_ascii=False)}")
+    if files := _foreign_files(comparison):
+        named = ", ".join(f"{_text(name)}: {_text(file) if file else '...'}" for name, file in files.items())
+        given.append(f"foreign={{{named}}}")
+        missing += [
+            f"# in place of ... stands what {name} was read from: {comparison.fits[name].read_from}"
+            for name, file in files.items()
+            if file is None
+        ]
     options, unsaid = _options(comparison)
     given += [f"options={options}"] if options else []
     missing += unsaid

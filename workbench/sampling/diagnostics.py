@@ -6,7 +6,7 @@ effective sample sizes; Betancourt (2016, arXiv:1604.00695) for the energy fract
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,9 @@ def diagnose(drawn: Draws, parts: Sequence[Estimates]) -> dict[str, Any]:
     the chains), ``tree_depth`` (the largest) and ``max_tree_depth_reached`` (how often its limit was).
     """
     found = {
-        "r_hat": float(np.nanmax([np.nanmax(part.r_hat) for part in parts])),  # type: ignore[arg-type]
-        "ess_bulk": float(np.nanmin([np.nanmin(part.ess_bulk) for part in parts])),  # type: ignore[arg-type]
-        "ess_tail": float(np.nanmin([np.nanmin(part.ess_tail) for part in parts])),  # type: ignore[arg-type]
+        "r_hat": _farthest(np.max, [part.r_hat for part in parts]),
+        "ess_bulk": _farthest(np.min, [part.ess_bulk for part in parts]),
+        "ess_tail": _farthest(np.min, [part.ess_tail for part in parts]),
     }
     stats = drawn.stats
     if "diverging" in stats:
@@ -87,6 +87,13 @@ def diagnose(drawn: Draws, parts: Sequence[Estimates]) -> dict[str, Any]:
     if "reached_max_treedepth" in stats:
         found["max_tree_depth_reached"] = int(np.sum(stats["reached_max_treedepth"]))
     return found | {"chains": drawn.chains, "draws": drawn.draws}
+
+
+def _farthest(pick: Callable[[Array], Any], figures: Sequence[Array | None]) -> float:
+    """The largest or smallest of all that are known; NaN where none is, as R-hat of a single chain."""
+    every = np.concatenate([np.ravel(values) for values in figures if values is not None])
+    known = every[~np.isnan(every)]
+    return float(pick(known)) if len(known) else float("nan")
 
 
 def energy_fraction(energy: Array) -> Array:
@@ -107,7 +114,9 @@ def energy_fraction(energy: Array) -> Array:
 def complaints(d: Mapping[str, Any]) -> list[str]:
     """What keeps the draws from being trusted, and what to do about it."""
     found = []
-    if not d["r_hat"] <= R_HAT:
+    if np.isnan(d["r_hat"]):
+        found.append("R-hat is not known, as of a single chain: whether chains agree cannot be seen. Run several.")
+    elif not d["r_hat"] <= R_HAT:
         found.append(f"R-hat reaches {d['r_hat']:.3f} (above {R_HAT}): the chains disagree. Run longer (tune, draws).")
     if not d["ess_bulk"] >= ESS:
         found.append(f"The smallest bulk effective sample size is {d['ess_bulk']:.0f} (below {ESS}). Take more draws.")
