@@ -548,3 +548,11 @@ def test_a_report_tells_the_prior_that_was_held_beside_the_stated_ones(options, 
     assert rows[0] == ["z", "Normal(0, 1)"]
     assert [row[0] for row in rows[1:]] == ["each Subject's (Intercept)", "each Subject's Days"]
     assert [row[1] for row in rows[1:]][: len(said)] == said
+
+
+def test_doubts_about_what_is_plugged_in_are_passed_on():
+    """Each level has one outcome alone: no spread between them can be known, and the one that is held is none."""
+    table = {"y": [0, 0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 1], "g": np.repeat(list("abcd"), 3)}
+    both = wb.compare("y ~ 1 + (1 | g)", table, ["laplace", "fixed_prior"], family="binomial").fits
+    (doubt,) = [text for text in both["laplace"].warnings if text.startswith("Undetermined")]
+    assert f"What is plugged in is itself in doubt. {doubt}" in both["fixed_prior"].warnings

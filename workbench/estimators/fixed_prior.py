@@ -327,6 +327,9 @@ def _warnings(fit: Fit, end: End, options: Options, source: Fit | None, free: bo
         found.append(
             f"The {source.estimator} fit that was plugged in did not converge; see its warnings, or state mean and SD."
         )
+    if source is not None:
+        own = [text for text in source.warnings if text.startswith("Undetermined")]
+        found += [f"What is plugged in is itself in doubt. {text}" for text in own]
     if source is not None and source.design.response != design.response:
         found.append(
             f"The plugged-in fit is of {source.design.response}, this model of {design.response}: means and SDs are "

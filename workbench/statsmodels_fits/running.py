@@ -59,7 +59,7 @@ def run(what: str, call: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
                 '(options={"optimizer": "bfgs"}, say) or fewer varying terms, or use reml or laplace.'
             ) from error
     said = [" ".join(str(w.message).split()) for w in heard if issubclass(w.category, ModelWarning)]
-    return result, tuple(f"statsmodels: {text}" for text in dict.fromkeys(said))
+    return result, tuple(f"In its own words: {text}" for text in dict.fromkeys(said))
 
 
 def refuse_runaway(what: str, objective: float, design: Design) -> None:
