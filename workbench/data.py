@@ -199,7 +199,7 @@ def read(
     Parameters
     ----------
     data : dataframe, mapping of columns, or path
-        CSV, TSV, Parquet, Arrow (Feather) files by their ending.
+        CSV, TSV, Parquet, Arrow (Feather) and RDS files by their ending.
     columns : sequence of str
         The names needed; others are never looked at.
     extra : mapping of str to array of shape (rows of the table,)

@@ -1,7 +1,7 @@
 """Any table or file -> a narwhals dataframe with the columns asked for.
 
 In text files a quoted value is text, as R writes its factors (``"308"`` is a label, ``308`` a number),
-unless the file quotes everything, which then says nothing.
+unless the file quotes everything, which then says nothing. Files of R's ``saveRDS`` hold factors as they are.
 """
 
 from __future__ import annotations
@@ -78,6 +78,8 @@ def _read_file(path: Path) -> Any:
                 return pl.read_parquet(path)
             case ".arrow" | ".feather" | ".ipc":
                 return pl.read_ipc(path)
+            case ".rds":
+                return _read_rds(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         hint = " Save it as UTF-8." if "utf-8" in first.lower() or "utf8" in first.lower() else ""
@@ -86,8 +88,32 @@ def _read_file(path: Path) -> Any:
         raise DataError(f"{path} cannot be read as {kind[1:].upper()}: {first}.{hint}") from None
     raise DataError(
         f"{path} ends in {kind or 'nothing'!r}, which is not known. "
-        "Use .csv, .tsv, .parquet or .arrow (R: write.csv(d, 'd.csv', row.names = FALSE))."
+        "Use .csv, .tsv, .parquet, .arrow or .rds (R: saveRDS(d, 'd.rds'))."
     )
+
+
+def _read_rds(path: Path) -> Any:
+    """Read what R's ``saveRDS`` wrote of a data frame: factors keep their levels, dates are numbers of days."""
+    import warnings
+
+    import pandas as pd
+    import rdata
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes that it does not know, such as a tibble's, are read as what they hold
+        try:
+            found = rdata.read_rds(path)
+        except Exception as error:  # noqa: BLE001  of a file that is none, it raises whatever its parser met
+            raise DataError(f"{path} cannot be read as RDS: {error}. Save it by R's saveRDS() again.") from None
+    if not isinstance(found, pd.DataFrame):
+        raise DataError(f"{path} holds no data frame, but what R reads as {_r_kind(found)}. Save a data.frame.")
+    return found.reset_index(drop=True)
+
+
+def _r_kind(found: Any) -> str:
+    if isinstance(found, Mapping | list):
+        return "a list"
+    return "a matrix or vector" if hasattr(found, "shape") else f"{type(found).__name__}"
 
 
 def _read_text(path: Path, separator: str) -> Any:

@@ -42,8 +42,8 @@ def adapt(
     source
         One of
 
-        * a dataframe, a mapping of columns, or a path to a CSV, TSV, Parquet or Arrow file: an ``estimates.csv`` of our
-          reports, a ``broom.mixed::tidy()`` export, or columns ``group, level, term, estimate``
+        * a dataframe, a mapping of columns, or a path to a CSV, TSV, Parquet, Arrow or RDS file: an ``estimates.csv``
+          of our reports, a ``broom.mixed::tidy()`` export, or columns ``group, level, term, estimate``
           (:mod:`workbench.adapters.tidy`); of a file with several estimators one is named after a colon,
           ``"estimates.csv:reml"``;
         * an ArviZ posterior: a DataTree, an InferenceData, a Dataset or a path to a NetCDF file

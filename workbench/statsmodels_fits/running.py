@@ -44,7 +44,7 @@ def run(what: str, call: Callable[[], Any]) -> tuple[Any, tuple[str, ...]]:
     --------
     >>> from statsmodels.tools.sm_exceptions import ConvergenceWarning
     >>> run("MixedLM", lambda: warnings.warn("The MLE may be on the boundary.", ConvergenceWarning))[1]
-    ('statsmodels: The MLE may be on the boundary.',)
+    ('In its own words: The MLE may be on the boundary.',)
     """
     import numpy as np
     from statsmodels.tools.sm_exceptions import ModelWarning
