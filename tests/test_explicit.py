@@ -385,7 +385,8 @@ def test_counts_go_from_the_default_comparison_to_its_report(tmp_path):
     formula = "cbind(incidence, size - incidence) ~ period + (1 | herd)"
     options = {"hierarchical": {"draws": 400, "tune": 400}}
     comparison = wb.compare(formula, table, family="binomial", options=options, priors={"b": "Normal(0, 3)"})
-    assert list(comparison.fits) == ["laplace", "fixed_prior", "hierarchical"]
+    names = ["complete_pooling", "no_pooling", "laplace", "fixed_prior", "hierarchical"]
+    assert list(comparison.fits) == names
     comparison.report(tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "Parametrisation by how much the data say: herd noncentered (reliability 0.68)" in page

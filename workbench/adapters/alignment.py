@@ -45,6 +45,11 @@ def refuse_other_model(foreign: Foreign, design: Design) -> None:
                 f"{source} has the {what} {theirs}, the comparison {ours}: its numbers are on another scale. Fit both "
                 "with the same family and link."
             )
+
+
+def refuse_without_groups(foreign: Foreign) -> None:
+    """Refuse an answer that says nothing of any group."""
+    source = foreign.source
     if not any(rows.values.estimate.size for rows in foreign.groups):
         raise ComparisonError(
             f"{source} holds no group effects or coefficients, so there is nothing to compare group by group. Of R's "

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.adapters.alignment import refuse_other_model
 from workbench.adapters.draws import read_draws
 from workbench.adapters.foreign import Foreign
 from workbench.errors import ComparisonError
@@ -49,20 +50,18 @@ def read_bambi(source: Any, design: Design, level: float = 0.95, variables: Mapp
         raise ComparisonError(
             f"The bambi model models its {', '.join(others)} too, which no estimator here does. Fit its mean alone."
         )
-    family = str(model.family.name)
-    response = model.response_component.term
-    values = np.asarray(response.data, dtype=float)
-    if values.ndim == 1 and len(values) == design.n and FAMILIES.get(family, family) == design.family:
+    family, response = str(model.family.name), model.response_component.term
+    values, name = np.asarray(response.data, dtype=float), _bare(str(response.name))
+    told: dict[str, Any] = {
+        "nobs": len(values),
+        "family": FAMILIES.get(family, family),
+        "link": str(model.family.link[mean].name),
+        "response": name if _plain(name) and _plain(design.response) else None,
+    }
+    refuse_other_model(Foreign(source="bambi model", groups=(), **told), design)  # before its draws are looked at
+    if values.ndim == 1:
         _refuse_other_values(values, design)
-    name = _bare(str(response.name))
-    foreign = read_draws(posterior, design, level, variables, called="bambi model")
-    return replace(
-        foreign,
-        nobs=len(values),
-        family=FAMILIES.get(family, family),
-        link=str(model.family.link[mean].name),
-        response=name if _plain(name) and _plain(design.response) else None,
-    )
+    return replace(read_draws(posterior, design, level, variables, called="bambi model"), **told)
 
 
 def _refuse_other_values(values: np.ndarray, design: Design) -> None:

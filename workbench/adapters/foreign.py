@@ -167,6 +167,7 @@ def as_fit(foreign: Foreign, design: Design, name: str, level: float = 0.95) -> 
 
     refuse_name(name)
     alignment.refuse_other_model(foreign, design)
+    alignment.refuse_without_groups(foreign)
     population = alignment.population(foreign, design, level)
     effects, remarks = alignment.group_effects(foreign, design, population, level)
     components, more = alignment.components(foreign, design)
