@@ -1,0 +1,126 @@
+"""Which pictures a report shows, in which order, and what each needs; :func:`prints` lays them out for a comparison."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from workbench.plots import (
+    covariance,
+    descent,
+    iterations,
+    path,
+    predictive,
+    samples,
+    shrinkage,
+    shrunken,
+    versus,
+)
+from workbench.plots.varying import Varying, varying
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from workbench.comparison import Comparison
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One entry in the table of pictures that a report shows.
+
+    Attributes
+    ----------
+    stem : str
+        Of its files.
+    title : str
+    applies : callable
+        Whether a comparison has what the picture needs.
+    each : "group", "term" or "all"
+        Whether it is drawn for each grouping factor, each varying term, or once for all.
+    view, draw : callable
+    """
+
+    stem: str
+    title: str
+    applies: Callable[[Comparison], bool]
+    each: str
+    view: Callable[[Comparison, Any], Any]
+    draw: Callable[[Any], Any]
+
+
+PICTURES: tuple[Picture, ...] = (
+    Picture("samples", "The samples", lambda comparison: True, "group", samples.view, samples.draw),
+    Picture("shrunken", "Shrunken towards each other", shrunken.applies, "term", shrunken.view, shrunken.draw),
+    Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
+    Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
+    Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
+    Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
+    Picture(
+        "posterior_predictive", "What the model would have made", predictive.applies, "all", predictive.view,
+        predictive.draw,
+    ),
+    Picture(
+        "prior_predictive", "What the priors foresee", predictive.prior_applies, "all", predictive.prior_view,
+        predictive.draw,
+    ),
+    Picture("iterations", "Variances by iteration", iterations.applies, "all", iterations.view, iterations.draw),
+    Picture("descent", "Down to the same numbers", descent.applies, "all", descent.view, descent.draw),
+)  # fmt: skip
+"""What a report shows, in this order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Print:
+    """A picture laid out for one comparison: its own file stem and title, and the view to draw."""
+
+    stem: str
+    title: str
+    view: Any
+    picture: Picture
+
+    def figure(self) -> Figure:
+        """Draw it on a figure of its own."""
+        drawn = self.picture.draw(self.view)
+        first: Axes = drawn[0] if isinstance(drawn, tuple) else drawn
+        found = first.get_figure(root=True)
+        assert found is not None
+        return found
+
+
+def prints(comparison: Comparison) -> Iterator[Print]:
+    """Lay out every picture that a comparison has what it takes for, in the order of `PICTURES`."""
+    terms = varying(comparison)
+    for picture in PICTURES:
+        if not picture.applies(comparison):
+            continue
+        if picture.each == "all":
+            yield Print(picture.stem, picture.title, picture.view(comparison, terms), picture)
+            continue
+        chosen = terms if picture.each == "term" else _first_of_each_group(terms)
+        used: set[str] = set()
+        for v in chosen:
+            name = v.term if picture.each == "term" else v.group
+            several_groups = len({u.group for u in chosen}) > 1
+            words = f"{name}, by {v.group}" if picture.each == "term" and several_groups else name
+            stem = picture.stem if len(chosen) == 1 else _unused(f"{picture.stem}_{_slug(words)}", used)
+            title = picture.title if len(chosen) == 1 else f"{picture.title}: {words}"
+            yield Print(stem, title, picture.view(comparison, v), picture)
+
+
+def _first_of_each_group(terms: tuple[Varying, ...]) -> tuple[Varying, ...]:
+    return tuple({v.group: v for v in reversed(terms)}[group] for group in dict.fromkeys(v.group for v in terms))
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_").lower()[:40] or "term"
+
+
+def _unused(stem: str, used: set[str]) -> str:
+    name, count = stem, 2
+    while name in used:
+        name, count = f"{stem}_{count}", count + 1
+    used.add(name)
+    return name
