@@ -76,6 +76,21 @@ def test_another_file_of_the_study_is_another_study(study, name):
     assert earlier(study) is None
 
 
+def test_every_foreign_file_counts_by_itself(study):
+    """Also where a file is named with the estimator whose rows are read, or two files in two folders alike."""
+    rows = "estimator,group,level,term,estimate\n" + "".join(f"reml,Batch,{k},(Intercept),1.0\n" for k in "ABCDEF")
+    for folder in ("one", "two"):
+        (study / folder).mkdir()
+        (study / folder / "tidy.csv").write_text(rows)
+    with (study / "model.toml").open("a") as file:
+        file.write('\n[foreign]\na = "one/tidy.csv:reml"\nb = "two/tidy.csv"\n')
+    before = load_study(study).file_hashes()
+    assert {"one/tidy.csv", "two/tidy.csv"} < set(before)
+    (study / "one" / "tidy.csv").write_text(rows.replace("1.0", "2.0"))
+    after = load_study(study).file_hashes()
+    assert {name for name in before if before[name] != after[name]} == {"one/tidy.csv"}
+
+
 def test_other_estimators_are_another_report(study):
     assert earlier(study, ("no_pooling", "reml", "ml")) is None
     assert earlier(study, ("reml", "no_pooling")) is None

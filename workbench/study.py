@@ -35,6 +35,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from workbench.adapters.columns import which_of
 from workbench.comparison import Comparison, compare_fits
 from workbench.design import Design, build_design
 from workbench.errors import StudyError, WorkbenchError, nearest
@@ -132,11 +133,16 @@ class Study:
         return {"level": levels, "term": ["(Intercept)"] * len(first), "value": list(first.values())}
 
     def file_hashes(self) -> dict[str, str]:
-        """SHA-256 of the study's files."""
+        """SHA-256 of the study's files, by path from its folder (of files elsewhere, by name)."""
         names = ["model.toml", "reference.toml", "notes.md", self.truth.get("file", "")]
-        names += [str(name) for name in self.foreign.values()]
-        files = [self.folder / n for n in names if n and (self.folder / n).is_file()]
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*files, self.data)}
+        files = [self.folder / name for name in names if name]
+        files += [Path(which_of(self.folder / name)[0]) for name in self.foreign.values()]
+        hashes = {}
+        for path in (*(file for file in files if file.is_file()), self.data):
+            inside = path.is_relative_to(self.folder)
+            called = path.relative_to(self.folder).as_posix() if inside else path.name
+            hashes[called] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashes
 
     def notes(self) -> str:
         """The lesson, as Markdown; empty where there is none."""
