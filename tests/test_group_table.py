@@ -94,6 +94,30 @@ def test_trust_names_what_keeps_a_number_from_being_trusted(twelve):
     assert lost["trust"].tolist() == ["few rows (1)", "no estimate; few rows (1)", "few rows (1)", "few rows (1)"]
 
 
+def test_a_row_of_a_known_error_is_not_few():
+    table = {"y": [28.0, 8.0, -3.0, 7.0], "se": [15.0, 10.0, 16.0, 11.0], "school": list("ABCD")}
+    found = wb.compare("y ~ 1 + (1 | school)", table, ["no_pooling"], se="se").by_group()
+    assert found["n"].eq(1).all()
+    assert found["trust"].eq("").all()
+
+
+def test_the_table_is_made_once_and_is_the_users_to_change(twelve, monkeypatch):
+    first = twelve.by_group()
+    monkeypatch.setattr("workbench.group_table.group_table", None)
+    first["estimate"] = 0.0
+    assert twelve.by_group()["estimate"].ne(0).any()
+    assert twelve.wide()["reml"].ne(0).all()
+
+
+def test_a_foreign_answer_is_a_row_as_any_other(twelve):
+    own = twelve.fits["reml"].coefficients[["level", "estimate"]]
+    table = of(twelve.beside(elsewhere=own).by_group(), "elsewhere")
+    np.testing.assert_array_equal(table["estimate"], own["estimate"])
+    np.testing.assert_array_equal(table["rank"], of(twelve.by_group(), "reml")["rank"])
+    assert table["p_highest"].isna().all()  # it came without errors
+    assert table["trust"].str.startswith("read, not computed here").all()
+
+
 def test_wide_puts_estimators_side_by_side(twelve):
     wide = twelve.wide()
     assert list(wide.columns) == ["group", "level", "term", "n", *ESTIMATORS]

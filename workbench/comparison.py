@@ -151,7 +151,11 @@ class Comparison:
 
         if isinstance(top, bool) or not isinstance(top, int) or top < 1:
             raise OptionError(f"top is {top!r}, but must be a whole number from 1 on.")
-        return group_table(self.fits, self.shrinkage, self.truth, top)
+        known = self.__dict__.setdefault("_by_group", {})
+        if top not in known:
+            known[top] = group_table(self.fits, self.shrinkage, self.truth, top)
+        made: pd.DataFrame = known[top]
+        return made.copy(deep=False)  # pandas copies on write
 
     def wide(self, column: str = "estimate") -> pd.DataFrame:
         """One column of :meth:`by_group` with the estimators side by side: a row per group, level and term."""

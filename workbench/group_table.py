@@ -112,12 +112,13 @@ def _reliability(fit: Fit, place: int) -> Array:
 
 def _ranked(fit: Fit, place: int, top: int) -> dict[str, Array]:
     part = fit.group_effects[place]
-    estimate = part.effect.estimate
     names = ("rank", "expected_rank", "p_highest", "p_top")
-    found = {name: np.full(estimate.shape, np.nan) for name in names}
+    found = {name: np.full(part.effect.estimate.shape, np.nan) for name in names}
     draws = _draws(fit, place) if len(part.levels) <= MOST_LEVELS else None
-    for k in range(estimate.shape[1]):
-        u = estimate[:, k]
+    for k in range(len(part.terms)):
+        u = part.effect.estimate[:, k]
+        if not np.isfinite(u).any():  # an answer from elsewhere may hold coefficients alone, whose ranks are the same
+            u = part.coefficient.estimate[:, k]
         known = np.isfinite(u)
         if not known.any() or np.ptp(u[known]) == 0:
             continue
@@ -167,7 +168,7 @@ def _trust(fit: Fit, part: GroupEffects) -> tuple[list[str], NDArray[np.intp]]:
         if holds
     ]
     J, q = part.coefficient.estimate.shape
-    few = part.sizes < q + FEW_ROWS
+    few = (part.sizes < q + FEW_ROWS) & (not fit.design.known_se)  # a row of a known error sums up rows unseen
     missing = ~np.isfinite(part.coefficient.estimate)
     ess = part.effect.ess_bulk
     low = np.zeros((J, q), dtype=bool) if ess is None else ess < LOW_ESS
