@@ -169,9 +169,10 @@ def test_the_page_loads_nothing_from_elsewhere(report):
     assert not re.search(r"@import|url\(", text.split("</style>")[0])
     assert all(a.get("alt") for tag, a in page.tags if tag == "img")
     assert sum(tag == "h1" for tag, _ in page.tags) == 1
-    for _, a in page.tags:  # every relative link leads to a file
+    ids = {a["id"] for _, a in page.tags if "id" in a}
+    for _, a in page.tags:  # every relative link leads to a file or to a place in the page
         target = a.get("href", "data:")
-        assert target.startswith(("data:", "http")) or (report / target).is_file(), target
+        assert target.startswith(("data:", "http")) or target[1:] in ids or (report / target).is_file(), target
 
 
 def test_headings_go_down_one_step_at_a_time_and_ids_are_unique(report):
@@ -203,6 +204,10 @@ def test_no_time_of_day_and_twice_the_same_bytes(report, twelve, tmp_path):
     )
     other = files(write_report(slower, tmp_path / "slower", CONTEXT))
     assert {name for name in other if other[name] != again[name]} == {"index.html", "tables/timings.csv"}
+    times = re.compile(rb'<section class="one" aria-labelledby="about-timings">.*?</section>', re.DOTALL)
+    bare, others = (times.subn(b"", folder["index.html"]) for folder in (again, other))
+    assert bare == others  # wall times stand in one section of the page, and nowhere else
+    assert bare[1] == 1
 
 
 # --- whole or not at all ------------------------------------------------------------------------------

@@ -116,9 +116,9 @@ def _document(grid: Grid, stage: Stage, holder: str) -> dict[str, Any] | None:
         errors = None if given is None else _whole(np.where(given > 0, given, np.nan), places)
         if whole is None or (given is not None and errors is None):
             return None
-        made = (
-            {"same": holder} if place == 1 and holder else {"places": places, "values": _shortest(whole, places, done)}
-        )
+        made: dict[str, Any] = {"places": places, "values": _shortest(whole, places, done)}
+        if place == 1 and holder:  # the groups' sizes
+            made = {"same": holder}
         if errors is not None and np.isfinite(errors).any():
             made["errors"] = _shortest(errors, -1, done)
         columns.append(made)

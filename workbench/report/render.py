@@ -36,7 +36,7 @@ class Shot:
 def html(page: Page, shots: list[Shot]) -> str:
     """The page, self-contained: styles, script and pictures inside."""
     template = _environment(True).get_template("index.html.j2")
-    parts: dict[str, Any] = {"page": page, "notes": notes_html(page.notes), "math": as_html}
+    parts: dict[str, Any] = {"page": page, "notes": notes_html(page.notes), "math": as_html, "contents": page.contents}
     bare = template.render(shots=[(shot, "") for shot in shots], **parts)
     return template.render(shots=_inlined(shots, LARGEST - len(bare.encode())), **parts)
 
