@@ -19,8 +19,8 @@ ORDER = [
     "bayesglm", "reweighted", "fit", "marginal_covariance", "answer", "priors", "prior_defaults", "lkj",
     "exact_posterior", "sampling", "glmm", "plug_in", "prediction", "standard_errors", "simulate", "iterations",
     "penalised", "statsmodels_fits", "estimators", "adapters", "gap", "sampler_check", "inference", "calibration",
-    "ranking", "group_table", "scoreboard", "comparison", "plots", "report", "reference", "study", "api", "commands",
-    "cli", "__init__", "__main__",
+    "ranking", "group_table", "scoreboard", "agreement", "comparison", "plots", "report", "reference", "study", "api",
+    "commands", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 
