@@ -97,7 +97,7 @@ def run(given: argparse.Namespace) -> int:
     asked = Asked(given.out, names, not given.no_svg, given.force, bars(given), given.verbose)
     studies = [load_study(name) for name in given.studies or study_names()]
     for study in studies:
-        check_folder(Path(given.out) / study.name)  # before anything is fitted
+        check_folder(Path(given.out) / study.name)  # all of them before the first is fitted
     found = [None if given.force else unchanged(study, asked) for study in studies]
     codes = [_print(known, tables=False) for known in found if known is not None]
     left = [study for study, known in zip(studies, found, strict=True) if known is None]
@@ -121,12 +121,13 @@ def one_study(study: Study, asked: Asked, watch: object = None) -> Outcome:
     watch : callable, optional
         As of :func:`workbench.comparison.compare_fits`.
     """
-    from workbench.report import write_report
+    from workbench.report import check_folder, write_report
     from workbench.report.findings import findings
     from workbench.report.gallery import first_sentence
     from workbench.study import run_study, study_context
 
     folder = Path(asked.out) / study.name
+    check_folder(folder)  # before anything is fitted
 
     def tell(name: str, made: Mapping[str, Fit]) -> None:
         told(asked.verbose, name, made)
