@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.plots import (
+    caterpillar,
     covariance,
     descent,
     iterations,
@@ -81,6 +82,16 @@ class Plots:
                 v for v in wanted if (group is None or v.group == group) and (term is None or v.term == term)
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
+
+    def caterpillar(
+        self, ax: Axes | None = None, term: str | None = None, group: str | None = None, by: str | None = None
+    ) -> Axes:
+        """Every group's coefficient with its interval, the estimators side by side.
+
+        Groups are sorted by the estimates of `by`: of REML, or what else stands for partial pooling, where none is
+        named. Beyond 60 groups the lowest, the highest and an even choice of those between are drawn.
+        """
+        return caterpillar.draw(caterpillar.view(self.comparison, pick(self.comparison, term, group), by), ax)
 
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.plots import (
+    caterpillar,
     covariance,
     descent,
     iterations,
@@ -56,6 +57,9 @@ PICTURES: tuple[Picture, ...] = (
     Picture("shrunken", "Shrunken towards each other", shrunken.applies, "term", shrunken.view, shrunken.draw),
     Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
     Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
+    Picture(
+        "caterpillar", "Every group with its interval", caterpillar.applies, "term", caterpillar.view, caterpillar.draw,
+    ),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
