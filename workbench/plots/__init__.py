@@ -20,6 +20,7 @@ from workbench.plots import (
     samples,
     shrinkage,
     shrunken,
+    slope_graph,
     versus,
 )
 from workbench.plots.pictures import PICTURES, Picture, Print, prints
@@ -82,6 +83,10 @@ class Plots:
                 v for v in wanted if (group is None or v.group == group) and (term is None or v.term == term)
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
+
+    def slope_graph(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """One line per group from no pooling through every estimator to complete pooling, the least pooling first."""
+        return slope_graph.draw(slope_graph.view(self.comparison, pick(self.comparison, term, group)), ax)
 
     def caterpillar(
         self, ax: Axes | None = None, term: str | None = None, group: str | None = None, by: str | None = None

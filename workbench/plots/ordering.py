@@ -133,3 +133,22 @@ def thin(by: Array, ends: int, middle: int) -> Thinned:
     if middle:
         parts.insert(1, Stretch(middle, f"{middle} of {len(between):,} between"))
     return Thinned(np.concatenate([order[:ends], chosen, order[-ends:]]), tuple(parts), 0)
+
+
+def ranks(values: Array) -> Array:
+    """Rank 1 for the highest; those that tie, but for rounding, share their mean rank; NaN where there is no value.
+
+    Examples
+    --------
+    >>> ranks(np.array([3.0, 7.0, np.nan, 3.0 + 1e-14])).tolist()
+    [2.5, 1.0, nan, 2.5]
+    """
+    from scipy.stats import rankdata
+
+    known = np.isfinite(values)
+    found = np.full(values.shape, np.nan)
+    if known.any():
+        width = float(np.ptp(values[known]))
+        close = SAME * width if not alike(values) else max(width, 1.0)
+        found[known] = rankdata(-np.round((values[known] - values[known].min()) / (2 * close)))
+    return found

@@ -17,6 +17,7 @@ from workbench.plots import (
     samples,
     shrinkage,
     shrunken,
+    slope_graph,
     versus,
 )
 from workbench.plots.varying import Varying, varying
@@ -57,6 +58,10 @@ PICTURES: tuple[Picture, ...] = (
     Picture("shrunken", "Shrunken towards each other", shrunken.applies, "term", shrunken.view, shrunken.draw),
     Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
     Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
+    Picture(
+        "slope_graph", "From no pooling through every estimator", slope_graph.applies, "term", slope_graph.view,
+        slope_graph.draw,
+    ),
     Picture(
         "caterpillar", "Every group with its interval", caterpillar.applies, "term", caterpillar.view, caterpillar.draw,
     ),
