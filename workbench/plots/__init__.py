@@ -17,6 +17,7 @@ from workbench.plots import (
     iterations,
     path,
     predictive,
+    ranks,
     samples,
     shrinkage,
     shrunken,
@@ -97,6 +98,10 @@ class Plots:
         named. Beyond 60 groups the lowest, the highest and an even choice of those between are drawn.
         """
         return caterpillar.draw(caterpillar.view(self.comparison, pick(self.comparison, term, group), by), ax)
+
+    def ranks(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """The groups' ranks by estimator, with the expected rank of each and the probability that it is the highest."""
+        return ranks.draw(ranks.view(self.comparison, pick(self.comparison, term, group)), ax)
 
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""

@@ -14,6 +14,7 @@ from workbench.plots import (
     iterations,
     path,
     predictive,
+    ranks,
     samples,
     shrinkage,
     shrunken,
@@ -65,6 +66,7 @@ PICTURES: tuple[Picture, ...] = (
     Picture(
         "caterpillar", "Every group with its interval", caterpillar.applies, "term", caterpillar.view, caterpillar.draw,
     ),
+    Picture("ranks", "Ranks by estimator", ranks.applies, "term", ranks.view, ranks.draw),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
