@@ -11,14 +11,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.plots import (
+    caterpillar,
     covariance,
     descent,
     iterations,
     path,
     predictive,
+    ranks,
     samples,
     shrinkage,
     shrunken,
+    slope_graph,
     versus,
 )
 from workbench.plots.pictures import PICTURES, Picture, Print, prints
@@ -81,6 +84,24 @@ class Plots:
                 v for v in wanted if (group is None or v.group == group) and (term is None or v.term == term)
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
+
+    def slope_graph(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """One line per group from no pooling through every estimator to complete pooling, the least pooling first."""
+        return slope_graph.draw(slope_graph.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def caterpillar(
+        self, ax: Axes | None = None, term: str | None = None, group: str | None = None, by: str | None = None
+    ) -> Axes:
+        """Every group's coefficient with its interval, the estimators side by side.
+
+        Groups are sorted by the estimates of `by`: of REML, or what else stands for partial pooling, where none is
+        named. Beyond 60 groups the lowest, the highest and an even choice of those between are drawn.
+        """
+        return caterpillar.draw(caterpillar.view(self.comparison, pick(self.comparison, term, group), by), ax)
+
+    def ranks(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """The groups' ranks by estimator, with the expected rank of each and the probability that it is the highest."""
+        return ranks.draw(ranks.view(self.comparison, pick(self.comparison, term, group)), ax)
 
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""

@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.plots import (
+    caterpillar,
     covariance,
     descent,
     iterations,
     path,
     predictive,
+    ranks,
     samples,
     shrinkage,
     shrunken,
+    slope_graph,
     versus,
 )
 from workbench.plots.varying import Varying, varying
@@ -56,6 +59,14 @@ PICTURES: tuple[Picture, ...] = (
     Picture("shrunken", "Shrunken towards each other", shrunken.applies, "term", shrunken.view, shrunken.draw),
     Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
     Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
+    Picture(
+        "slope_graph", "From no pooling through every estimator", slope_graph.applies, "term", slope_graph.view,
+        slope_graph.draw,
+    ),
+    Picture(
+        "caterpillar", "Every group with its interval", caterpillar.applies, "term", caterpillar.view, caterpillar.draw,
+    ),
+    Picture("ranks", "Ranks by estimator", ranks.applies, "term", ranks.view, ranks.draw),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
