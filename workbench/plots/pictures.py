@@ -16,6 +16,7 @@ from workbench.plots import (
     samples,
     shrinkage,
     shrunken,
+    tau_axis,
     versus,
 )
 from workbench.plots.varying import Varying, varying
@@ -57,6 +58,7 @@ PICTURES: tuple[Picture, ...] = (
     Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
     Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
+    Picture("tau_axis", "The tau axis", tau_axis.applies, "term", tau_axis.view, tau_axis.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
         "posterior_predictive", "What the model would have made", predictive.applies, "all", predictive.view,
