@@ -275,7 +275,7 @@ def test_one_estimator_is_enough():
     data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": list("aabbcc")}
     comparison = wb.compare("y ~ 1 + (1 | g)", data, ["reml"])
     assert len(shrinkage.draw(shrinkage.view(comparison, varying(comparison)))) == 1
-    assert [p.stem for p in prints(comparison)] == ["samples", "shrunken", "shrinkage"]
+    assert [p.stem for p in prints(comparison)] == ["samples", "shrunken", "shrinkage", "tau_axis"]
 
 
 def test_few_panels_are_as_wide_as_every_other_picture_and_keep_their_title():
@@ -356,6 +356,7 @@ def test_beside_another_factor_no_sample_mean_stands_for_a_group():
     comparison = crossed()
     assert [p.stem for p in prints(comparison)] == [
         "samples_a", "samples_b", "versus_intercept_by_a", "versus_intercept_by_b", "shrinkage",
+        "tau_axis_intercept_by_a", "tau_axis_intercept_by_b",
     ]  # fmt: skip
     assert not shrunken.applies(comparison)
     view = shrunken.view(comparison, pick(comparison, group="b"))

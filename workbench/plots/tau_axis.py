@@ -121,7 +121,9 @@ class View:
 
 
 def applies(comparison: Comparison) -> bool:
-    """Whether some varying term has a path that is quick to follow."""
+    """Whether some fit has variances, and every varying term a path that is quick to follow."""
+    if not any(fit.components for fit in comparison.fits.values()):
+        return False
     design = comparison.design
     effects = sum(len(b.levels) * len(b.terms) for b in design.blocks)
     quick = len(design.groups) == 1 or effects <= ACROSS
