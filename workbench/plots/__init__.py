@@ -22,6 +22,7 @@ from workbench.plots import (
     shrinkage,
     shrunken,
     slope_graph,
+    tau_axis,
     versus,
 )
 from workbench.plots.pictures import PICTURES, Picture, Print, prints
@@ -106,6 +107,14 @@ class Plots:
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""
         return path.draw(path.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def tau_axis(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """What every group's estimate would be were the spread between groups tau, and how likely each tau is.
+
+        A given `ax` is divided among the panels and becomes the first. Returns the first panel's Axes;
+        ``.figure.axes`` holds them all: paths, profile likelihood, posterior and prior.
+        """
+        return tau_axis.draw(tau_axis.view(self.comparison, pick(self.comparison, term, group)), ax)[0]
 
     def covariance(self, ax: Axes | None = None, group: str | None = None, level: str | None = None) -> Axes:
         """How the responses of one group vary together under every estimator with variance components.

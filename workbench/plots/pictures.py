@@ -19,6 +19,7 @@ from workbench.plots import (
     shrinkage,
     shrunken,
     slope_graph,
+    tau_axis,
     versus,
 )
 from workbench.plots.varying import Varying, varying
@@ -68,6 +69,7 @@ PICTURES: tuple[Picture, ...] = (
     ),
     Picture("ranks", "Ranks by estimator", ranks.applies, "term", ranks.view, ranks.draw),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
+    Picture("tau_axis", "The tau axis", tau_axis.applies, "term", tau_axis.view, tau_axis.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
         "posterior_predictive", "What the model would have made", predictive.applies, "all", predictive.view,
