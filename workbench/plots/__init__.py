@@ -8,6 +8,7 @@ which order, stands in :mod:`workbench.plots.pictures`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.plots import (
@@ -15,12 +16,14 @@ from workbench.plots import (
     descent,
     iterations,
     path,
+    plane,
     predictive,
     samples,
     shrinkage,
     shrunken,
     versus,
 )
+from workbench.plots.pairs import chosen
 from workbench.plots.pictures import PICTURES, Picture, Print, prints
 from workbench.plots.varying import pick, varying
 
@@ -81,6 +84,20 @@ class Plots:
                 v for v in wanted if (group is None or v.group == group) and (term is None or v.term == term)
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
+
+    def plane(
+        self,
+        ax: Axes | None = None,
+        terms: tuple[str, str] | None = None,
+        group: str | None = None,
+        estimators: Sequence[str] | None = None,
+    ) -> Axes:
+        """Intercept and slope (or any two terms of one factor) at once: arrows from own estimates, covariance contours.
+
+        One panel per estimator that pools partially, or per estimator named; at most four. Returns the first panel's
+        Axes; ``.figure.axes`` holds them all.
+        """
+        return plane.draw(plane.view(self.comparison, chosen(self.comparison, terms, group), estimators), ax)[0]
 
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""
