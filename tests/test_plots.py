@@ -476,13 +476,13 @@ def test_an_unknown_term_or_group_is_refused_with_the_nearest(sleep):
 
 def test_the_table_of_pictures_is_in_the_reports_order(sleep):
     stems = [
-        "samples", "shrunken", "versus", "shrinkage", "plane", "path", "covariance", "posterior_predictive",
-        "prior_predictive", "iterations", "descent",
+        "samples", "shrunken", "versus", "shrinkage", "plane", "lattice", "path", "covariance",
+        "posterior_predictive", "prior_predictive", "iterations", "descent",
     ]  # fmt: skip
     assert [p.stem for p in PICTURES] == stems
     stems = [p.stem for p in prints(sleep)]
     first = ["samples", "shrunken_intercept", "shrunken_days", "versus_intercept", "versus_days", "shrinkage"]
-    assert stems == [*first, "plane", "covariance"]
+    assert stems == [*first, "plane", "lattice", "covariance"]
     for picture in prints(sleep):
         assert picture.view.alt
         assert picture.view.caption

@@ -15,6 +15,7 @@ from workbench.plots import (
     covariance,
     descent,
     iterations,
+    lattice,
     path,
     plane,
     predictive,
@@ -98,6 +99,22 @@ class Plots:
         Axes; ``.figure.axes`` holds them all.
         """
         return plane.draw(plane.view(self.comparison, chosen(self.comparison, terms, group), estimators), ax)[0]
+
+    def lattice(
+        self,
+        ax: Axes | None = None,
+        group: str | None = None,
+        estimators: Sequence[str] | None = None,
+        covariate: str | None = None,
+    ) -> Axes:
+        """Every group's regression in a panel of its own: its rows, and no, complete and partial pooling.
+
+        `covariate` is the numeric column to draw against; `estimators` are drawn in place of the one that stands for
+        partial pooling. At most 20 groups are drawn. Returns the first panel's Axes.
+        """
+        return lattice.draw(
+            lattice.view(self.comparison, pick(self.comparison, None, group), estimators, covariate), ax
+        )[0]
 
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""

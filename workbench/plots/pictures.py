@@ -11,6 +11,7 @@ from workbench.plots import (
     covariance,
     descent,
     iterations,
+    lattice,
     path,
     plane,
     predictive,
@@ -60,6 +61,7 @@ PICTURES: tuple[Picture, ...] = (
     Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
     Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
     Picture("plane", "Two terms at once", plane.applies, "pair", plane.view, plane.draw),
+    Picture("lattice", "Every group's regression", lattice.applies, "group", lattice.view, lattice.draw),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
