@@ -486,7 +486,8 @@ def test_pictures_come_in_the_order_of_their_table_and_term_by_term(sleep):
     assert places == sorted(places)
     assert len(set(order)) == len(order)
     for picture in PICTURES:
-        drawn = {f"{picture.stem}_intercept", f"{picture.stem}_days"} if picture.each == "term" else {picture.stem}
+        by_term = picture.each == "term"
+        drawn = {f"{picture.stem}_intercept", f"{picture.stem}_days"} if by_term else {picture.stem}
         assert not picture.applies(sleep) or drawn <= set(found)
     for picture in prints(sleep):
         assert picture.view.alt
