@@ -46,7 +46,7 @@ CONTEXT = Context(
 )
 ALWAYS = {
     "index.html", "README.md", "manifest.json", "tables/estimates.csv", "tables/agreement.csv",
-    "tables/shrinkage.csv", "tables/variance.csv", "tables/timings.csv",
+    "tables/groups.csv", "tables/variance.csv", "tables/timings.csv",
 }  # fmt: skip
 
 
@@ -151,8 +151,9 @@ def test_the_designs_hash_follows_the_data_and_nothing_else(twelve, sleep):
 
 
 def test_csv_files_give_the_numbers_back_to_the_last_digit(report, twelve):
-    for name in ("estimates", "agreement", "shrinkage", "variance", "parameters"):
-        ours = getattr(twelve, name)
+    elsewhere = ["conf_low", "conf_high", "std_error_kind", "interval"]  # which the estimates say, by the same keys
+    for name in ("estimates", "agreement", "groups", "variance", "parameters"):
+        ours = twelve.by_group().drop(columns=elsewhere) if name == "groups" else getattr(twelve, name)
         back = pd.read_csv(report / f"tables/{name}.csv", dtype=str, keep_default_na=False)
         assert list(back.columns) == list(ours.columns)
         for column in ours.columns:
@@ -173,9 +174,10 @@ def test_the_page_loads_nothing_from_elsewhere(report):
     assert not re.search(r"@import|url\(", text.split("</style>")[0])
     assert all(a.get("alt") for tag, a in page.tags if tag == "img")
     assert sum(tag == "h1" for tag, _ in page.tags) == 1
-    for _, a in page.tags:  # every relative link leads to a file
+    ids = {a["id"] for _, a in page.tags if "id" in a}
+    for _, a in page.tags:  # every relative link leads to a file or to a place in the page
         target = a.get("href", "data:")
-        assert target.startswith(("data:", "http")) or (report / target).is_file(), target
+        assert target.startswith(("data:", "http")) or target[1:] in ids or (report / target).is_file(), target
 
 
 def test_headings_go_down_one_step_at_a_time_and_ids_are_unique(report):
@@ -207,6 +209,10 @@ def test_no_time_of_day_and_twice_the_same_bytes(report, twelve, tmp_path):
     )
     other = files(write_report(slower, tmp_path / "slower", CONTEXT))
     assert {name for name in other if other[name] != again[name]} == {"index.html", "tables/timings.csv"}
+    times = re.compile(rb'<section class="one" aria-labelledby="about-timings">.*?</section>', re.DOTALL)
+    bare, others = (times.subn(b"", folder["index.html"]) for folder in (again, other))
+    assert bare == others  # wall times stand in one section of the page, and nowhere else
+    assert bare[1] == 1
 
 
 # --- whole or not at all ------------------------------------------------------------------------------
@@ -555,11 +561,17 @@ def test_findings_rank_the_estimators_against_the_truth():
 def test_tables_hold_the_fits_numbers_under_their_own_names(twelve):
     (table,) = estimates(twelve)
     assert [c.title for c in table.columns] == [
-        "group", "n", "complete pooling", "no pooling", "REML", "fixed prior", "full Bayes",
+        "group", "n", "complete pooling", "no pooling", "REML", "fixed prior", "full Bayes", "shrinkage",
+        "reliability", "rank", "P(highest)", "P(top 3)", "trust",
     ]  # fmt: skip
     reml = twelve.fits["reml"].group_effects[0].coefficient
     assert [row[4].sort for row in table.rows] == reml.estimate[:, 0].tolist()
     assert table.rows[11][4].text == "0.421"
+    by_group = twelve.by_group().query("estimator == 'reml'")
+    for place, column in ((7, "shrinkage"), (8, "reliability"), (9, "rank")):
+        assert table.columns[place].minor == "REML"
+        assert [row[place].sort for row in table.rows] == by_group[column].tolist()
+    assert [row[12].text for row in table.rows] == ["few rows (2)" if n == 2 else "" for n in by_group["n"]]
     assert table.rows[0][4].minor == f"± {reml.std_error[0, 0]:.3f}"
     for fit in twelve.fits.values():
         part = fit.group_effects[0].coefficient

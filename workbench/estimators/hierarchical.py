@@ -36,6 +36,7 @@ from workbench.sampling.foreseen import foreseen_seconds
 from workbench.sampling.nuts import Plan
 from workbench.sampling.prior_doubts import far_intercepts, long_tails, perhaps_improper
 from workbench.sampling.run import sample_collapsed
+from workbench.sampling.stages import clock
 from workbench.sampling.summaries import level_estimates, parameters_of
 from workbench.sampling.tree import Sampled
 
@@ -190,13 +191,15 @@ def hierarchical(
     model = options.face(design, priors)
     plan = options.plan(settings, model)
     notes: dict[str, Any] = {"model": model}
-    if model == "collapsed":
-        drawn, remarks = sample_collapsed(design, priors, plan)
-        notes["note"] = COLLAPSED
-    else:
-        run = sample_explicit(design, priors, options.parametrisation, plan)
-        drawn, remarks = run.draws, run.remarks
-        notes |= {"parametrisation": run.parametrisation, "note": run.reason}
+    with clock() as seconds:
+        if model == "collapsed":
+            drawn, remarks = sample_collapsed(design, priors, plan)
+            notes["note"] = COLLAPSED
+        else:
+            run = sample_explicit(design, priors, options.parametrisation, plan)
+            drawn, remarks = run.draws, run.remarks
+            notes |= {"parametrisation": run.parametrisation, "note": run.reason}
+    notes["seconds_by_stage"] = seconds
     if drawn.chains < options.chains:
         remarks = (
             *remarks,
