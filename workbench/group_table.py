@@ -88,7 +88,7 @@ def _rows(name: str, fit: Fit, place: int, top: int, truth: Truth) -> pd.DataFra
         "conf_high": c.conf_high.ravel(),
         "reliability": _reliability(fit, place).ravel(),
     }
-    columns |= _ranked(fit, place, top)
+    columns |= ranked(fit, place, top)
     columns["std_error_kind"] = text_column([c.std_error_kind], every)
     columns["interval"] = text_column([c.interval], every)
     columns["trust"] = text_column(*_trust(fit, part))
@@ -111,7 +111,8 @@ def _reliability(fit: Fit, place: int) -> Array:
 # --- ranks --------------------------------------------------------------------------------------------
 
 
-def _ranked(fit: Fit, place: int, top: int) -> dict[str, Array]:
+def ranked(fit: Fit, place: int, top: int) -> dict[str, Array]:
+    """The columns ``rank, expected_rank, p_highest, p_top`` of a fit's random block, shape (J q,) each."""
     part = fit.group_effects[place]
     names = ("rank", "expected_rank", "p_highest", "p_top")
     found = {name: np.full(part.effect.estimate.shape, np.nan) for name in names}

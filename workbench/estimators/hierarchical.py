@@ -32,6 +32,7 @@ from workbench.sampling.diagnostics import complaints, diagnose, from_draws
 from workbench.sampling.draws import Draws
 from workbench.sampling.explicit_runs import sample_explicit
 from workbench.sampling.fitted import mean_response
+from workbench.sampling.foreseen import foreseen_seconds
 from workbench.sampling.nuts import Plan
 from workbench.sampling.prior_doubts import far_intercepts, long_tails, perhaps_improper
 from workbench.sampling.run import sample_collapsed
@@ -121,6 +122,11 @@ class Options:
                 "cannot sample with nutpie. Leave model out, or take sampler='pymc'."
             )
         return "collapsed"
+
+    def seconds(self, design: Design, settings: Settings) -> float:
+        """How long it will take, roughly (:mod:`workbench.sampling.foreseen`)."""
+        model = self.face(design, resolve_priors(design, settings.priors, self.robust))
+        return foreseen_seconds(design, model, self.draws + (self.tune or TUNE[model]), self.chains)
 
     def plan(self, settings: Settings, model: str) -> Plan:
         """What the sampler is told."""
