@@ -1,4 +1,4 @@
-"""The report in a browser: Chromium without a window, driven by Playwright. Rungs: what a reader sees is recomputed from
+"""The report in a browser: Chromium without a window, by Playwright. Rungs: what a reader sees is recomputed from
 the comparison; nothing is logged, nothing is asked of the network.
 
 A machine without Chromium fails these tests; ``pytest -m browser`` runs them, and what is usual leaves them out.
