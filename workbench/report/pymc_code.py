@@ -112,11 +112,12 @@ def _counts(design: Design) -> bool:
 
 def _priors(comparison: Comparison, context: Context) -> Mapping[str, Prior]:
     """Those of the fit by full Bayes, else the stated ones and the defaults."""
-    for name in ("hierarchical", "exact"):
+    priors = dict(resolve_priors(comparison.design, context.study.get("priors", {})))
+    for name in ("exact", "hierarchical"):
         fit = comparison.fits.get(name)
-        if fit is not None and fit.priors and fit.read_from is None:
-            return {key: parse_prior(text, key) for key, text in fit.priors.items()}
-    return resolve_priors(comparison.design, context.study.get("priors", {}))
+        if fit is not None and fit.read_from is None:
+            priors |= {key: parse_prior(text, key) for key, text in fit.priors.items()}
+    return priors
 
 
 # --- where columns come from --------------------------------------------------------------------------
