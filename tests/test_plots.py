@@ -12,6 +12,8 @@ from workbench.errors import OptionError
 from workbench.plots import PICTURES, prints, samples, shrinkage, shrunken, style, versus
 from workbench.plots.varying import DRAWN, pick, varying
 
+ADDED = ("slope_graph", "agreement", "caterpillar", "ranks")
+"""Pictures of each term that need no draws."""
 FOUR = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]
 TRUTH = {"level": [str(j) for j in range(1, 13)], "term": ["(Intercept)"] * 12, "value": np.linspace(-1, 1, 12)}
 
@@ -356,7 +358,8 @@ def test_beside_another_factor_no_sample_mean_stands_for_a_group():
     comparison = crossed()
     assert [p.stem for p in prints(comparison)] == [
         "samples_a", "samples_b", "versus_intercept_by_a", "versus_intercept_by_b", "shrinkage",
-        "caterpillar_intercept_by_a", "caterpillar_intercept_by_b", "ranks_intercept_by_a", "ranks_intercept_by_b",
+        "agreement_intercept_by_a", "agreement_intercept_by_b", "caterpillar_intercept_by_a",
+        "caterpillar_intercept_by_b", "ranks_intercept_by_a", "ranks_intercept_by_b",
     ]  # fmt: skip
     assert not shrunken.applies(comparison)
     view = shrunken.view(comparison, pick(comparison, group="b"))
@@ -477,13 +480,13 @@ def test_an_unknown_term_or_group_is_refused_with_the_nearest(sleep):
 
 def test_the_table_of_pictures_is_in_the_reports_order(sleep):
     stems = [
-        "samples", "shrunken", "versus", "shrinkage", "slope_graph", "caterpillar", "ranks", "path", "covariance",
-        "posterior_predictive", "prior_predictive", "iterations", "descent",
+        "samples", "shrunken", "versus", "shrinkage", *ADDED, "path", "covariance", "posterior_predictive",
+        "prior_predictive", "iterations", "descent",
     ]  # fmt: skip
     assert [p.stem for p in PICTURES] == stems
     stems = [p.stem for p in prints(sleep)]
     first = ["samples", "shrunken_intercept", "shrunken_days", "versus_intercept", "versus_days", "shrinkage"]
-    by_term = [f"{stem}_{term}" for stem in ("slope_graph", "caterpillar", "ranks") for term in ("intercept", "days")]
+    by_term = [f"{stem}_{term}" for stem in ADDED for term in ("intercept", "days")]
     assert stems == [*first, *by_term, "covariance"]
     for picture in prints(sleep):
         assert picture.view.alt

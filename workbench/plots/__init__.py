@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from workbench.plots import (
+    agreement,
     caterpillar,
     covariance,
     descent,
@@ -88,6 +89,21 @@ class Plots:
     def slope_graph(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """One line per group from no pooling through every estimator to complete pooling, the least pooling first."""
         return slope_graph.draw(slope_graph.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def agreement(
+        self,
+        ax: Axes | None = None,
+        term: str | None = None,
+        group: str | None = None,
+        one: str | None = None,
+        other: str | None = None,
+    ) -> Axes:
+        """Two estimators' group coefficients against each other, and their difference against their mean.
+
+        Of `one` and `other`; where none is named, of REML against the fixed prior, full Bayes and one more. Returns
+        the first panel's Axes; ``.figure.axes`` holds them all.
+        """
+        return agreement.draw(agreement.view(self.comparison, pick(self.comparison, term, group), one, other), ax)[0]
 
     def caterpillar(
         self, ax: Axes | None = None, term: str | None = None, group: str | None = None, by: str | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.plots import (
+    agreement,
     caterpillar,
     covariance,
     descent,
@@ -63,6 +64,7 @@ PICTURES: tuple[Picture, ...] = (
         "slope_graph", "From no pooling through every estimator", slope_graph.applies, "term", slope_graph.view,
         slope_graph.draw,
     ),
+    Picture("agreement", "Agreement of estimators", agreement.applies, "term", agreement.view, agreement.draw),
     Picture(
         "caterpillar", "Every group with its interval", caterpillar.applies, "term", caterpillar.view, caterpillar.draw,
     ),
