@@ -23,6 +23,7 @@ from workbench.plots import (
     shrinkage,
     shrunken,
     slope_graph,
+    time_accuracy,
     versus,
 )
 from workbench.plots.pictures import PICTURES, Picture, Print, prints
@@ -118,6 +119,10 @@ class Plots:
     def ranks(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """The groups' ranks by estimator, with the expected rank of each and the probability that it is the highest."""
         return ranks.draw(ranks.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def time_accuracy(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """Seconds of each estimator against how far its group coefficients lie off; of no report, as times vary."""
+        return time_accuracy.draw(time_accuracy.view(self.comparison, pick(self.comparison, term, group)), ax)
 
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""
