@@ -260,7 +260,7 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
     if ax is None:
         figure = style.new_figure(9.6 if across < 3 else 11.0, 4.8 if across == 1 else 8.0 if across == 2 else 7.0)
         figure.suptitle(
-            fill(seen.title, 92), x=0.01, ha="left", fontsize=style.TEXT + 1.5, fontweight="bold", color=style.INK,
+            fill(seen.title, 80), x=0.01, ha="left", fontsize=style.TEXT + 1.5, fontweight="bold", color=style.INK,
             parse_math=False,
         )  # fmt: skip
         places = [list(row) for row in figure.subplots(height, width, squeeze=False)]

@@ -277,7 +277,7 @@ def _alt(v: Varying, titles: tuple[str, ...], spreads: Array, values: Array, mov
 def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own."""
     ax = ax or style.new_axes(9.0, 6.0)
-    style.frame(ax, fill(seen.title, 92), seen.y_label, seen.x_label)
+    style.frame(ax, fill(seen.title, 72), seen.y_label, seen.x_label)
     ax.spines["left"].set_visible(True)
     k = len(seen.titles)
     x = np.arange(float(k))

@@ -1,8 +1,8 @@
 """What each estimator costs and what it gives: seconds against how far its group coefficients lie off.
 
 Where the truth is known, accuracy is the root mean squared error (:mod:`workbench.scoreboard`). Elsewhere it is the
-distance to the most complete estimator there is (the exact posterior, else the sampled one, else REML), in units of
-that one's standard errors.
+distance to the most complete estimator there is (the exact posterior, else the sampled one, else REML, else another
+that pools), in units of that one's standard errors.
 
 Reports are the same each time they are made, and wall times are not: this picture stands in no report, only in
 ``comparison.plot.time_accuracy()``.
@@ -22,7 +22,7 @@ from workbench.estimators import REGISTRY
 from workbench.plots import style
 from workbench.plots.names import beside
 from workbench.plots.ordering import estimated
-from workbench.plots.varying import PARTIAL, Varying, column, figure4, printable, truth
+from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, column, figure4, printable, truth
 from workbench.words import join
 
 if TYPE_CHECKING:
@@ -155,15 +155,16 @@ def _off(comparison: Comparison, v: Varying) -> tuple[dict[str, float], str]:
     true = truth(comparison, v)
     if true is not None:
         return {name: _rms(c - true) for name, c in values.items() if np.isfinite(c - true).any()}, ""
-    for name in (name for name in COMPLETE if name in values):
+    others = (name for name in values if name not in (*COMPLETE, *UNPOOLED))
+    for name in (*(name for name in COMPLETE if name in values), *others):
         error = column(comparison.fits[name].group_effects[v.block].coefficient, v, "std_error")
         if (error > 0).any():
             scale = np.where(error > 0, error, np.nan)
             gaps = {other: (c - values[name]) / scale for other, c in values.items()}
             return {other: _rms(gap) for other, gap in gaps.items() if np.isfinite(gap).any()}, name
     raise OptionError(
-        "Without a truth, accuracy is the distance to the exact posterior, the sampled one or REML, and none of them "
-        "is here. Compare with reml, say."
+        "Without a truth, accuracy is the distance to an estimator that pools partially and has standard errors, and "
+        "none is here. Compare with reml, say."
     )
 
 
@@ -192,7 +193,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     ax = ax or style.new_axes(9.0, 5.2)
-    style.frame(ax, fill(seen.title, 92), seen.y_label, seen.x_label)
+    style.frame(ax, fill(seen.title, 72), seen.y_label, seen.x_label)
     ax.grid(True, axis="both", color=style.RULE, linewidth=0.6)
     ax.set_xscale("log")
     low, high = float(min(seen.own.min(), seen.seconds.min())), float(seen.seconds.max())
