@@ -21,6 +21,7 @@ and, where the truth is known, ``truth, error, squared_error, covered``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,15 +174,15 @@ def _trust(fit: Fit, part: GroupEffects) -> tuple[list[str], NDArray[np.intp]]:
     missing = ~np.isfinite(part.coefficient.estimate)
     ess = part.effect.ess_bulk
     low = np.zeros((J, q), dtype=bool) if ess is None else ess < LOW_ESS
-    words: dict[str, int] = {}
-    codes = np.empty((J, q), dtype=np.intp)
-    for j in range(J):
-        for k in range(q):
-            own = ["no estimate"] if missing[j, k] else []
-            own += [f"few rows ({part.sizes[j]})"] if few[j] else []
-            own += ["low ESS"] if low[j, k] else []
-            codes[j, k] = words.setdefault("; ".join(general + own), len(words))
-    return list(words), codes.ravel()
+    code = 4 * np.where(few, part.sizes, 0)[:, None] + 2 * missing + low  # one number for what is said of a row
+    different, codes = np.unique(code.ravel(), return_inverse=True)
+    words = []
+    for value in different.tolist():
+        own = ["no estimate"] if value & 2 else []
+        own += [f"few rows ({value // 4})"] if value >= 4 else []
+        own += ["low ESS"] if value & 1 else []
+        words.append("; ".join(general + own))
+    return words, codes
 
 
 # --- against the truth --------------------------------------------------------------------------------
@@ -189,7 +190,8 @@ def _trust(fit: Fit, part: GroupEffects) -> tuple[list[str], NDArray[np.intp]]:
 
 def _against(part: GroupEffects, truth: Truth) -> dict[str, Any]:
     c = part.coefficient
-    true = np.array([[truth.get((level, term), np.nan) for term in part.terms] for level in part.levels])
+    keys = product(part.levels, part.terms)
+    true = np.fromiter(map(truth.get, keys, repeat(np.nan)), float, c.estimate.size).reshape(c.estimate.shape)
     error = c.estimate - true
     with np.errstate(invalid="ignore"):
         covered = np.where(

@@ -8,6 +8,7 @@ which order, stands in :mod:`workbench.plots.pictures`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.plots import (
@@ -16,16 +17,20 @@ from workbench.plots import (
     covariance,
     descent,
     iterations,
+    lattice,
     path,
+    plane,
     predictive,
     ranks,
     samples,
     shrinkage,
     shrunken,
     slope_graph,
+    tau_axis,
     time_accuracy,
     versus,
 )
+from workbench.plots.pairs import chosen
 from workbench.plots.pictures import PICTURES, Picture, Print, prints
 from workbench.plots.varying import pick, varying
 
@@ -124,9 +129,47 @@ class Plots:
         """Seconds of each estimator against how far its group coefficients lie off; of no report, as times vary."""
         return time_accuracy.draw(time_accuracy.view(self.comparison, pick(self.comparison, term, group)), ax)
 
+    def plane(
+        self,
+        ax: Axes | None = None,
+        terms: tuple[str, str] | None = None,
+        group: str | None = None,
+        estimators: Sequence[str] | None = None,
+    ) -> Axes:
+        """Intercept and slope (or any two terms of one factor) at once: arrows from own estimates, covariance contours.
+
+        One panel per estimator that pools partially, or per estimator named; at most four. Returns the first panel's
+        Axes; ``.figure.axes`` holds them all.
+        """
+        return plane.draw(plane.view(self.comparison, chosen(self.comparison, terms, group), estimators), ax)[0]
+
+    def lattice(
+        self,
+        ax: Axes | None = None,
+        group: str | None = None,
+        estimators: Sequence[str] | None = None,
+        covariate: str | None = None,
+    ) -> Axes:
+        """Every group's regression in a panel of its own: its rows, and no, complete and partial pooling.
+
+        `covariate` is the numeric column to draw against; `estimators` are drawn in place of the one that stands for
+        partial pooling. At most 20 groups are drawn. Returns the first panel's Axes.
+        """
+        return lattice.draw(
+            lattice.view(self.comparison, pick(self.comparison, None, group), estimators, covariate), ax
+        )[0]
+
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""
         return path.draw(path.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def tau_axis(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """What every group's estimate would be were the spread between groups tau, and how likely each tau is.
+
+        A given `ax` is divided among the panels and becomes the first. Returns the first panel's Axes;
+        ``.figure.axes`` holds them all: paths, profile likelihood, posterior and prior.
+        """
+        return tau_axis.draw(tau_axis.view(self.comparison, pick(self.comparison, term, group)), ax)[0]
 
     def covariance(self, ax: Axes | None = None, group: str | None = None, level: str | None = None) -> Axes:
         """How the responses of one group vary together under every estimator with variance components.
