@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from workbench.plots import style
 from workbench.plots.ordering import Stretch, Thinned, alike, estimated, lead, thin
-from workbench.plots.varying import Varying, column, figure4, population, printable, truth
+from workbench.plots.varying import Varying, column, figure4, population, printable, truth, varying
 from workbench.words import count, join
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class View:
 
 
 def applies(comparison: Comparison) -> bool:
-    """Whether some fit has group coefficients."""
-    return any(np.isfinite(p.coefficient.estimate).any() for fit in comparison.fits.values() for p in fit.group_effects)
+    """Whether some fit has group coefficients, of every term."""
+    return all(estimated(comparison, v) for v in varying(comparison))
 
 
 def view(comparison: Comparison, v: Varying, by: str | None = None) -> View:

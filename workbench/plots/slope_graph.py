@@ -26,6 +26,7 @@ from workbench.plots.varying import (
     figure4,
     outside,
     printable,
+    varying,
     without_own,
 )
 from workbench.words import count
@@ -105,11 +106,10 @@ class View:
 
 
 def applies(comparison: Comparison) -> bool:
-    """Whether each group has been estimated by itself, and otherwise."""
+    """Whether each group has been estimated by itself, and otherwise, of every term."""
     if comparison.alone is None:
         return False
-    others = (fit for name, fit in comparison.fits.items() if name != "no_pooling")
-    return any(np.isfinite(p.coefficient.estimate).any() for fit in others for p in fit.group_effects)
+    return all(set(estimated(comparison, v)) - {"no_pooling"} for v in varying(comparison))
 
 
 def view(comparison: Comparison, v: Varying) -> View:
