@@ -275,7 +275,7 @@ def test_one_estimator_is_enough():
     data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": list("aabbcc")}
     comparison = wb.compare("y ~ 1 + (1 | g)", data, ["reml"])
     assert len(shrinkage.draw(shrinkage.view(comparison, varying(comparison)))) == 1
-    assert [p.stem for p in prints(comparison)] == ["samples", "shrunken", "shrinkage", "tau_axis"]
+    assert [p.stem for p in prints(comparison)] == ["samples", "shrunken", "shrinkage", "tau_axis", "variances"]
 
 
 def test_few_panels_are_as_wide_as_every_other_picture_and_keep_their_title():
@@ -356,7 +356,7 @@ def test_beside_another_factor_no_sample_mean_stands_for_a_group():
     comparison = crossed()
     assert [p.stem for p in prints(comparison)] == [
         "samples_a", "samples_b", "versus_intercept_by_a", "versus_intercept_by_b", "shrinkage",
-        "tau_axis_intercept_by_a", "tau_axis_intercept_by_b",
+        "tau_axis_intercept_by_a", "tau_axis_intercept_by_b", "variances",
     ]  # fmt: skip
     assert not shrunken.applies(comparison)
     view = shrunken.view(comparison, pick(comparison, group="b"))
@@ -477,13 +477,13 @@ def test_an_unknown_term_or_group_is_refused_with_the_nearest(sleep):
 
 def test_the_table_of_pictures_is_in_the_reports_order(sleep):
     stems = [
-        "samples", "shrunken", "versus", "shrinkage", "path", "tau_axis", "covariance", "posterior_predictive",
-        "prior_predictive", "iterations", "descent",
+        "samples", "shrunken", "versus", "shrinkage", "path", "tau_axis", "variances", "covariance",
+        "posterior_predictive", "prior_predictive", "iterations", "descent",
     ]  # fmt: skip
     assert [p.stem for p in PICTURES] == stems
     stems = [p.stem for p in prints(sleep)]
     first = ["samples", "shrunken_intercept", "shrunken_days", "versus_intercept", "versus_days", "shrinkage"]
-    assert stems == [*first, "tau_axis_intercept", "tau_axis_days", "covariance"]
+    assert stems == [*first, "tau_axis_intercept", "tau_axis_days", "variances", "covariance"]
     for picture in prints(sleep):
         assert picture.view.alt
         assert picture.view.caption

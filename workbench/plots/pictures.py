@@ -17,6 +17,7 @@ from workbench.plots import (
     shrinkage,
     shrunken,
     tau_axis,
+    variances,
     versus,
 )
 from workbench.plots.varying import Varying, varying
@@ -59,6 +60,7 @@ PICTURES: tuple[Picture, ...] = (
     Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture("tau_axis", "The tau axis", tau_axis.applies, "term", tau_axis.view, tau_axis.draw),
+    Picture("variances", "The variance parameters", variances.applies, "all", variances.view, variances.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
         "posterior_predictive", "What the model would have made", predictive.applies, "all", predictive.view,
