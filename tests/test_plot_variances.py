@@ -1,4 +1,4 @@
-"""The picture of the variance parameters. Rungs: closed form (balanced one-way REML profiles), R's figures, the fits."""
+"""The picture of the variance parameters. Rungs: closed form (balanced one-way REML), R's figures, the fits."""
 
 import numpy as np
 import pytest

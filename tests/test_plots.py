@@ -275,7 +275,8 @@ def test_one_estimator_is_enough():
     data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": list("aabbcc")}
     comparison = wb.compare("y ~ 1 + (1 | g)", data, ["reml"])
     assert len(shrinkage.draw(shrinkage.view(comparison, varying(comparison)))) == 1
-    assert [p.stem for p in prints(comparison)] == ["samples", "shrunken", "shrinkage", "tau_axis", "variances"]
+    stems = ["samples", "shrunken", "shrinkage", "shrinkage_by_size", "tau_axis", "variances"]
+    assert [p.stem for p in prints(comparison)] == stems
 
 
 def test_few_panels_are_as_wide_as_every_other_picture_and_keep_their_title():
@@ -477,13 +478,14 @@ def test_an_unknown_term_or_group_is_refused_with_the_nearest(sleep):
 
 def test_the_table_of_pictures_is_in_the_reports_order(sleep):
     stems = [
-        "samples", "shrunken", "versus", "shrinkage", "path", "tau_axis", "variances", "covariance",
-        "posterior_predictive", "prior_predictive", "iterations", "descent",
+        "samples", "shrunken", "versus", "shrinkage", "shrinkage_by_size", "path", "tau_axis", "variances",
+        "covariance", "posterior_predictive", "prior_predictive", "iterations", "descent",
     ]  # fmt: skip
     assert [p.stem for p in PICTURES] == stems
     stems = [p.stem for p in prints(sleep)]
     first = ["samples", "shrunken_intercept", "shrunken_days", "versus_intercept", "versus_days", "shrinkage"]
-    assert stems == [*first, "tau_axis_intercept", "tau_axis_days", "variances", "covariance"]
+    by_size = ["shrinkage_by_size_intercept", "shrinkage_by_size_days"]
+    assert stems == [*first, *by_size, "tau_axis_intercept", "tau_axis_days", "variances", "covariance"]
     for picture in prints(sleep):
         assert picture.view.alt
         assert picture.view.caption

@@ -18,6 +18,7 @@ from workbench.plots import (
     predictive,
     samples,
     shrinkage,
+    shrinkage_by_size,
     shrunken,
     tau_axis,
     variances,
@@ -77,6 +78,10 @@ class Plots:
         the panels and becomes the first. Returns the first panel's Axes; ``.figure.axes`` holds them all.
         """
         return shrinkage.draw(shrinkage.view(self.comparison, self._terms(term, group)), ax)[0]
+
+    def shrinkage_by_size(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """The share of its own deviation that every group loses, against its size, with the theory's curve."""
+        return shrinkage_by_size.draw(shrinkage_by_size.view(self.comparison, pick(self.comparison, term, group)), ax)
 
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""

@@ -15,6 +15,7 @@ from workbench.plots import (
     predictive,
     samples,
     shrinkage,
+    shrinkage_by_size,
     shrunken,
     tau_axis,
     variances,
@@ -58,6 +59,10 @@ PICTURES: tuple[Picture, ...] = (
     Picture("shrunken", "Shrunken towards each other", shrunken.applies, "term", shrunken.view, shrunken.draw),
     Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
     Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
+    Picture(
+        "shrinkage_by_size", "Shrinkage by group size", shrinkage_by_size.applies, "term", shrinkage_by_size.view,
+        shrinkage_by_size.draw,
+    ),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture("tau_axis", "The tau axis", tau_axis.applies, "term", tau_axis.view, tau_axis.draw),
     Picture("variances", "The variance parameters", variances.applies, "all", variances.view, variances.draw),
