@@ -275,7 +275,7 @@ def test_one_estimator_is_enough():
     data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": list("aabbcc")}
     comparison = wb.compare("y ~ 1 + (1 | g)", data, ["reml"])
     assert len(shrinkage.draw(shrinkage.view(comparison, varying(comparison)))) == 1
-    stems = ["samples", "shrunken", "shrinkage", "shrinkage_by_size", "tau_axis", "variances"]
+    stems = ["samples", "shrunken", "shrinkage", "shrinkage_by_size", "tau_axis", "spread", "variances"]
     assert [p.stem for p in prints(comparison)] == stems
 
 
@@ -357,7 +357,8 @@ def test_beside_another_factor_no_sample_mean_stands_for_a_group():
     comparison = crossed()
     assert [p.stem for p in prints(comparison)] == [
         "samples_a", "samples_b", "versus_intercept_by_a", "versus_intercept_by_b", "shrinkage",
-        "tau_axis_intercept_by_a", "tau_axis_intercept_by_b", "variances",
+        "tau_axis_intercept_by_a", "tau_axis_intercept_by_b",
+        "spread_intercept_by_a", "spread_intercept_by_b", "variances",
     ]  # fmt: skip
     assert not shrunken.applies(comparison)
     view = shrunken.view(comparison, pick(comparison, group="b"))
@@ -478,14 +479,15 @@ def test_an_unknown_term_or_group_is_refused_with_the_nearest(sleep):
 
 def test_the_table_of_pictures_is_in_the_reports_order(sleep):
     stems = [
-        "samples", "shrunken", "versus", "shrinkage", "shrinkage_by_size", "path", "tau_axis", "variances",
-        "covariance", "posterior_predictive", "prior_predictive", "iterations", "descent",
+        "samples", "shrunken", "versus", "shrinkage", "shrinkage_by_size", "path", "tau_axis", "spread",
+        "variances", "covariance", "posterior_predictive", "prior_predictive", "iterations", "descent",
     ]  # fmt: skip
     assert [p.stem for p in PICTURES] == stems
     stems = [p.stem for p in prints(sleep)]
     first = ["samples", "shrunken_intercept", "shrunken_days", "versus_intercept", "versus_days", "shrinkage"]
+    spreads = ["spread_intercept", "spread_days"]
     by_size = ["shrinkage_by_size_intercept", "shrinkage_by_size_days"]
-    assert stems == [*first, *by_size, "tau_axis_intercept", "tau_axis_days", "variances", "covariance"]
+    assert stems == [*first, *by_size, "tau_axis_intercept", "tau_axis_days", *spreads, "variances", "covariance"]
     for picture in prints(sleep):
         assert picture.view.alt
         assert picture.view.caption

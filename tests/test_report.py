@@ -89,7 +89,7 @@ class Tags(HTMLParser):
 
 def test_all_files_are_there_and_the_manifest_lists_them(report):
     found = files(report)
-    stems = ("samples", "shrunken", "versus", "shrinkage", "shrinkage_by_size", "tau_axis", "variances")
+    stems = ("samples", "shrunken", "versus", "shrinkage", "shrinkage_by_size", "tau_axis", "spread", "variances")
     pictures = {f"plots/{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     assert set(found) == ALWAYS | pictures | {"tables/gaps.csv", "tables/parameters.csv", "tables/figures.csv"}
     manifest = json.loads(found["manifest.json"])

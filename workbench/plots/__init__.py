@@ -20,6 +20,7 @@ from workbench.plots import (
     shrinkage,
     shrinkage_by_size,
     shrunken,
+    spread,
     tau_axis,
     variances,
     versus,
@@ -94,6 +95,13 @@ class Plots:
         ``.figure.axes`` holds them all: paths, profile likelihood, posterior and prior.
         """
         return tau_axis.draw(tau_axis.view(self.comparison, pick(self.comparison, term, group)), ax)[0]
+
+    def spread(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """True, own, shrunken and foreseen group values side by side, and how their variances add up.
+
+        A given `ax` is divided among the panels and becomes the first. Returns the first panel's Axes.
+        """
+        return spread.draw(spread.view(self.comparison, pick(self.comparison, term, group)), ax)[0]
 
     def variances(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Every SD, correlation and sigma: posterior, prior, REML's profile interval, and all estimators' values.

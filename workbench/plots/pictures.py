@@ -17,6 +17,7 @@ from workbench.plots import (
     shrinkage,
     shrinkage_by_size,
     shrunken,
+    spread,
     tau_axis,
     variances,
     versus,
@@ -65,6 +66,7 @@ PICTURES: tuple[Picture, ...] = (
     ),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture("tau_axis", "The tau axis", tau_axis.applies, "term", tau_axis.view, tau_axis.draw),
+    Picture("spread", "The spread between groups", spread.applies, "term", spread.view, spread.draw),
     Picture("variances", "The variance parameters", variances.applies, "all", variances.view, variances.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
