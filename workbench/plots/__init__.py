@@ -24,15 +24,18 @@ from workbench.plots import (
     ranks,
     samples,
     shrinkage,
+    shrinkage_by_size,
     shrunken,
     slope_graph,
+    spread,
     tau_axis,
     time_accuracy,
+    variances,
     versus,
 )
 from workbench.plots.pairs import chosen
 from workbench.plots.pictures import PICTURES, Picture, Print, prints
-from workbench.plots.varying import pick, varying
+from workbench.plots.varying import Varying, pick, varying
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,13 +87,11 @@ class Plots:
         Every varying term is drawn where neither `term` nor `group` is given. A given `ax` is divided among
         the panels and becomes the first. Returns the first panel's Axes; ``.figure.axes`` holds them all.
         """
-        wanted = varying(self.comparison)
-        if term is not None or group is not None:
-            pick(self.comparison, term, group)
-            wanted = tuple(
-                v for v in wanted if (group is None or v.group == group) and (term is None or v.term == term)
-            )
-        return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
+        return shrinkage.draw(shrinkage.view(self.comparison, self._terms(term, group)), ax)[0]
+
+    def shrinkage_by_size(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """The share of its own deviation that every group loses, against its size, with the theory's curve."""
+        return shrinkage_by_size.draw(shrinkage_by_size.view(self.comparison, pick(self.comparison, term, group)), ax)
 
     def slope_graph(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """One line per group from no pooling through every estimator to complete pooling, the least pooling first."""
@@ -170,6 +171,28 @@ class Plots:
         ``.figure.axes`` holds them all: paths, profile likelihood, posterior and prior.
         """
         return tau_axis.draw(tau_axis.view(self.comparison, pick(self.comparison, term, group)), ax)[0]
+
+    def spread(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """True, own, shrunken and foreseen group values side by side, and how their variances add up.
+
+        A given `ax` is divided among the panels and becomes the first. Returns the first panel's Axes.
+        """
+        return spread.draw(spread.view(self.comparison, pick(self.comparison, term, group)), ax)[0]
+
+    def variances(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """Every SD, correlation and sigma: posterior, prior, REML's profile interval, and all estimators' values.
+
+        Of all terms where neither `term` nor `group` is given. Returns the first panel's Axes, as :meth:`shrinkage`
+        does.
+        """
+        return variances.draw(variances.view(self.comparison, self._terms(term, group)), ax)[0]
+
+    def _terms(self, term: str | None, group: str | None) -> tuple[Varying, ...]:
+        """The varying terms that are meant: all where nothing is said."""
+        if term is not None or group is not None:
+            pick(self.comparison, term, group)
+        every = varying(self.comparison)
+        return tuple(v for v in every if (group is None or v.group == group) and (term is None or v.term == term))
 
     def covariance(self, ax: Axes | None = None, group: str | None = None, level: str | None = None) -> Axes:
         """How the responses of one group vary together under every estimator with variance components.
