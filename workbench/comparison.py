@@ -307,6 +307,12 @@ class Comparison:
 
         return write_report(self, folder)
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: :mod:`workbench.report.notebook`."""
+        from workbench.report.notebook import comparison_html
+
+        return comparison_html(self)
+
     def __repr__(self) -> str:
         """One line: formula and estimators."""
         return f"<Comparison of {', '.join(self.fits)}: {self.design.formula}, n = {self.design.n}>"

@@ -30,9 +30,18 @@ if TYPE_CHECKING:
     from workbench.fit import Fit
 
 
-def estimates(comparison: Comparison) -> tuple[Table, ...]:
-    """Group coefficients in wide form, one table per varying term; of many levels the lowest and the highest."""
-    return tuple(_Wide(comparison, v).table(f"estimates{key}") for v, key in _keyed(comparison))
+def estimates(comparison: Comparison, whole: int = WHOLE, each: int = EXTREMES, where: str = "") -> tuple[Table, ...]:
+    """Group coefficients in wide form, one table per varying term; of many levels the lowest and the highest.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    whole, each : int
+        Of more than `whole` levels, so many of the lowest and of the highest are shown.
+    where : str
+        What holds them all; the report's file where left out.
+    """
+    return tuple(_Wide(comparison, v, where).table(f"estimates{key}", whole, each) for v, key in _keyed(comparison))
 
 
 def farthest(comparison: Comparison) -> tuple[Table, ...]:
@@ -52,17 +61,19 @@ def _keyed(comparison: Comparison) -> list[tuple[Varying, str]]:
 class _Wide:
     """The wide tables of one varying term: what they share."""
 
-    def __init__(self, comparison: Comparison, v: Varying) -> None:
+    def __init__(self, comparison: Comparison, v: Varying, where: str = "") -> None:
         self.comparison, self.v = comparison, v
         self.known = truth(comparison, v)
         self.parts = [fit.group_effects[v.block].coefficient for fit in comparison.fits.values()]
         self.places = extremes.decimals(comparison, v)
-        self.file = estimates_file(comparison)
+        self.file = where or estimates_file(comparison)
+        self.kind = where or ("the Parquet file" if is_large(comparison) else "the CSV")
+        self.in_report = not where
 
-    def table(self, key: str) -> Table:
+    def table(self, key: str, whole: int = WHOLE, each: int = EXTREMES) -> Table:
         """All levels, or the lowest and the highest."""
         v, lead = self.v, extremes.leading(self.comparison)
-        low, high = extremes.ends(coefficients(lead, v))
+        low, high = extremes.ends(coefficients(lead, v), whole, each)
         rows = [self.row(j) for j in low]
         if high:
             rows += [self.left_out(len(low) + len(high)), *(self.row(j) for j in high)]
@@ -75,9 +86,9 @@ class _Wide:
             columns=self.columns(),
             rows=tuple(rows),
             foot=(_population_row(self.comparison, v, self.places, self.known is not None),),
-            notes=_kinds(self.comparison, v)
-            + (_order_note(lead, len(v.levels)) if high else ())
-            + _file_note(self.comparison),
+            notes=_kinds(self.comparison, v, self.kind)
+            + (_order_note(lead, len(v.levels), len(low), len(high)) if high else ())
+            + (_file_note(self.comparison) if self.in_report else ()),
             source=self.file,
         )
 
@@ -91,7 +102,7 @@ class _Wide:
             title=f"{v.quantity[0].upper()}{v.quantity[1:]}: levels of {v.group} {found.why}",
             columns=(*self.columns(), Column(found.heading)),
             rows=(*rows, self.left_out(len(rows))),
-            notes=(*_kinds(self.comparison, v), f"{of}, the {len(rows)} {found.why}."),
+            notes=(*_kinds(self.comparison, v, self.kind), f"{of}, the {len(rows)} {found.why}."),
             source=EXTREMES_FILE if is_large(self.comparison) else self.file,
         )
 
@@ -119,11 +130,8 @@ class _Wide:
         return (Cell(f"… and {len(self.v.levels) - shown:,} more, all in {self.file}"),)
 
 
-def _order_note(lead: Fit, levels: int) -> tuple[str, ...]:
-    return (
-        f"Of {levels:,} levels, the {EXTREMES} lowest and the {EXTREMES} highest by "
-        f"{title_of(lead.estimator)} are shown.",
-    )
+def _order_note(lead: Fit, levels: int, low: int, high: int) -> tuple[str, ...]:
+    return (f"Of {levels:,} levels, the {low} lowest and the {high} highest by {title_of(lead.estimator)} are shown.",)
 
 
 def _file_note(comparison: Comparison) -> tuple[str, ...]:
@@ -146,11 +154,10 @@ def _population_row(comparison: Comparison, v: Varying, places: int, gap: bool) 
     return tuple(cells)
 
 
-def _kinds(comparison: Comparison, v: Varying) -> tuple[str, ...]:
+def _kinds(comparison: Comparison, v: Varying, where: str) -> tuple[str, ...]:
     """What kind each estimator's point, error and interval are, in the words of those who computed them."""
-    file = "Parquet file" if is_large(comparison) else "CSV"
     return tuple(
-        f"{title_of(name)}: {part.point}; ± {part.std_error_kind}; interval in the {file}: {part.interval}."
+        f"{title_of(name)}: {part.point}; ± {part.std_error_kind}; interval in {where}: {part.interval}."
         for name, part in ((name, fit.group_effects[v.block].coefficient) for name, fit in comparison.fits.items())
     )
 
@@ -163,14 +170,14 @@ def _sort_key(level: str) -> float | str:
     return value if np.isfinite(value) else level
 
 
-def fixed(comparison: Comparison) -> Table | None:
-    """Population coefficients by estimator."""
+def fixed(comparison: Comparison, whole: int = WHOLE, where: str = "") -> Table | None:
+    """Population coefficients by estimator, the first `whole` of them; `where` as in :func:`estimates`."""
     terms = comparison.design.fixed_terms
     if not terms:
         return None
     fits = comparison.fits
     rows = []
-    for k, term in enumerate(terms[:WHOLE]):
+    for k, term in enumerate(terms[:whole]):
         errors = [float(fit.population.std_error[k]) for fit in fits.values()]
         places = places_for(errors, [float(fit.population.estimate[k]) for fit in fits.values()])
         cells = [text(printable(term, 60))]
@@ -179,12 +186,12 @@ def fixed(comparison: Comparison) -> Table | None:
             shown = f"± {with_places(error, places)}" if np.isfinite(error) and error > 0 else ""
             cells.append(Cell(cell.text, cell.sort, shown))
         rows.append(tuple(cells))
-    if len(terms) > WHOLE:
-        rows.append((Cell(f"… and {len(terms) - WHOLE:,} more, all in {estimates_file(comparison)}"),))
-    file = "Parquet file" if is_large(comparison) else "CSV"
+    if len(terms) > whole:
+        rows.append((Cell(f"… and {len(terms) - whole:,} more, all in {where or estimates_file(comparison)}"),))
+    kind = where or ("the Parquet file" if is_large(comparison) else "the CSV")
     notes = tuple(
-        f"{title_of(name)}: {f.population.point}; ± {f.population.std_error_kind}; interval in the "
-        f"{file}: {f.population.interval}."
+        f"{title_of(name)}: {f.population.point}; ± {f.population.std_error_kind}; interval in "
+        f"{kind}: {f.population.interval}."
         for name, f in fits.items()
     )
     columns = (Column("term", numeric=False), *(Column(title_of(name)) for name in fits))
