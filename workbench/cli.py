@@ -14,7 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from workbench.commands.given import read_estimator_options, read_names, read_option, read_pairs, read_priors
+from workbench.commands.given import (
+    read_estimator_options,
+    read_exports,
+    read_names,
+    read_option,
+    read_pairs,
+    read_priors,
+)
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -166,6 +173,14 @@ def _add_comparison(parser: argparse.ArgumentParser) -> None:
         help="set an answer from elsewhere beside the fits: a table of estimates (broom.mixed's, ours) or draws (.nc)",
     )
     parser.add_argument("--out", metavar="DIR", help="write the report to this folder as well")
+    parser.add_argument(
+        "--export",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[TABLE=]FILE",
+        help="write a table to a .tex, .docx, .html, .md or .csv file: models (default), wide, fixed, variance, ...",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document per fit, a line each")
 
 
@@ -247,6 +262,7 @@ def _compare(given: argparse.Namespace) -> int:
         from workbench.report import check_folder
 
         check_folder(given.out)  # before anything is fitted
+    exports = read_exports(given.export)
     comparison = compare(
         given.formula,
         given.data,
@@ -263,6 +279,8 @@ def _compare(given: argparse.Namespace) -> int:
         from workbench.report.terminal import print_comparison
 
         print_comparison(comparison)
+    for table, file in exports:
+        print(f"Table: {comparison.export(file, table)}", file=sys.stderr if given.json else sys.stdout)
     if given.out:
         folder = comparison.report(given.out)
         print(f"Report: {folder / 'index.html'}", file=sys.stderr if given.json else sys.stdout)
