@@ -231,6 +231,17 @@ def test_the_same_table_gives_the_same_bytes(sleep, tmp_path):
     )
 
 
+def test_the_scoreboard_of_a_known_truth_is_the_reports(tmp_path):
+    truth = {"level": [str(j) for j in range(1, 13)], "term": ["(Intercept)"] * 12, "value": np.linspace(-1, 1, 12)}
+    names = ["no_pooling", "reml"]
+    comparison = wb.compare("samples ~ 1 + (1 | group)", DATA / "twelve_groups.csv", names, truth=truth)
+    rows = md_rows(comparison.export(tmp_path / "a.md", "scoreboard"))
+    found = comparison.scoreboard
+    every = found[(found["sizes"] == "all") & (found["estimator"] == "reml")].iloc[0]
+    (row,) = [row for row in rows if "REML" in row and "all" in row]
+    assert any(cell == f"{every['rmse']:.4g}" for cell in row)
+
+
 # --- refusals and the command line --------------------------------------------------------------------
 
 

@@ -1,12 +1,13 @@
-"""The ML deviance with one parameter held, minimised over all others.
+"""The deviance, or the REML criterion, with one parameter held, minimised over all others.
 
 With the absolute factor G = sigma Lambda and sigma explicit, the deviance whose minimum over sigma is eq. 35 of
 :mod:`workbench.likelihood` is
 
     F(G, sigma) = log|L(G / sigma)|^2 + n log(2 pi sigma^2) + r^2(G / sigma) / sigma^2 - sum log w
 
-with b always at its best. Holding a parameter is simple once G stands in the right coordinates. Let v be the effects in
-a basis of each random block in which
+with b always at its best. Under REML, where b is integrated out, it is log|R_X|^2 more and p log(2 pi sigma^2) less.
+Holding a parameter is simple once G stands in the right coordinates. Let v be the effects in a basis of each random
+block in which
 
 ===================  ==================================================================================
 held                 basis and what is free
@@ -40,7 +41,7 @@ from numpy.typing import NDArray
 from workbench.coordinates import orthonormal
 from workbench.inference.parameters import Parameter
 from workbench.inference.responses import hold_coefficient, in_unit
-from workbench.likelihood import Conditional, conditional, criterion, criterion_gradient
+from workbench.likelihood import Conditional, conditional, criterion, criterion_gradient, degrees_of_freedom
 from workbench.minimise import minimise
 from workbench.moments import Moments
 from workbench.optimum import SINGULAR, Optimum
@@ -94,7 +95,7 @@ class Held:
     parameter : Parameter
     data : Moments
     sigma : float
-        The ML estimate; G and sigma are measured in it.
+        The ML (or REML) estimate; G and sigma are measured in it.
     bases : tuple of array, shape (q_f, q_f)
         u_f = bases_f v_f, for the moments' columns.
     theta : Theta
@@ -107,6 +108,8 @@ class Held:
         What follows at the ML optimum.
     edges : tuple of Held
         The two SDs beside a correlation.
+    restricted : bool
+        The REML criterion in place of the deviance; not of a coefficient.
     """
 
     parameter: Parameter
@@ -118,11 +121,12 @@ class Held:
     reach: float
     given: Conditional
     edges: tuple[Held, ...] = ()
+    restricted: bool = False
 
     @classmethod
-    def of(cls, parameter: Parameter, data: Moments, best: Optimum) -> Held:
-        """Choose coordinates for a parameter; `best` is the ML optimum."""
-        sigma = 1.0 if data.known_se else float(np.sqrt(best.given.r2 / data.n))
+    def of(cls, parameter: Parameter, data: Moments, best: Optimum, restricted: bool = False) -> Held:
+        """Choose coordinates for a parameter; `best` is the ML optimum, or REML's where that is `restricted`."""
+        sigma = 1.0 if data.known_se else float(np.sqrt(best.given.r2 / degrees_of_freedom(data, restricted)))
         bases, f, start, reach = list(orthonormal(data)), 0, 0, 1.0
         if parameter.kind in ("sd", "cor"):
             f, start, (lengths, bases[f]) = _aligned(parameter, data, bases)
@@ -137,8 +141,8 @@ class Held:
         where = {"sd": [(0, 0)], "cor": [(0, 0), (1, 0), (1, 1)]}.get(parameter.kind, [])
         pinned = tuple(theta.entries.index((f, start + a, start + b)) for a, b in where)
         edges = [Parameter("", "sd", parameter.block, (k,)) for k in parameter.columns if parameter.kind == "cor"]
-        beside = tuple(cls.of(edge, data, best) for edge in edges)
-        return cls(parameter, data, sigma, tuple(bases), theta, pinned, reach, best.given, beside)
+        beside = tuple(cls.of(edge, data, best, restricted) for edge in edges)
+        return cls(parameter, data, sigma, tuple(bases), theta, pinned, reach, best.given, beside, restricted)
 
     # --- the held coordinate --------------------------------------------------------------------------
 
@@ -230,6 +234,15 @@ class Held:
 
     # --- the deviance ---------------------------------------------------------------------------------
 
+    def factors(self, point: Point) -> tuple[Array, ...]:
+        """Lambda of every grouping factor at a point, of the moments' columns, shape (q_f, q_f)."""
+        G, log_s = self._unpack(point.place, point.others)
+        return tuple(basis @ root / float(np.exp(log_s)) for basis, root in zip(self.bases, G, strict=True))
+
+    def sigma_at(self, point: Point) -> float:
+        """The residual SD at a point."""
+        return self.sigma * float(np.exp(self._unpack(point.place, point.others)[1]))
+
     def at(self, place: float, *starts: Array) -> Point:
         """Minimise over everything else, from one or more starts."""
         data, found = self._moments(place), []
@@ -260,11 +273,12 @@ class Held:
         factors = tuple(basis @ root / s for basis, root in zip(self.bases, G, strict=True))
         unit = in_unit(data, s * self.sigma)
         given = conditional(unit, factors)
-        value = criterion(unit, given, reml=False) + 2 * data.n * float(np.log(s * self.sigma))
-        slopes = criterion_gradient(unit, factors, given, reml=False).by_factor
+        nu = degrees_of_freedom(data, self.restricted)
+        value = criterion(unit, given, self.restricted) + 2 * nu * float(np.log(s * self.sigma))
+        slopes = criterion_gradient(unit, factors, given, self.restricted).by_factor
         by_G = self.theta.gather(tuple(basis.T @ D / s for basis, D in zip(self.bases, slopes, strict=True)))
         along = sum(float(np.sum(D * Lambda)) for D, Lambda in zip(slopes, factors, strict=True))
-        by_log_s = 2 * data.n - 2 * given.r2 - along
+        by_log_s = 2 * nu - 2 * given.r2 - along
         return value, *self._pack(place, others, by_G, by_log_s)
 
     def _unpack(self, place: float, others: Array) -> tuple[tuple[Array, ...], float]:

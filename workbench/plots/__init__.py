@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.plots import (
+    caterpillar,
     covariance,
     descent,
     iterations,
@@ -19,9 +20,12 @@ from workbench.plots import (
     path,
     plane,
     predictive,
+    ranks,
     samples,
     shrinkage,
     shrunken,
+    slope_graph,
+    tau_axis,
     versus,
 )
 from workbench.plots.pairs import chosen
@@ -86,6 +90,24 @@ class Plots:
             )
         return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
 
+    def slope_graph(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """One line per group from no pooling through every estimator to complete pooling, the least pooling first."""
+        return slope_graph.draw(slope_graph.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def caterpillar(
+        self, ax: Axes | None = None, term: str | None = None, group: str | None = None, by: str | None = None
+    ) -> Axes:
+        """Every group's coefficient with its interval, the estimators side by side.
+
+        Groups are sorted by the estimates of `by`: of REML, or what else stands for partial pooling, where none is
+        named. Beyond 60 groups the lowest, the highest and an even choice of those between are drawn.
+        """
+        return caterpillar.draw(caterpillar.view(self.comparison, pick(self.comparison, term, group), by), ax)
+
+    def ranks(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """The groups' ranks by estimator, with the expected rank of each and the probability that it is the highest."""
+        return ranks.draw(ranks.view(self.comparison, pick(self.comparison, term, group)), ax)
+
     def plane(
         self,
         ax: Axes | None = None,
@@ -119,6 +141,14 @@ class Plots:
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""
         return path.draw(path.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def tau_axis(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """What every group's estimate would be were the spread between groups tau, and how likely each tau is.
+
+        A given `ax` is divided among the panels and becomes the first. Returns the first panel's Axes;
+        ``.figure.axes`` holds them all: paths, profile likelihood, posterior and prior.
+        """
+        return tau_axis.draw(tau_axis.view(self.comparison, pick(self.comparison, term, group)), ax)[0]
 
     def covariance(self, ax: Axes | None = None, group: str | None = None, level: str | None = None) -> Axes:
         """How the responses of one group vary together under every estimator with variance components.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.plots import (
+    caterpillar,
     covariance,
     descent,
     iterations,
@@ -15,9 +16,12 @@ from workbench.plots import (
     path,
     plane,
     predictive,
+    ranks,
     samples,
     shrinkage,
     shrunken,
+    slope_graph,
+    tau_axis,
     versus,
 )
 from workbench.plots.pairs import Pair, pairs
@@ -60,9 +64,18 @@ PICTURES: tuple[Picture, ...] = (
     Picture("shrunken", "Shrunken towards each other", shrunken.applies, "term", shrunken.view, shrunken.draw),
     Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
     Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
+    Picture(
+        "slope_graph", "From no pooling through every estimator", slope_graph.applies, "term", slope_graph.view,
+        slope_graph.draw,
+    ),
+    Picture(
+        "caterpillar", "Every group with its interval", caterpillar.applies, "term", caterpillar.view, caterpillar.draw,
+    ),
+    Picture("ranks", "Ranks by estimator", ranks.applies, "term", ranks.view, ranks.draw),
     Picture("plane", "Two terms at once", plane.applies, "pair", plane.view, plane.draw),
     Picture("lattice", "Every group's regression", lattice.applies, "group", lattice.view, lattice.draw),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
+    Picture("tau_axis", "The tau axis", tau_axis.applies, "term", tau_axis.view, tau_axis.draw),
     Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
     Picture(
         "posterior_predictive", "What the model would have made", predictive.applies, "all", predictive.view,

@@ -30,7 +30,8 @@ OWN = "#0072B2"
 TEXT, SMALL = 11.0, 10.0
 RASTER = 1_500
 """Collections of more marks than this become a bitmap inside SVG files."""
-DPI = 150
+DPI, DPI_ALONE = 150, 110
+"""Dots per inch of bitmaps; fewer where reports are to be small and no drawing lies beside them."""
 COLOURS = (128, 256)
 """Bitmaps get the first of these numbers of colours under which they look the same, or the last."""
 SEEN = 16
@@ -123,11 +124,14 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def divide(ax: Axes, height: int, width: int) -> list[list[Axes]]:
-    """Divide the place of `ax` into panels; `ax` keeps the first."""
+def divide(ax: Axes, height: int, width: int, tall: Sequence[float] | None = None) -> list[list[Axes]]:
+    """Divide the place of `ax` into panels; `ax` keeps the first. `tall` says how tall rows are beside each other.
+
+    (Of Axes without a grid to divide, all rows are as tall.)
+    """
     figure, spec = ax.figure, ax.get_subplotspec()
     if spec is not None:
-        inner = spec.subgridspec(height, width)
+        inner = spec.subgridspec(height, width, height_ratios=tall)
         ax.set_subplotspec(inner[0, 0])
         return [
             [ax if (i, k) == (0, 0) else figure.add_subplot(inner[i, k]) for k in range(width)] for i in range(height)
@@ -204,12 +208,18 @@ def population_line(ax: Axes, value: float, label: str) -> None:
 def legend_below(ax: Axes, count: int, columns: int = 4) -> None:
     """The legend under the axes, its marks in full size however many there are."""
     handles, _ = ax.get_legend_handles_labels()
+    legend_of(ax, handles, columns, float(shrink(count) ** -0.5))
+
+
+def legend_of(ax: Axes, handles: Sequence[Any], columns: int = 4, markerscale: float = 1.0) -> None:
+    """A legend of given handles under the axes."""
     ax.legend(
+        handles=handles,
         loc="upper left",
         bbox_to_anchor=(0.0, -0.02),
         bbox_transform=_below(ax),
         ncols=min(columns, max(len(handles), 1)),
-        markerscale=float(shrink(count) ** -0.5),
+        markerscale=markerscale,
         frameon=False,
         fontsize=SMALL,
         labelcolor=INK,
@@ -250,12 +260,14 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write ``stem.png`` (150 dots per inch) and ``stem.svg``, the same bytes every time."""
+def save(figure: Figure, stem: Path, drawing: bool = True) -> tuple[Path, Path | None]:
+    """Write ``stem.png`` and ``stem.svg``, the same bytes every time; without a drawing the bitmap has fewer dots."""
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     with _quiet():
-        figure.savefig(png, dpi=DPI, metadata={"Software": None})
+        figure.savefig(png, dpi=DPI if drawing else DPI_ALONE, metadata={"Software": None})
         _to_palette(png)
+        if not drawing:
+            return png, None
         figure.savefig(svg, dpi=DPI, metadata={"Date": None, "Creator": None})
     return png, svg
 

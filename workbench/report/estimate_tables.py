@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.plots.style import title_of
-from workbench.plots.varying import (
-    Varying,
-    coefficients,
-    population,
-    printable,
-    truth,
-    varying,
-)
+from workbench.plots.varying import Varying, coefficients, printable, varying
 from workbench.report import extremes
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.extremes import EXTREMES, WHOLE, Farthest
-from workbench.report.tables import EXTREMES_FILE, estimates_file, is_large
+from workbench.report.grid import TOP, Grid, grid
+from workbench.report.packed import Packed, pack
+from workbench.report.tables import EXTREMES_FILE, estimates_file, groups_file, is_large
 from workbench.words import fixed as with_places
 from workbench.words import places_for
 
@@ -30,18 +25,18 @@ if TYPE_CHECKING:
     from workbench.fit import Fit
 
 
-def estimates(comparison: Comparison, whole: int = WHOLE, each: int = EXTREMES, where: str = "") -> tuple[Table, ...]:
-    """Group coefficients in wide form, one table per varying term; of many levels the lowest and the highest.
+TABLES = 2_000_000
+"""So many bytes of packed levels stand in a page, all its tables together."""
 
-    Parameters
-    ----------
-    comparison : Comparison
-    whole, each : int
-        Of more than `whole` levels, so many of the lowest and of the highest are shown.
-    where : str
-        What holds them all; the report's file where left out.
+
+def estimates(comparison: Comparison) -> tuple[Table, ...]:
+    """The main table, one per varying term: every level by every estimator, with shrinkage, reliability, ranks, doubts.
+
+    Of many levels the lowest and the highest are rows, and all of them are packed for the page while there is room.
     """
-    return tuple(_Wide(comparison, v, where).table(f"estimates{key}", whole, each) for v, key in _keyed(comparison))
+    tables = {f"estimates{key}": _Wide(comparison, v) for v, key in _keyed(comparison)}
+    packed = pack({key: wide.grid for key, wide in tables.items() if len(wide.v.levels) > WHOLE}, TABLES)
+    return tuple(wide.table(key, packed.get(key, Packed())) for key, wide in tables.items())
 
 
 def farthest(comparison: Comparison) -> tuple[Table, ...]:
@@ -61,77 +56,87 @@ def _keyed(comparison: Comparison) -> list[tuple[Varying, str]]:
 class _Wide:
     """The wide tables of one varying term: what they share."""
 
-    def __init__(self, comparison: Comparison, v: Varying, where: str = "") -> None:
+    def __init__(self, comparison: Comparison, v: Varying) -> None:
         self.comparison, self.v = comparison, v
-        self.known = truth(comparison, v)
-        self.parts = [fit.group_effects[v.block].coefficient for fit in comparison.fits.values()]
-        self.places = extremes.decimals(comparison, v)
-        self.file = where or estimates_file(comparison)
-        self.kind = where or ("the Parquet file" if is_large(comparison) else "the CSV")
-        self.in_report = not where
+        self.grid = grid(comparison, v)
+        self.file = estimates_file(comparison)
 
-    def table(self, key: str, whole: int = WHOLE, each: int = EXTREMES) -> Table:
-        """All levels, or the lowest and the highest."""
+    def table(self, key: str, packed: Packed) -> Table:
+        """All levels, or the lowest and the highest, with all of them packed."""
         v, lead = self.v, extremes.leading(self.comparison)
-        low, high = extremes.ends(coefficients(lead, v), whole, each)
-        rows = [self.row(j) for j in low]
+        low, high = extremes.ends(coefficients(lead, v))
+        rows = [self.grid.row(j) for j in low]
         if high:
-            rows += [self.left_out(len(low) + len(high)), *(self.row(j) for j in high)]
+            rows += [self.left_out(len(low) + len(high)), *(self.grid.row(j) for j in high)]
         several = len(varying(self.comparison)) > 1
         return Table(
             key=key,
             title=f"{v.quantity[0].upper()}{v.quantity[1:]} by {v.group}"
             if several or v.plain
             else f"Coefficients by {v.group}",
-            columns=self.columns(),
+            columns=self.grid.heads(),
             rows=tuple(rows),
-            foot=(_population_row(self.comparison, v, self.places, self.known is not None),),
-            notes=_kinds(self.comparison, v, self.kind)
-            + (_order_note(lead, len(v.levels), len(low), len(high)) if high else ())
-            + (_file_note(self.comparison) if self.in_report else ()),
+            foot=(self.grid.foot(),),
+            notes=_kinds(self.comparison, v)
+            + _column_notes(self.grid, groups_file(self.comparison))
+            + (_room_note(v, packed, self.file) if high else ())
+            + _file_note(self.comparison),
             source=self.file,
+            search=v.group,
+            levels=len(v.levels),
+            packed=packed.text,
+            aside=_order_note(lead, len(v.levels)) if high else (),
         )
 
     def farthest(self, found: Farthest, key: str) -> Table:
         """The levels with the largest of some distances, which stand in a last column."""
         v, known = self.v, int(np.isfinite(found.distance).sum())
-        rows = [(*self.row(j), number(float(found.distance[j]))) for j in found.levels.tolist()]
+        rows = [(*self.grid.row(j), number(float(found.distance[j]))) for j in found.levels.tolist()]
         of = f"Of {len(v.levels):,} levels" + (f", {known:,} of them with both" if known < len(v.levels) else "")
         return Table(
             key=key,
             title=f"{v.quantity[0].upper()}{v.quantity[1:]}: levels of {v.group} {found.why}",
-            columns=(*self.columns(), Column(found.heading)),
+            columns=(*self.grid.heads(), Column(found.heading)),
             rows=(*rows, self.left_out(len(rows))),
-            notes=(*_kinds(self.comparison, v, self.kind), f"{of}, the {len(rows)} {found.why}."),
+            notes=(f"{of}, the {len(rows)} {found.why}.",),
             source=EXTREMES_FILE if is_large(self.comparison) else self.file,
         )
-
-    def columns(self) -> tuple[Column, ...]:
-        """The headings that all rows share."""
-        truths = (Column("truth"),) if self.known is not None else ()
-        titles = (Column(title_of(name)) for name in self.comparison.fits)
-        return (Column(self.v.group, numeric=False), Column("n"), *truths, *titles)
-
-    def row(self, j: int) -> tuple[Cell, ...]:
-        """One level."""
-        v = self.v
-        name = printable(v.levels[j], 60)
-        cells = [Cell(name, _sort_key(v.levels[j])), Cell(f"{int(v.sizes[j]):,}", float(v.sizes[j]))]
-        if self.known is not None:
-            cells.append(number(self.known[j], self.places))
-        for part in self.parts:
-            cell, error = number(part.estimate[j, v.column], self.places), part.std_error[j, v.column]
-            shown = f"± {with_places(error, self.places)}" if np.isfinite(error) and error > 0 else ""
-            cells.append(Cell(cell.text, cell.sort, shown))
-        return tuple(cells)
 
     def left_out(self, shown: int) -> tuple[Cell]:
         """How many levels more there are, and where."""
         return (Cell(f"… and {len(self.v.levels) - shown:,} more, all in {self.file}"),)
 
 
-def _order_note(lead: Fit, levels: int, low: int, high: int) -> tuple[str, ...]:
-    return (f"Of {levels:,} levels, the {low} lowest and the {high} highest by {title_of(lead.estimator)} are shown.",)
+_MEANINGS = {
+    "shrinkage": "the share of a group's own deviation from the population value that is taken away",
+    "reliability": "1 − (conditional SD / SD between groups)², the share of what spreads the groups in what is seen "
+    "of this one",
+    "rank": "of the estimate, 1 the highest",
+    "P(highest)": "the probability of being the highest of all, in posterior draws where there are some, else under "
+    "independent normal errors",
+    f"P(top {TOP})": f"that of being among the {TOP} highest",
+    "trust": "what speaks against single numbers; what concerns a whole fit stands before the findings",
+}
+
+
+def _column_notes(shown: Grid, file: str) -> tuple[str, ...]:
+    """What the columns behind the estimates are."""
+    said = [f"{c.head.title}: {_MEANINGS[c.head.title]}" for c in shown.columns if c.head.title in _MEANINGS]
+    return ("; ".join(said)[0].upper() + "; ".join(said)[1:] + f". All digits: {file}.",) if said else ()
+
+
+def _room_note(v: Varying, packed: Packed, file: str) -> tuple[str, ...]:
+    """Where not all levels could be put in the page, or not all of their digits."""
+    if not packed.text:
+        return (f"All {len(v.levels):,} levels would make the page too large: they are in {file}.",)
+    return (packed.said,) if packed.said else ()
+
+
+def _order_note(lead: Fit, levels: int) -> tuple[str, ...]:
+    return (
+        f"Of {levels:,} levels, the {EXTREMES} lowest and the {EXTREMES} highest by "
+        f"{title_of(lead.estimator)} are shown.",
+    )
 
 
 def _file_note(comparison: Comparison) -> tuple[str, ...]:
@@ -140,38 +145,47 @@ def _file_note(comparison: Comparison) -> tuple[str, ...]:
         return ()
     return (
         f"For its size the file is Parquet: polars.read_parquet, pandas.read_parquet or R's arrow::read_parquet. The "
-        f"levels shown here are also in {EXTREMES_FILE}.",
+        f"levels that stand out are also in {EXTREMES_FILE}.",
     )
 
 
-def _population_row(comparison: Comparison, v: Varying, places: int, gap: bool) -> tuple[Cell, ...]:
-    cells = [Cell("population value"), Cell(""), *([Cell("")] if gap else [])]
-    for fit in comparison.fits.values():
-        k = fit.design.blocks[v.block].fixed[v.column]
-        error = np.nan if k is None else float(fit.population.std_error[k])
-        minor = f"± {with_places(error, places)}" if np.isfinite(error) and error > 0 else ""
-        cells.append(Cell(with_places(population(fit, v), places), "", minor))
-    return tuple(cells)
-
-
-def _kinds(comparison: Comparison, v: Varying, where: str) -> tuple[str, ...]:
+def _kinds(comparison: Comparison, v: Varying, where: str = "") -> tuple[str, ...]:
     """What kind each estimator's point, error and interval are, in the words of those who computed them."""
+    file = where or ("the Parquet file" if is_large(comparison) else "the CSV")
     return tuple(
-        f"{title_of(name)}: {part.point}; ± {part.std_error_kind}; interval in {where}: {part.interval}."
+        f"{title_of(name)}: {part.point}; ± {part.std_error_kind}; interval in {file}: {part.interval}."
         for name, part in ((name, fit.group_effects[v.block].coefficient) for name, fit in comparison.fits.items())
     )
 
 
-def _sort_key(level: str) -> float | str:
-    try:
-        value = float(level)
-    except ValueError:
-        return level
-    return value if np.isfinite(value) else level
+def by_estimator(comparison: Comparison, whole: int, each: int, where: str) -> tuple[Table, ...]:
+    """Group coefficients and nothing beside them, one table per varying term, for notebooks and papers.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    whole, each : int
+        Of more than `whole` levels, so many of the lowest and of the highest are shown.
+    where : str
+        What holds them all, and the intervals.
+    """
+    lead, made = extremes.leading(comparison), []
+    for v, key in _keyed(comparison):
+        shown, J = grid(comparison, v, beside=False), len(v.levels)
+        low, high = extremes.ends(coefficients(lead, v), whole, each)
+        rows = [shown.row(j) for j in low]
+        notes = list(_kinds(comparison, v, where))
+        if high:
+            rows += [(Cell(f"… and {J - len(low) - len(high):,} more, all in {where}"),), *map(shown.row, high)]
+            ends = f"the {len(low)} lowest and the {len(high)} highest by {title_of(lead.estimator)}"
+            notes.append(f"Of {J:,} levels, {ends} are shown.")
+        title = f"{v.quantity[0].upper()}{v.quantity[1:]} by {v.group}"
+        made.append(Table(f"estimates{key}", title, shown.heads(), tuple(rows), (shown.foot(),), tuple(notes)))
+    return tuple(made)
 
 
 def fixed(comparison: Comparison, whole: int = WHOLE, where: str = "") -> Table | None:
-    """Population coefficients by estimator, the first `whole` of them; `where` as in :func:`estimates`."""
+    """Population coefficients by estimator, the first `whole` of them; `where` holds the rest, else the report."""
     terms = comparison.design.fixed_terms
     if not terms:
         return None
@@ -188,10 +202,10 @@ def fixed(comparison: Comparison, whole: int = WHOLE, where: str = "") -> Table 
         rows.append(tuple(cells))
     if len(terms) > whole:
         rows.append((Cell(f"… and {len(terms) - whole:,} more, all in {where or estimates_file(comparison)}"),))
-    kind = where or ("the Parquet file" if is_large(comparison) else "the CSV")
+    file = where or ("the Parquet file" if is_large(comparison) else "the CSV")
     notes = tuple(
         f"{title_of(name)}: {f.population.point}; ± {f.population.std_error_kind}; interval in "
-        f"{kind}: {f.population.interval}."
+        f"{file}: {f.population.interval}."
         for name, f in fits.items()
     )
     columns = (Column("term", numeric=False), *(Column(title_of(name)) for name in fits))

@@ -6,6 +6,7 @@ Numbers are rounded as in the report; CSV files hold all digits. Which kind each
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from html import escape
 from operator import attrgetter
 from pathlib import Path
@@ -19,6 +20,7 @@ from workbench.report.docx import docx
 from workbench.report.latex import latex
 from workbench.report.markdown import escape_markdown
 from workbench.report.notebook import STYLE, table_html
+from workbench.report.score_tables import scoreboards
 from workbench.words import MISSING
 
 if TYPE_CHECKING:
@@ -36,11 +38,11 @@ def _some(make: Callable[[Comparison], Table | None]) -> Callable[[Comparison], 
 
 TABLES: dict[str, Callable[[Comparison], tuple[Table, ...]]] = {
     "models": _some(model_table.models),
-    "wide": lambda c: estimate_tables.estimates(c, WHOLE, EXTREMES, "comparison.estimates"),
+    "wide": lambda c: estimate_tables.by_estimator(c, WHOLE, EXTREMES, "comparison.estimates"),
     "fixed": _some(lambda c: estimate_tables.fixed(c, WHOLE, "comparison.estimates")),
     "variance": _some(page_tables.variance),
     "agreement": _some(page_tables.agreement),
-    "scoreboard": _some(model_table.scoreboard),
+    "scoreboard": lambda c: scoreboards(c) or (model_table.widths(c),),
     "parameters": _some(page_tables.parameters),
     "priors": _some(page_tables.priors),
     "trust": _some(page_tables.trust),
@@ -80,7 +82,9 @@ def export(comparison: Comparison, path: str | Path, table: str = "models") -> P
         Another suffix or table, a folder that is not there, or a table that this comparison does not have.
     """
     place = check_export(path, table)
-    made = TABLES[table](comparison)
+    made = tuple(
+        replace(each, notes=(*each.notes, *filter(None, [each.sentence]))) for each in TABLES[table](comparison)
+    )
     if not made:
         raise OptionError(f"This comparison has no table {table!r}: {_why(table)}")
     kind = place.suffix.lower()

@@ -1,4 +1,4 @@
-"""Estimators side by side as papers print them, and the scoreboard, as tables for people.
+"""Estimators side by side as papers print them, and how wide their intervals are, as tables for people.
 
 Every estimate stands above its error in parentheses; which error that is differs by estimator, and stands in the notes.
 """
@@ -14,7 +14,7 @@ from workbench.plots.varying import printable
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.trust import banners
 from workbench.words import fixed as with_places
-from workbench.words import join, percent, places_for, significant
+from workbench.words import join, places_for, significant
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -42,26 +42,20 @@ def models(comparison: Comparison) -> Table:
     return Table("models", str(comparison.design.formula), columns, tuple(rows), (), _notes(comparison))
 
 
-def scoreboard(comparison: Comparison) -> Table:
-    """Every estimator in one line; columns without any number are left out."""
-    found = comparison.scoreboard
-    heads = {
-        "rmse": "RMSE", "relative_rmse": "relative to no pooling", "coverage": "coverage",
-        "interval_width": "mean width", "rank_correlation": "rank correlation", "log_score": "log score",
-        "seconds": "seconds",
-    }  # fmt: skip
-    kept = [name for name in heads if found[name].notna().any()]
+def widths(comparison: Comparison) -> Table:
+    """What of the scoreboard needs no truth: mean widths of intervals, and seconds."""
     rows = []
-    for r in found.to_dict("records"):
+    for r in comparison.scoreboard.to_dict("records"):
         words = [title_of(r["estimator"]), printable(r["group"], 40), printable(r["term"], 40), str(r["sizes"])]
-        cells = [_score(name, float(r[name])) for name in kept]
-        rows.append((*map(text, words), Cell(f"{r['levels']:,}", float(r["levels"])), *cells))
+        numbers = number(float(r["interval_width"])), number(float(r["seconds"]))
+        rows.append((*map(text, words), Cell(f"{r['levels']:,}", float(r["levels"])), *numbers))
     names = tuple(Column(name, numeric=False) for name in ("estimator", "group", "term", "rows of a level"))
-    columns = (*names, Column("levels"), *(Column(heads[name]) for name in kept))
-    notes = ["Of group coefficients (population value + effect)."]
-    if found["rmse"].isna().all():
-        notes.append("Errors, coverage and log scores need a known truth, which these data do not have.")
-    return Table("scoreboard", "Every estimator in one line", columns, tuple(rows), (), tuple(notes))
+    columns = (*names, Column("levels"), Column("mean width"), Column("seconds"))
+    notes = (
+        "Widths of intervals of group coefficients (population value + effect). Errors, coverage and log scores need a "
+        "known truth, which these data do not have.",
+    )
+    return Table("scoreboard", "Every estimator in one line", columns, tuple(rows), (), notes)
 
 
 # --- parts --------------------------------------------------------------------------------------------
@@ -113,9 +107,3 @@ def _notes(comparison: Comparison) -> tuple[str, ...]:
         notes.append("The residual SDs of the rows are known.")
     notes += [banner.text if banner.text.endswith(".") else f"{banner.text}." for banner in banners(comparison)]
     return tuple(notes)
-
-
-def _score(name: str, value: float) -> Cell:
-    if name == "coverage" and np.isfinite(value):
-        return Cell(percent(value), value)
-    return number(value)

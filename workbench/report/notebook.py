@@ -109,7 +109,7 @@ def _comparison_parts(comparison: Comparison, shown: Comparison, whole: int, eac
     """What is shown; `shown` holds the estimators that have room."""
     design = comparison.design
     formula, title = str(design.formula), comparison.title
-    estimates = estimate_tables.estimates(shown, whole, each, "comparison.estimates")
+    estimates = estimate_tables.by_estimator(shown, whole, each, "comparison.estimates")
     fixed = estimate_tables.fixed(shown, whole, "comparison.estimates")
     agreement = page_tables.agreement(shown)
     more = len(comparison.fits) - len(shown.fits)
