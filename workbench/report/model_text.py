@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup, escape
 
+from workbench.coding import Labels
 from workbench.fit import Fit
-from workbench.formula import deparse
+from workbench.formula import Name, deparse
 from workbench.prior_defaults import default_priors
 from workbench.sampling.responses import SAMPLED
 
@@ -277,13 +278,8 @@ def _stated_priors(comparison: Comparison, context: Context) -> dict[str, str]:
 def r_code(comparison: Comparison, context: Context) -> str:
     """The same model in R: lme4 and, for group means, arm's bayesglm with REML's mean and SD as its prior."""
     design, name = comparison.design, data_name(context)
-    groups = list(dict.fromkeys(block.group for block in design.blocks))
     if design.known_se:
-        return (
-            "# lme4 always estimates a residual variance. With known standard errors see metafor::rma.mv,\n"
-            f"# whose likelihood for {_one_line(str(design.formula))} is the same."
-        )
-    reader = {"parquet": "arrow::read_parquet", "arrow": "arrow::read_feather", "tsv": "read.delim"}
+        return _known_errors_in_r(design, context)
     weights = context.study.get("weights") or "w"
     more = f", weights = {weights}" if weighted(design) else ""
     if design.coding.offset is not None:
@@ -294,9 +290,7 @@ def r_code(comparison: Comparison, context: Context) -> str:
         fitted = f"fit <- glmer({_one_line(str(design.formula))}, data = d, family = {family}{more})   # Laplace"
     lines = [
         "library(lme4)",
-        f'd <- {reader.get(PurePath(name).suffix[1:], "read.csv")}("{name}")',
-        *(f"d${_backtick(g)} <- factor(d${_backtick(g)})" for g in groups if ":" not in g),
-        *_outcomes_in_r(design),
+        *_reading_in_r(design, name),
         fitted,
         "coef(fit); VarCorr(fit)",
     ]
@@ -311,6 +305,59 @@ def r_code(comparison: Comparison, context: Context) -> str:
             "         prior.mean = fixef(fit), prior.scale = as.data.frame(VarCorr(fit))$sdcor[1])",
         ]
     return "\n".join(lines)
+
+
+MOST_LABELS = 40
+"""So many levels of a predictor are named; of more R takes its own order."""
+
+
+def _reading_in_r(design: Design, name: str) -> list[str]:
+    """Read the data, and say which columns are labels: R takes a column of numbers for numbers, quoted or not."""
+    reader = {"parquet": "arrow::read_parquet", "arrow": "arrow::read_feather", "tsv": "read.delim"}
+    lines = [f'd <- {reader.get(PurePath(name).suffix[1:], "read.csv")}("{name}")']
+    known = {
+        e.name: seen
+        for e, seen in design.coding.learnt.items()
+        if isinstance(e, Name) and isinstance(seen, Labels) and not set(seen.levels) <= {"FALSE", "TRUE"}
+    }
+    for term in design.formula.random:
+        for group in term.group:
+            if group not in known:
+                known[group] = Labels((), False)
+    for column, seen in known.items():
+        levels = ", ".join(json.dumps(label, ensure_ascii=False) for label in seen.levels)
+        order = f", levels = c({levels})" if 0 < len(seen.levels) <= MOST_LABELS else ""
+        ordered = ", ordered = TRUE" * seen.ordered
+        lines.append(f"d${_backtick(column)} <- factor(d${_backtick(column)}{order}{ordered})")
+    return [*lines, *_outcomes_in_r(design)]
+
+
+def _known_errors_in_r(design: Design, context: Context) -> str:
+    """A model whose residual SDs are known: nlme fixes the residual scale at one, which lme4 cannot."""
+    se = f"d${_backtick(context.study.get('se') or 'se')}"
+    block, random = design.blocks[0], design.formula.random
+    if len(random) != 1 or len(random[0].group) != 1 or block.terms != (INTERCEPT,):
+        return (
+            "# lme4 always estimates a residual variance. With known standard errors see metafor::rma.mv,\n"
+            f"# whose likelihood for {_one_line(str(design.formula))} is the same."
+        )
+    fixed = re.sub(r"\s*\+\s*\([^()]*\|[^()]*\)", "", _one_line(str(design.formula)).partition("~")[2]).strip()
+    y = _one_line(design.response)
+    return "\n".join(
+        [
+            "# lme4 always estimates a residual variance; with known ones the restricted likelihood is soon written",
+            *_reading_in_r(design, data_name(context)),
+            f"y <- with(d, {y}); X <- model.matrix(~ {fixed}, d); Z <- model.matrix(~ 0 + {_backtick(block.group)}, d)",
+            "solved <- function(tau) {",
+            f"  V <- diag({se}^2) + tau^2 * tcrossprod(Z); W <- solve(V); A <- t(X) %*% W %*% X",
+            "  b <- solve(A, t(X) %*% W %*% y); r <- y - X %*% b",
+            "  list(b = b, u = tau^2 * t(Z) %*% W %*% r,",
+            "       reml = c(determinant(V)$modulus + determinant(A)$modulus + t(r) %*% W %*% r))",
+            "}",
+            "tau <- optimize(function(tau) solved(tau)$reml, c(0, 10 * sd(y)), tol = 1e-8)$minimum",
+            "tau; solved(tau)                          # SD between groups; population coefficients, effects",
+        ]
+    )
 
 
 def _outcomes_in_r(design: Design) -> list[str]:

@@ -19,6 +19,7 @@ from workbench.report.decomposition_tables import decompositions
 from workbench.report.findings import findings
 from workbench.report.gap_tables import gaps
 from workbench.report.instead import costs, instead
+from workbench.report.pymc_code import pymc_code
 from workbench.report.sampler_tables import sampler
 from workbench.report.score_tables import scoreboards
 from workbench.report.trust import Banner, banners
@@ -60,6 +61,7 @@ class Page:
     figures: Table | None
     command: str
     python: str
+    pymc: str
     r: str
     notes: str
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Page:
         every = (
             ("On the command line", self.command),
             ("In Python", self.python),
+            ("In PyMC", self.pymc),
             ("In R", self.r),
         )
         return tuple((heading, lines) for heading, lines in every if lines)
@@ -135,6 +138,7 @@ def page(comparison: Comparison, context: Context) -> Page:
         figures=tables.figures(context.figures),
         command=model_text.command(comparison, context),
         python=model_text.python_code(comparison, context),
+        pymc=pymc_code(comparison, context),
         r=model_text.r_code(comparison, context),
         notes=context.notes,
         versions=versions(),
