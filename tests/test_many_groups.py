@@ -144,7 +144,7 @@ def test_the_page_shows_the_lowest_and_the_highest_and_says_how_many_more(many):
     ordered = coefficients(many, "reml").sort_values()
     assert names(table) == [*ordered.index[:EXTREMES], *ordered.index[-EXTREMES:]]
     assert table.rows[EXTREMES][0].text == "… and 6,970 more, all in tables/estimates.parquet"
-    assert "Of 7,000 levels, the 15 lowest and the 15 highest by REML are shown." in table.notes
+    assert "Of 7,000 levels, the 15 lowest and the 15 highest by REML are shown." in table.aside
 
 
 def test_the_page_shows_those_that_pooling_moves_farthest(many):
@@ -154,7 +154,8 @@ def test_the_page_shows_those_that_pooling_moves_farthest(many):
     assert [row[-1].sort for row in table.rows[:-1]] == moved.tolist()[:FARTHEST]
     assert table.rows[-1][0].text == "… and 6,990 more, all in tables/estimates.parquet"
     assert table.notes[-1] == "Of 7,000 levels, the 10 whose REML estimate lies farthest from their sample mean."
-    assert any("REML: BLUP; ± coefficient SE" in note for note in table.notes)
+    (main,) = estimate_tables.estimates(many)
+    assert any("REML: BLUP; ± coefficient SE" in note for note in main.notes)
 
 
 def test_the_page_shows_where_estimators_that_pool_partially_lie_apart(disputed):
@@ -206,7 +207,10 @@ def same_rows(read, ours):
 
 
 def test_the_full_file_has_every_row_with_all_digits(many, folder):
-    for name, ours in (("estimates", many.estimates), ("shrinkage", many.shrinkage)):
+    for name, ours in (
+        ("estimates", many.estimates),
+        ("groups", many.by_group().drop(columns=["conf_low", "conf_high", "std_error_kind", "interval"])),
+    ):
         read = pl.read_parquet(folder / f"tables/{name}.parquet")
         assert read["level"].dtype == pl.String
         same_rows(pd.DataFrame({column: read[column].to_list() for column in read.columns}), ours)
@@ -241,7 +245,7 @@ def test_the_manifest_and_the_page_name_the_files(folder):
     tables = sorted(name for name in listed if name.startswith("tables/"))
     assert tables == [
         "tables/agreement.csv", "tables/estimates.parquet", "tables/estimates_extremes.csv",
-        "tables/gaps.csv", "tables/shrinkage.parquet", "tables/timings.csv", "tables/variance.csv",
+        "tables/gaps.csv", "tables/groups.parquet", "tables/timings.csv", "tables/variance.csv",
     ]  # fmt: skip
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert "[tables/estimates.parquet](tables/estimates.parquet)" in text
@@ -251,7 +255,7 @@ def test_the_manifest_and_the_page_name_the_files(folder):
 
 def test_sizes_are_bounded(folder):
     sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
-    assert sizes["index.html"] < 5_000_000
+    assert sizes["index.html"] < 3_000_000
     assert sizes["README.md"] < 60_000
     assert max(size for name, size in sizes.items() if name.endswith((".svg", ".png"))) < 2_000_000
     assert sizes["tables/estimates_extremes.csv"] < 200_000
@@ -260,7 +264,7 @@ def test_sizes_are_bounded(folder):
 def test_the_same_bytes_twice(many, folder, tmp_path, monkeypatch):
     monkeypatch.setattr("workbench.report.write._draw", lambda *args: [])
     again = write_report(many, tmp_path / "again")
-    for name in ("estimates.parquet", "shrinkage.parquet", "estimates_extremes.csv"):
+    for name in ("estimates.parquet", "groups.parquet", "estimates_extremes.csv"):
         assert (again / "tables" / name).read_bytes() == (folder / "tables" / name).read_bytes()
 
 

@@ -275,8 +275,9 @@ def test_one_estimator_is_enough():
     data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": list("aabbcc")}
     comparison = wb.compare("y ~ 1 + (1 | g)", data, ["reml"])
     assert len(shrinkage.draw(shrinkage.view(comparison, varying(comparison)))) == 1
-    stems = ["samples", "shrunken", "shrinkage", "shrinkage_by_size", "tau_axis", "spread", "variances"]
-    assert [p.stem for p in prints(comparison)] == stems
+    found = [p.stem for p in prints(comparison)]
+    assert found[:3] == ["samples", "shrunken", "shrinkage"]
+    assert not {"versus", "ranks"} & set(found)  # which need two
 
 
 def test_few_panels_are_as_wide_as_every_other_picture_and_keep_their_title():
@@ -355,11 +356,9 @@ def test_levels_lose_their_names_where_these_would_run_into_one_another():
 def test_beside_another_factor_no_sample_mean_stands_for_a_group():
     """The mean of a cell in a nested design holds its group's effect too: it is no estimate of the cell's own."""
     comparison = crossed()
-    assert [p.stem for p in prints(comparison)] == [
-        "samples_a", "samples_b", "versus_intercept_by_a", "versus_intercept_by_b", "shrinkage",
-        "tau_axis_intercept_by_a", "tau_axis_intercept_by_b",
-        "spread_intercept_by_a", "spread_intercept_by_b", "variances",
-    ]  # fmt: skip
+    found = [p.stem for p in prints(comparison)]
+    assert {"samples_a", "samples_b", "versus_intercept_by_a", "versus_intercept_by_b", "shrinkage"} < set(found)
+    assert not any(stem.startswith("shrunken") for stem in found)
     assert not shrunken.applies(comparison)
     view = shrunken.view(comparison, pick(comparison, group="b"))
     assert not np.isfinite(view.own).any()
@@ -477,17 +476,19 @@ def test_an_unknown_term_or_group_is_refused_with_the_nearest(sleep):
         sleep.plot.shrinkage(group="subject")
 
 
-def test_the_table_of_pictures_is_in_the_reports_order(sleep):
-    stems = [
-        "samples", "shrunken", "versus", "shrinkage", "shrinkage_by_size", "path", "tau_axis", "spread",
-        "variances", "covariance", "posterior_predictive", "prior_predictive", "iterations", "descent",
+def test_pictures_come_in_the_order_of_their_table_and_term_by_term(sleep):
+    found = [p.stem for p in prints(sleep)]
+    assert found[:6] == [
+        "samples", "shrunken_intercept", "shrunken_days", "versus_intercept", "versus_days", "shrinkage"
     ]  # fmt: skip
-    assert [p.stem for p in PICTURES] == stems
-    stems = [p.stem for p in prints(sleep)]
-    first = ["samples", "shrunken_intercept", "shrunken_days", "versus_intercept", "versus_days", "shrinkage"]
-    spreads = ["spread_intercept", "spread_days"]
-    by_size = ["shrinkage_by_size_intercept", "shrinkage_by_size_days"]
-    assert stems == [*first, *by_size, "tau_axis_intercept", "tau_axis_days", *spreads, "variances", "covariance"]
+    order = [p.stem for p in PICTURES]
+    places = [max(order.index(stem) for stem in order if name.startswith(stem)) for name in found]
+    assert places == sorted(places)
+    assert len(set(order)) == len(order)
+    for picture in PICTURES:
+        by_term = picture.each == "term"
+        drawn = {f"{picture.stem}_intercept", f"{picture.stem}_days"} if by_term else {picture.stem}
+        assert not picture.applies(sleep) or drawn <= set(found)
     for picture in prints(sleep):
         assert picture.view.alt
         assert picture.view.caption

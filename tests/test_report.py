@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from corpus import DATA
 from posterior_like import crossed, with_posterior
+from scipy.stats import spearmanr
 
 import workbench as wb
 from workbench.comparison import Comparison
@@ -45,7 +46,7 @@ CONTEXT = Context(
 )
 ALWAYS = {
     "index.html", "README.md", "manifest.json", "tables/estimates.csv", "tables/agreement.csv",
-    "tables/shrinkage.csv", "tables/variance.csv", "tables/timings.csv",
+    "tables/groups.csv", "tables/variance.csv", "tables/timings.csv",
 }  # fmt: skip
 
 
@@ -89,8 +90,10 @@ class Tags(HTMLParser):
 
 def test_all_files_are_there_and_the_manifest_lists_them(report):
     found = files(report)
-    stems = ("samples", "shrunken", "versus", "shrinkage", "shrinkage_by_size", "tau_axis", "spread", "variances")
-    pictures = {f"plots/{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    pictures = {name for name in found if name.startswith("plots/")}
+    stems = {name.removeprefix("plots/").partition(".")[0] for name in pictures}
+    assert {"samples", "shrunken", "versus", "shrinkage"} < stems
+    assert pictures == {f"plots/{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     assert set(found) == ALWAYS | pictures | {"tables/gaps.csv", "tables/parameters.csv", "tables/figures.csv"}
     manifest = json.loads(found["manifest.json"])
     assert set(manifest["files"]) == set(found) - {"manifest.json"}
@@ -103,7 +106,7 @@ def test_all_files_are_there_and_the_manifest_lists_them(report):
 
 
 def test_svg_files_may_be_left_out(report, twelve, tmp_path):
-    """Then neither page nor manifest speaks of them; everything else is the same."""
+    """Then neither page nor manifest speaks of them, and bitmaps have fewer dots; everything else is the same."""
     bare = files(write_report(twelve, tmp_path / "bare", CONTEXT, svg=False))
     found = files(report)
     assert set(bare) == {name for name in found if not name.endswith(".svg")}
@@ -112,7 +115,9 @@ def test_svg_files_may_be_left_out(report, twelve, tmp_path):
     assert b'.svg"' not in bare["index.html"]
     assert b"image/svg+xml" not in bare["index.html"]
     same = set(bare) - {"index.html", "manifest.json", "tables/timings.csv"}
-    assert all(bare[name] == found[name] for name in same)
+    bitmaps = {name for name in same if name.endswith(".png")}
+    assert all(len(bare[name]) < 0.85 * len(found[name]) for name in bitmaps)
+    assert all(bare[name] == found[name] for name in same - bitmaps)
 
 
 def test_the_manifest_says_what_the_report_was_made_from(report, twelve):
@@ -146,8 +151,9 @@ def test_the_designs_hash_follows_the_data_and_nothing_else(twelve, sleep):
 
 
 def test_csv_files_give_the_numbers_back_to_the_last_digit(report, twelve):
-    for name in ("estimates", "agreement", "shrinkage", "variance", "parameters"):
-        ours = getattr(twelve, name)
+    elsewhere = ["conf_low", "conf_high", "std_error_kind", "interval"]  # which the estimates say, by the same keys
+    for name in ("estimates", "agreement", "groups", "variance", "parameters"):
+        ours = twelve.by_group().drop(columns=elsewhere) if name == "groups" else getattr(twelve, name)
         back = pd.read_csv(report / f"tables/{name}.csv", dtype=str, keep_default_na=False)
         assert list(back.columns) == list(ours.columns)
         for column in ours.columns:
@@ -168,9 +174,10 @@ def test_the_page_loads_nothing_from_elsewhere(report):
     assert not re.search(r"@import|url\(", text.split("</style>")[0])
     assert all(a.get("alt") for tag, a in page.tags if tag == "img")
     assert sum(tag == "h1" for tag, _ in page.tags) == 1
-    for _, a in page.tags:  # every relative link leads to a file
+    ids = {a["id"] for _, a in page.tags if "id" in a}
+    for _, a in page.tags:  # every relative link leads to a file or to a place in the page
         target = a.get("href", "data:")
-        assert target.startswith(("data:", "http")) or (report / target).is_file(), target
+        assert target.startswith(("data:", "http")) or target[1:] in ids or (report / target).is_file(), target
 
 
 def test_headings_go_down_one_step_at_a_time_and_ids_are_unique(report):
@@ -202,6 +209,10 @@ def test_no_time_of_day_and_twice_the_same_bytes(report, twelve, tmp_path):
     )
     other = files(write_report(slower, tmp_path / "slower", CONTEXT))
     assert {name for name in other if other[name] != again[name]} == {"index.html", "tables/timings.csv"}
+    times = re.compile(rb'<section class="one" aria-labelledby="about-timings">.*?</section>', re.DOTALL)
+    bare, others = (times.subn(b"", folder["index.html"]) for folder in (again, other))
+    assert bare == others  # wall times stand in one section of the page, and nowhere else
+    assert bare[1] == 1
 
 
 # --- whole or not at all ------------------------------------------------------------------------------
@@ -407,6 +418,70 @@ def test_findings_do_not_assert_a_pattern_that_is_not_there():
     assert ("one of the smallest" in sentence) == (comparison.design.blocks[0].sizes[farthest] == 2)
 
 
+def test_findings_say_why_a_group_moved_most(twelve):
+    """Its distance from the population, its place among those, and the share taken away, recomputed here."""
+    reml, alone = (twelve.fits[k].group_effects[0].coefficient.estimate[:, 0] for k in ("reml", "no_pooling"))
+    out = np.abs(alone - twelve.fits["reml"].population.estimate[0])
+    moved = np.abs(reml - alone)
+    j = int(moved.argmax())
+    (said,) = (s for s in findings(twelve) if "farthest" in s)
+    assert out[j] == out.max()
+    assert f"It lies {out[j]:.3f} from the population value, the largest such distance of 12 groups" in said
+    assert f"takes away {100 * moved[j] / out[j]:.1f} % of that" in said
+    assert f"the median over groups is {100 * np.median(moved / out):.1f} %" in said
+    correlation = spearmanr(twelve.design.blocks[0].sizes, moved).statistic
+    assert f"smaller groups tend to move farther (rank correlation of size and move −{-correlation:.2f})" in said
+
+
+def test_size_is_not_blamed_where_it_says_little():
+    """Equal spread of the own values within each size, and known variances that are equal: sizes cannot matter."""
+    rng = np.random.default_rng(11)
+    sizes = np.repeat([1, 2, 3], 10)
+    rows = np.repeat(np.arange(30), sizes)
+    y = np.repeat(rng.normal(0, 50, 30), sizes) + rng.normal(0, 0.1, len(rows))
+    comparison = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": rows}, ["no_pooling", "reml"])
+    (said,) = (s for s in findings(comparison) if "farthest" in s)
+    reml, alone = (comparison.fits[k].group_effects[0].coefficient.estimate[:, 0] for k in ("reml", "no_pooling"))
+    found = spearmanr(sizes, np.abs(reml - alone)).statistic
+    tells = f"rank correlation of size and move {'−' if found < 0 else ''}{abs(found):.2f}"
+    assert tells in said
+    assert ("size alone says little" in said) == (abs(found) <= 0.3)
+
+
+def test_findings_name_estimators_that_differ_by_more_than_an_error():
+    schools = {"y": [28, 8, -3, 7, -1, 1, 18, 12], "se": [15, 10, 16, 11, 9, 11, 10, 18], "g": list("ABCDEFGH")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", schools, ["no_pooling", "reml", "boundary_avoiding"], se="se")
+    reml, other = (comparison.fits[k].group_effects[0].coefficient for k in ("reml", "boundary_avoiding"))
+    ratio = np.abs(reml.estimate - other.estimate)[:, 0] / reml.std_error[:, 0]
+    assert (ratio > 1).sum() == 3
+    (said,) = (s for s in findings(comparison) if "standard error" in s)
+    assert said == (
+        "Estimators that differ from REML by more than REML's standard error (coefficient SE): boundary avoiding in 3 "
+        f"of 8 groups (most at g {'ABCDEFGH'[ratio.argmax()]}: {ratio.max():.2f} standard errors)."
+    )
+
+
+def test_findings_say_when_no_estimator_differs_by_an_error():
+    comparison = wb.compare("samples ~ 1 + (1 | group)", DATA / "twelve_groups.csv", FOUR)
+    reml, other = (comparison.fits[k].group_effects[0].coefficient for k in ("reml", "fixed_prior"))
+    ratio = np.abs(reml.estimate - other.estimate)[:, 0] / reml.std_error[:, 0]
+    (said,) = (s for s in findings(comparison) if "standard error" in s)
+    assert said == (
+        "No estimator that pools partially differs from REML by as much as REML's standard error (coefficient SE) in "
+        f"any group: the most is {ratio.max():.6f} of it (fixed prior, group {ratio.argmax() + 1})."
+    )
+
+
+def test_an_answer_from_elsewhere_may_stand_alone_in_findings(twelve):
+    """It is called by its own name, and compared as any other."""
+    table = twelve.fits["reml"].coefficients
+    shifted = table.assign(estimate=table["estimate"] + 5 * table["std_error"])
+    both = Comparison({"no_pooling": twelve.fits["no_pooling"]}, twelve.alone).beside(mine=table, theirs=shifted)
+    (said,) = (s for s in findings(both) if "standard error" in s)
+    assert said.startswith("Estimators that differ from mine by more than mine's standard error (")
+    assert "theirs in 12 of 12 groups (most at group" in said
+
+
 def test_findings_with_slopes_mention_shares_beyond_the_range(sleep):
     shares = 1 - sleep.shrinkage.query("estimator == 'reml' and term == '(Intercept)'")["shrinkage"]
     outside = int(((shares < 0) | (shares > 1)).sum())
@@ -486,11 +561,17 @@ def test_findings_rank_the_estimators_against_the_truth():
 def test_tables_hold_the_fits_numbers_under_their_own_names(twelve):
     (table,) = estimates(twelve)
     assert [c.title for c in table.columns] == [
-        "group", "n", "complete pooling", "no pooling", "REML", "fixed prior", "full Bayes",
+        "group", "n", "complete pooling", "no pooling", "REML", "fixed prior", "full Bayes", "shrinkage",
+        "reliability", "rank", "P(highest)", "P(top 3)", "trust",
     ]  # fmt: skip
     reml = twelve.fits["reml"].group_effects[0].coefficient
     assert [row[4].sort for row in table.rows] == reml.estimate[:, 0].tolist()
     assert table.rows[11][4].text == "0.421"
+    by_group = twelve.by_group().query("estimator == 'reml'")
+    for place, column in ((7, "shrinkage"), (8, "reliability"), (9, "rank")):
+        assert table.columns[place].minor == "REML"
+        assert [row[place].sort for row in table.rows] == by_group[column].tolist()
+    assert [row[12].text for row in table.rows] == ["few rows (2)" if n == 2 else "" for n in by_group["n"]]
     assert table.rows[0][4].minor == f"± {reml.std_error[0, 0]:.3f}"
     for fit in twelve.fits.values():
         part = fit.group_effects[0].coefficient

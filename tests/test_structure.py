@@ -17,10 +17,10 @@ ORDER = [
     "moments", "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta",
     "coordinates", "minimise", "optimum", "estimates", "json_rows", "group_means", "doubts", "group_regressions",
     "bayesglm", "reweighted", "fit", "marginal_covariance", "answer", "priors", "prior_defaults", "lkj",
-    "exact_posterior", "sampling", "glmm", "plug_in", "prediction", "standard_errors", "simulate", "iterations",
-    "penalised", "statsmodels_fits", "estimators", "adapters", "gap", "sampler_check", "inference", "calibration",
-    "ranking", "group_table", "scoreboard", "comparison", "plots", "report", "reference", "study", "api", "commands",
-    "cli", "__init__", "__main__",
+    "exact_posterior", "sampling", "glmm", "plug_in", "plug_in_doubts", "prediction", "standard_errors", "simulate",
+    "iterations", "penalised", "statsmodels_fits", "estimators", "adapters", "gap", "sampler_check", "inference",
+    "calibration", "ranking", "group_table", "scoreboard", "agreement", "comparison", "plots", "report", "reference",
+    "study", "api", "commands", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 

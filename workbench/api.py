@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from workbench.comparison import Comparison, compare_fits
+from workbench.comparison import Comparison, Watch, compare_fits
 from workbench.design import Design, build_design
 from workbench.errors import OptionError
 from workbench.estimators import REGISTRY, Settings, default_estimators, lookup, run_estimator
@@ -95,6 +95,7 @@ def compare(
     truth: Any = None,
     title: str = "",
     foreign: Mapping[str, Any] = NOTHING,
+    watch: Watch | None = None,
 ) -> Comparison:
     """Fit several estimators and align them: ``compare_fits(build_design(...), estimators, Settings(...), options)``.
 
@@ -108,6 +109,8 @@ def compare(
         For the report.
     foreign : mapping of name to source, optional
         Answers from elsewhere to set beside the fits, ``{"lme4": "tidy.csv"}``; see :func:`workbench.adapt`.
+    watch : callable, optional
+        Called before each fit with its estimator and the fits made so far, and after the last one with "".
 
     Examples
     --------
@@ -125,7 +128,7 @@ def compare(
     estimators = default_estimators(design) if estimators is None else estimators
     _refuse_idle_priors(estimators, priors)
     _refuse_priors_of_plugged(estimators, priors, design)
-    return compare_fits(design, estimators, settings, options, truth, title or str(design.formula), foreign)
+    return compare_fits(design, estimators, settings, options, truth, title or str(design.formula), foreign, watch)
 
 
 def run(study: str | Path, **changes: Any) -> Comparison:

@@ -1,35 +1,25 @@
 """Fits of one design, aligned: :class:`Comparison`.
 
 Only what can be compared is compared: all fits must be of the same rows, the same response and the same scale. The
-tables
-say how far estimators lie apart (*agreement*) and how much of each group's own deviation each estimator keeps
-(*shrinkage factor*):
-
-    shrinkage factor = 1 - (c - m) / (c_alone - m)
-
-with c the estimator's coefficient of a group, m its population value, and c_alone the group's coefficient without
-pooling. It is 0 without pooling, 1 with complete pooling, and 1 - tau^2 / (tau^2 + sigma^2 / n_j) for one varying
-intercept. With several varying terms that are correlated it may lie outside [0, 1]: a slope may be moved by
-what its group's intercept tells.
+tables say how far estimators lie apart and how much each shrinks (:mod:`workbench.agreement`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from workbench.adapters import read_foreign
+from workbench.agreement import agreement_table, shrinkage_table
 from workbench.design import Design
 from workbench.errors import ComparisonError, DataError, OptionError, nearest
-from workbench.estimates import GroupEffects, table
+from workbench.estimates import table
 from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
-from workbench.fit import Fit, text_column, tidy_table
+from workbench.fit import Fit, tidy_table
 from workbench.sampler_check import COLUMNS, SamplerCheck, check_sampler, objection
 
 if TYPE_CHECKING:
@@ -40,7 +30,10 @@ if TYPE_CHECKING:
     from workbench.gap import Gap
     from workbench.plots import Plots
 
-Array = NDArray[np.float64]
+Watch = Callable[[str, Mapping[str, Fit]], None]
+
+SLOW = ("hierarchical",)
+"""Fitted last, so that what is quick is there first."""
 
 SAMPLER_FIGURES = ("divergences", "e_bfmi", "tree_depth", "max_tree_depth_reached")
 """What only a sampler's draws have."""
@@ -96,51 +89,16 @@ class Comparison:
         Columns ``estimator1, estimator2, group, term, levels, max_difference, rms_difference, level``; `level` is
         where the difference is largest. Levels that either estimator could not estimate are left out of the count.
         """
-        import pandas as pd
-
-        rows = []
-        for (name1, fit1), (name2, fit2) in combinations(self.fits.items(), 2):
-            for part1, part2 in zip(fit1.group_effects, fit2.group_effects, strict=True):
-                difference = part1.coefficient.estimate - part2.coefficient.estimate
-                for k, term in enumerate(part1.terms):
-                    known = np.flatnonzero(np.isfinite(difference[:, k]))
-                    gaps = np.abs(difference[known, k])
-                    if len(known):
-                        worst = int(np.argmax(gaps))
-                        figures = (
-                            float(gaps[worst]),
-                            float(np.sqrt(np.mean(gaps**2))),
-                            part1.levels[known[worst]],
-                        )
-                    else:
-                        figures = (np.nan, np.nan, "")
-                    rows.append((name1, name2, part1.group, term, len(known), *figures))
-        names = [
-            "estimator1",
-            "estimator2",
-            "group",
-            "term",
-            "levels",
-            "max_difference",
-            "rms_difference",
-            "level",
-        ]
-        return pd.DataFrame(rows, columns=names)
+        return agreement_table(self.fits)
 
     @table
     def shrinkage(self) -> pd.DataFrame:
-        """Shrinkage factor per estimator, group, level and term (see the module's definition).
+        """Shrinkage factor per estimator, group, level and term (:mod:`workbench.agreement`).
 
         Columns ``estimator, group, level, term, n, no_pooling, population, estimate, shrinkage``. Missing where the
         group's own coefficient is missing or is the population value itself.
         """
-        import pandas as pd
-
-        tables = []
-        for name, fit in self.fits.items():
-            for index, part in enumerate(fit.group_effects):
-                tables.append(_shrinkage_rows(name, part, self._alone(index)))
-        return pd.concat(tables, ignore_index=True)
+        return shrinkage_table(self.fits, self.alone)
 
     def by_group(self, top: int = 3) -> pd.DataFrame:
         """Every group by every estimator: estimates, errors by name, shrinkage, reliability, ranks, trust.
@@ -183,9 +141,6 @@ class Comparison:
         from workbench.report.findings import findings
 
         return "\n".join(findings(self))
-
-    def _alone(self, index: int) -> Array | None:
-        return None if self.alone is None else self.alone.group_effects[index].coefficient.estimate
 
     @table
     def variance(self) -> pd.DataFrame:
@@ -320,8 +275,11 @@ def compare_fits(
     truth: Any = None,
     title: str = "",
     foreign: Mapping[str, Any] = MappingProxyType({}),
+    watch: Watch | None = None,
 ) -> Comparison:
     """Fit several estimators to one design and align them; a fit that another builds on is made once.
+
+    Full Bayes by sampling is fitted last, wherever it stands.
 
     Parameters
     ----------
@@ -335,18 +293,25 @@ def compare_fits(
     title : str
     foreign : mapping of name to source
         Answers from elsewhere, after the fits; see :func:`workbench.adapters.adapt`.
+    watch : callable, optional
+        Called before each fit with its estimator and the fits made so far (those asked for, in their order), and after
+        the last one with "".
     """
     options = options or {}
     for name in (*estimators, *options):  # refuse before anything long runs
         make_options(lookup(name), options.get(name))
     read = read_foreign(foreign, design, settings.level, estimators)
     fits: dict[str, Fit] = {}
-    for name in dict.fromkeys(estimators):
+    for name in sorted(dict.fromkeys(estimators), key=SLOW.__contains__):
         estimator = lookup(name)
+        if watch is not None:
+            watch(name, {known: fits[known] for known in estimators if known in fits})
         for needed in (*estimator.needed(make_options(estimator, options.get(name)), design), name):
             if needed not in fits:
                 fits[needed] = run_estimator(needed, design, settings, options.get(needed), fits)
     wanted = {name: fits[name] for name in dict.fromkeys(estimators)} | read
+    if watch is not None:
+        watch("", wanted)
     return Comparison(wanted, _alone_fit(design, settings, fits), read_truth(truth, design), title)
 
 
@@ -379,32 +344,6 @@ def _alone_fit(design: Design, settings: Settings, fits: Mapping[str, Fit]) -> F
         return fits["no_pooling"]
     able = len(design.groups) == 1 and design.family in lookup("no_pooling").families
     return run_estimator("no_pooling", design, settings) if able else None
-
-
-def _shrinkage_rows(name: str, part: GroupEffects, alone: Array | None) -> pd.DataFrame:
-    import pandas as pd
-
-    J, q = len(part.levels), len(part.terms)
-    c = part.coefficient.estimate
-    population = c - part.effect.estimate
-    own = np.full((J, q), np.nan) if alone is None else alone
-    gap = own - population
-    with np.errstate(invalid="ignore", divide="ignore"):
-        factor = np.where(np.abs(gap) > 1e-12 * (1 + np.abs(own)), 1 - part.effect.estimate / gap, np.nan)
-    every = np.zeros(J * q, dtype=np.intp)
-    return pd.DataFrame(
-        {
-            "estimator": text_column([name], every),
-            "group": text_column([part.group], every),
-            "level": text_column(part.levels, np.repeat(np.arange(J), q)),
-            "term": text_column(part.terms, np.tile(np.arange(q), J)),
-            "n": np.repeat(part.sizes, q),
-            "no_pooling": own.ravel(),
-            "population": population.ravel(),
-            "estimate": c.ravel(),
-            "shrinkage": factor.ravel(),
-        }
-    )
 
 
 def _refuse_other_data(first: Fit, other: Fit) -> None:

@@ -71,6 +71,14 @@ LOGIT_REACH, CLOGLOG_REACH = 30.0, 700.0
 """Beyond these linear predictors such means count as 0 or 1; R's limits, on which runaway fits depend."""
 
 
+LEAST_INFORMATION = 1e-100
+"""Of rows that take no part in a reweighted regression."""
+CERTAIN = 10 * _TINY
+"""Fitted probabilities this close to 0 or 1 are that to rounding."""
+SEPARATED = "Some fitted probabilities are 0 or 1 to rounding: outcomes are separated"
+"""What is said then; what follows of it, and what to do, depends on the estimator."""
+
+
 @dataclass(frozen=True)
 class Family:
     """What reweighted least squares must know of a family and its link; make one with :func:`family_of`.
@@ -127,6 +135,14 @@ class Family:
         if self.link_name == "cloglog":  # log(-log(1 - mean)), without cancellation
             return np.asarray(np.log(-np.log1p(-np.asarray(mean, dtype=float))))
         return np.asarray(self._of_statsmodels[1](mean), dtype=float)
+
+    def information(self, predictor: Array) -> Array:
+        """The expected information of one trial or row on its linear predictor, elementwise: slope^2 / variance."""
+        return np.asarray(self.slope(predictor) ** 2 / self.variance(self.inverse(predictor)))
+
+    def certain(self, mean: Array) -> bool:
+        """Whether any mean is a probability of 0 or 1 to rounding."""
+        return self.of_probabilities and bool(((mean < CERTAIN) | (mean > 1 - CERTAIN)).any())
 
     def inverse(self, predictor: Array) -> Array:
         """The mean of a linear predictor, elementwise; the limits are never reached."""

@@ -21,6 +21,7 @@ and, where the truth is known, ``truth, error, squared_error, covered``.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import product, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,7 +88,7 @@ def _rows(name: str, fit: Fit, place: int, top: int, truth: Truth) -> pd.DataFra
         "conf_high": c.conf_high.ravel(),
         "reliability": _reliability(fit, place).ravel(),
     }
-    columns |= _ranked(fit, place, top)
+    columns |= ranked(fit, place, top)
     columns["std_error_kind"] = text_column([c.std_error_kind], every)
     columns["interval"] = text_column([c.interval], every)
     columns["trust"] = text_column(*_trust(fit, part))
@@ -110,7 +111,8 @@ def _reliability(fit: Fit, place: int) -> Array:
 # --- ranks --------------------------------------------------------------------------------------------
 
 
-def _ranked(fit: Fit, place: int, top: int) -> dict[str, Array]:
+def ranked(fit: Fit, place: int, top: int) -> dict[str, Array]:
+    """The columns ``rank, expected_rank, p_highest, p_top`` of a fit's random block, shape (J q,) each."""
     part = fit.group_effects[place]
     names = ("rank", "expected_rank", "p_highest", "p_top")
     found = {name: np.full(part.effect.estimate.shape, np.nan) for name in names}
@@ -172,15 +174,15 @@ def _trust(fit: Fit, part: GroupEffects) -> tuple[list[str], NDArray[np.intp]]:
     missing = ~np.isfinite(part.coefficient.estimate)
     ess = part.effect.ess_bulk
     low = np.zeros((J, q), dtype=bool) if ess is None else ess < LOW_ESS
-    words: dict[str, int] = {}
-    codes = np.empty((J, q), dtype=np.intp)
-    for j in range(J):
-        for k in range(q):
-            own = ["no estimate"] if missing[j, k] else []
-            own += [f"few rows ({part.sizes[j]})"] if few[j] else []
-            own += ["low ESS"] if low[j, k] else []
-            codes[j, k] = words.setdefault("; ".join(general + own), len(words))
-    return list(words), codes.ravel()
+    code = 4 * np.where(few, part.sizes, 0)[:, None] + 2 * missing + low  # one number for what is said of a row
+    different, codes = np.unique(code.ravel(), return_inverse=True)
+    words = []
+    for value in different.tolist():
+        own = ["no estimate"] if value & 2 else []
+        own += [f"few rows ({value // 4})"] if value >= 4 else []
+        own += ["low ESS"] if value & 1 else []
+        words.append("; ".join(general + own))
+    return words, codes
 
 
 # --- against the truth --------------------------------------------------------------------------------
@@ -188,7 +190,8 @@ def _trust(fit: Fit, part: GroupEffects) -> tuple[list[str], NDArray[np.intp]]:
 
 def _against(part: GroupEffects, truth: Truth) -> dict[str, Any]:
     c = part.coefficient
-    true = np.array([[truth.get((level, term), np.nan) for term in part.terms] for level in part.levels])
+    keys = product(part.levels, part.terms)
+    true = np.fromiter(map(truth.get, keys, repeat(np.nan)), float, c.estimate.size).reshape(c.estimate.shape)
     error = c.estimate - true
     with np.errstate(invalid="ignore"):
         covered = np.where(

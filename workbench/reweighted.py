@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from workbench.bayesglm.em import Columns, End, approximate_em
 from workbench.bayesglm.plain import CoefficientPriors, Plain
 from workbench.design import Design
-from workbench.families import Family, family_of
+from workbench.families import LEAST_INFORMATION, Family, family_of
 from workbench.group_regressions import GroupRegressions, Solution
 
 Array = NDArray[np.float64]
@@ -29,8 +29,10 @@ TOLERANCE = 1e-12
 SETTLED = 1e-12
 """Of the linear predictors in units of their standard errors, which the last steps go on to."""
 MOST_STEPS = 100
-LEAST_WEIGHT = 1e-100
-"""Of rows that take no part."""
+UNSETTLED = (
+    "The reweighted least squares had not settled after their last step. Do not trust these numbers: divide columns of "
+    "very different size by their SDs, or use an estimator with priors."
+)
 NOTHING_KNOWN = 1e-6
 """A group whose information is below this share of what its rows would have at the start is separated."""
 
@@ -120,16 +122,15 @@ def _maximised(columns: Columns, design: Design, weights: Array, sd: Any) -> tup
     end = approximate_em(columns, y, family, weights, offset, sd, 1.0, TOLERANCE, MOST_STEPS, starting=design.weights)
     predictor = columns.predictor(end.a) + offset
     for _ in range(MOST_STEPS if end.converged else 0):
-        mean, slope = family.inverse(predictor), family.slope(predictor)
-        z = predictor - offset + (y - mean) / slope
-        solved = columns.solve(columns.weigh(weights * slope**2 / family.variance(mean), z), sd, 1.0)
+        working = weights * family.information(predictor)
+        z = predictor - offset + (y - family.inverse(predictor)) / family.slope(predictor)
+        solved = columns.solve(columns.weigh(working, z), sd, 1.0)
         step, predictor = predictor, columns.predictor(solved.a) + offset
         if not family.inside(predictor, family.inverse(predictor)):
             return end, step
         end = replace(end, a=solved.a, solved=solved)
-        moved = weights * slope**2 / family.variance(mean) * (predictor - step) ** 2
-        if moved.sum() <= SETTLED**2 * len(y):
-            break
+        if working @ (predictor - step) ** 2 <= SETTLED**2 * len(y):
+            return end, predictor
     return end, predictor
 
 
@@ -167,7 +168,7 @@ class _Columns:
 
     def weigh(self, weights: Array, z: Array) -> GroupRegressions:
         """The working regression."""
-        at = self.regressions.at(np.where(self.used, np.maximum(weights, LEAST_WEIGHT), LEAST_WEIGHT), z)
+        at = self.regressions.at(np.where(self.used, np.maximum(weights, LEAST_INFORMATION), LEAST_INFORMATION), z)
         if self.begun is None:
             self.begun = at
         return at

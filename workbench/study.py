@@ -36,7 +36,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from workbench.adapters.columns import which_of
-from workbench.comparison import Comparison, compare_fits
+from workbench.comparison import Comparison, Watch, compare_fits
 from workbench.design import Design, build_design
 from workbench.errors import StudyError, WorkbenchError, nearest
 from workbench.estimators import Settings, default_estimators, lookup, make_options
@@ -208,10 +208,12 @@ def run_study(
     estimators: Sequence[str] | None = None,
     progress: bool = False,
     options: Mapping[str, Any] = NOTHING,
+    watch: Watch | None = None,
 ) -> Comparison:
     """Fit a study's estimators (or those named) and align them.
 
-    `options` maps an estimator to options that replace the study's own for it.
+    `options` maps an estimator to options that replace the study's own for it; `watch` is as of
+    :func:`workbench.comparison.compare_fits`.
     """
     design = study.design()
     study.resolved_priors(design, options)  # a wrong name is refused before anything long runs
@@ -223,6 +225,7 @@ def run_study(
         study.true_values(design),
         study.title or study.name,
         {name: study.folder / file for name, file in study.foreign.items()},
+        watch,
     )
 
 

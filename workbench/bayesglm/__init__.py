@@ -25,7 +25,7 @@ from workbench.bayesglm.plain import CoefficientPriors, Mode, posterior_mode
 from workbench.bayesglm.regression import Regression, read_regression
 from workbench.bayesglm.scales import PriorArguments, Values, coefficient_priors, is_number
 from workbench.errors import DesignError, OptionError, nearest
-from workbench.families import Family, family_of
+from workbench.families import SEPARATED, Family, family_of
 from workbench.rank import independent
 
 __all__ = ["BayesGlm", "CoefficientPriors", "Mode", "bayesglm", "posterior_mode"]
@@ -212,15 +212,14 @@ def _warnings(arrays: Regression, aliased: list[int], mode: Mode, family: Family
             "The last step was shortened to keep the means in the family's domain: some lie at its edge, where "
             "standard errors mean little. Use another link."
         )
-    limit = 10 * np.finfo(float).eps
     plain_mean = deviance_of_the_mean(arrays, family)
     if mode.deviance > FAR * plain_mean > 0:
         found.append(
             f"The deviance ({mode.deviance:.4g}) is far above that of the mean response alone ({plain_mean:.4g}): the "
             "priors hold the fit away from the data, or it ran away. Give other priors, or use another link."
         )
-    if family.of_probabilities and ((mode.fitted < limit) | (mode.fitted > 1 - limit)).any():
-        found.append("Some fitted probabilities are 0 or 1 to rounding: outcomes are separated. Use tighter priors.")
+    if family.certain(mode.fitted):
+        found.append(f"{SEPARATED}. Use tighter priors.")
     if not own_dispersion and np.isnan(mode.residual_dispersion):
         found.append(
             f"There are no more rows than coefficients ({len(mode.coefficients)}), so nothing is left for the "

@@ -134,9 +134,8 @@ def approximate_em(
             deviance = squares = columns.squares(weighed, solved)
         else:
             with np.errstate(all="ignore"):  # what overflows is refused by the solution
-                slope = family.slope(predictor)
-                working = weights * slope**2 / family.variance(mean)
-                z = predictor - offset + (y - mean) / slope
+                working = weights * family.information(predictor)
+                z = predictor - offset + (y - mean) / family.slope(predictor)
             weighed = columns.weigh(working, z)
             solved = columns.solve(weighed, sd, phi)
             step = solved.a

@@ -1,1 +1,1 @@
-"""Commands of ``workbench`` that are more than one call: each a file with its arguments and what it does with them."""
+"""The commands of ``workbench``: each a file with its help, its arguments and what it does with them."""

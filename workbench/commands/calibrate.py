@@ -9,9 +9,13 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from workbench.commands.arguments import add_columns
+from workbench.commands.given import read_option, read_priors
+
 if TYPE_CHECKING:
     from workbench.design import Design
 
+SUMMARY = "test a posterior by truths drawn from its priors; 1 where one deviates"
 EXAMPLES = """examples:
   workbench calibrate twelve_groups
   workbench calibrate sleepstudy --estimator hierarchical --replications 20 --option draws=500 --out calibration
@@ -25,9 +29,7 @@ ones pass with that probability.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of its own; priors, seed, level and columns are those of every command that takes a table."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = EXAMPLES
+    """Its arguments."""
     parser.add_argument("what", metavar="STUDY|DATA", help="a study, or a .csv, .tsv, .parquet or .arrow file")
     parser.add_argument("formula", metavar="FORMULA", nargs="?", help="with DATA: lme4's notation")
     parser.add_argument("--estimator", "-e", default="exact", metavar="E", help="exact (default) or hierarchical")
@@ -51,16 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="DIR", help="write tables (CSV) and the picture (PNG, SVG) to this folder")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
+    add_columns(parser, seed=None, level=None)
 
 
-def run(
-    given: argparse.Namespace, priors: Mapping[str, str], fit_priors: Mapping[str, str], options: Mapping[str, Any]
-) -> int:
+def run(given: argparse.Namespace) -> int:
     """Calibrate, print, write; 0 where all ranks are uniform, 1 where they are not, 130 after Ctrl-C."""
     from workbench.calibration import calibrate
     from workbench.report import check_folder
     from workbench.report.calibration import print_calibration, write_calibration
 
+    priors, fit_priors = read_priors(given.prior), read_priors(given.fit_prior, "--fit-prior")
+    options = dict(read_option(text) for text in given.option)
     if given.out:
         check_folder(given.out)  # before anything is fitted
     design, of_study, seed, level, own = _resolved(given)

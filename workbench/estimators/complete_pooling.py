@@ -18,15 +18,12 @@ from workbench.bayesglm.goodness import log_likelihood
 from workbench.design import Design, RandomBlock
 from workbench.estimates import Criterion, Estimates, GroupEffects
 from workbench.estimators import NOTHING, Settings
-from workbench.families import family_of
+from workbench.families import SEPARATED, family_of
 from workbench.fit import Fit
 from workbench.least_squares import deviance, least_squares
-from workbench.reweighted import maximum, pearson
+from workbench.reweighted import UNSETTLED, maximum, pearson
 
 Array = NDArray[np.float64]
-
-EXTREME = 10 * float(np.finfo(float).eps)
-"""Fitted probabilities this close to 0 or 1 are that to rounding."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,13 +100,12 @@ def _maximum(design: Design) -> _End:
 
 def _doubts(design: Design, end: _End) -> list[str]:
     found = []
-    if design.family == "binomial" and ((end.fitted < EXTREME) | (end.fitted > 1 - EXTREME)).any():
+    if design.family == "binomial" and family_of(design.family, design.link).certain(end.fitted):
         found.append(
-            "Some fitted probabilities are 0 or 1 to rounding: outcomes are separated, and estimates and their "
-            "standard errors have no end. Leave out a term, or use priors."
+            f"{SEPARATED}, and estimates and their standard errors have no end. Leave out a term, or use priors."
         )
     if not end.converged:
-        found.append("The reweighted least squares had not settled after their last step. Do not trust these numbers.")
+        found.append(UNSETTLED)
     return found
 
 

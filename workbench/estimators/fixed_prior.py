@@ -53,6 +53,7 @@ from workbench.plug_in import (
     stated_priors,
     with_population,
 )
+from workbench.plug_in_doubts import doubts_of_plugged, is_singular
 from workbench.words import join
 
 Array = NDArray[np.float64]
@@ -63,8 +64,6 @@ RESIDUALS = ("reml", "ml")
 POPULATIONS = ("estimated", "plug_in")
 COUNTED = ("binomial", "poisson")
 """The families of counts and shares, which `laplace` fits."""
-NO_SPREAD = 1e-12
-"""A smaller eigenvalue of the correlations is zero."""
 
 
 @dataclass(frozen=True)
@@ -261,8 +260,8 @@ def fixed_prior(
     return replace(
         fit,
         converged=end.converged and (source is None or source.converged),
-        singular=any(_is_singular(S) for S in prior.covariances),
-        warnings=(*design.notes, *_warnings(fit, end, options, source, dispersion is None)),
+        singular=any(is_singular(S) for S in prior.covariances),
+        warnings=(*design.notes, *doubts_of_plugged(fit, end, options.df, source, dispersion is None)),
         priors=MappingProxyType({name: str(value) for name, value in stated.items()}),
     )
 
@@ -302,57 +301,6 @@ def _held_dispersion(
     if isinstance(rule, str):
         return None if rule == "em" else upstream[rule].sigma ** 2
     return float(rule)
-
-
-def _is_singular(covariance: Array) -> bool:
-    """Whether an SD is zero, or a combination of the terms has none."""
-    sd = np.sqrt(np.diag(covariance))
-    return not sd.all() or bool(np.linalg.eigvalsh(covariance / np.outer(sd, sd))[0] < NO_SPREAD)
-
-
-def _warnings(fit: Fit, end: End, options: Options, source: Fit | None, free: bool) -> list[str]:
-    found = []
-    design, family = fit.design, family_of(fit.design.family, fit.design.link)
-    if end.boundless:
-        found.append(
-            "The dispersion grows without bound, as that of R's bayesglm does where weights are far below 1. Hold the "
-            "dispersion, or multiply the weights so that their mean is 1."
-        )
-    elif not end.converged:
-        found.append(
-            f"Deviance and dispersion had not settled after {end.iterations:,} iterations. Raise max_iterations or "
-            "hold the dispersion."
-        )
-    if source is not None and not source.converged:
-        found.append(
-            f"The {source.estimator} fit that was plugged in did not converge; see its warnings, or state mean and SD."
-        )
-    if source is not None:
-        own = [text for text in source.warnings if text.startswith("Undetermined")]
-        found += [f"What is plugged in is itself in doubt. {text}" for text in own]
-    if source is not None and source.design.response != design.response:
-        found.append(
-            f"The plugged-in fit is of {source.design.response}, this model of {design.response}: means and SDs are "
-            "taken as they are, which needs both to be in one unit."
-        )
-    unit = "weights" if not (design.weights == 1).all() else "response" if family.link_name == "inverse" else ""
-    if free and family.estimates_dispersion and unit:
-        way = "'reml' or a number" if design.family == "gaussian" else "a number"
-        found.append(
-            "The dispersion was estimated as R's bayesglm does, counting rows without their working weights, so that "
-            f"it depends on the unit of the {unit}. To hold it: dispersion={way}."
-        )
-    if isfinite(options.df):
-        found.append(
-            f"With t priors (df = {options.df:g}) the end of the approximate EM is close to the posterior mode, but is "
-            "not it; standard errors hold every coefficient's prior SD where the EM left it."
-        )
-    if end.shortened:
-        found.append("The last step was shortened to keep the means in the family's domain. Use another link.")
-    limit = 10 * np.finfo(float).eps
-    if family.of_probabilities and ((fit.fitted < limit) | (fit.fitted > 1 - limit)).any():
-        found.append("Some fitted probabilities are 0 or 1 to rounding: outcomes are separated. Use tighter priors.")
-    return found
 
 
 # --- the answer ---------------------------------------------------------------------------------------

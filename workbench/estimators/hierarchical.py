@@ -32,9 +32,11 @@ from workbench.sampling.diagnostics import complaints, diagnose, from_draws
 from workbench.sampling.draws import Draws
 from workbench.sampling.explicit_runs import sample_explicit
 from workbench.sampling.fitted import mean_response
+from workbench.sampling.foreseen import foreseen_seconds
 from workbench.sampling.nuts import Plan
 from workbench.sampling.prior_doubts import far_intercepts, long_tails, perhaps_improper
 from workbench.sampling.run import sample_collapsed
+from workbench.sampling.stages import clock
 from workbench.sampling.summaries import level_estimates, parameters_of
 from workbench.sampling.tree import Sampled
 
@@ -121,6 +123,11 @@ class Options:
             )
         return "collapsed"
 
+    def seconds(self, design: Design, settings: Settings) -> float:
+        """How long it will take, roughly (:mod:`workbench.sampling.foreseen`)."""
+        model = self.face(design, resolve_priors(design, settings.priors, self.robust))
+        return foreseen_seconds(design, model, self.draws + (self.tune or TUNE[model]), self.chains)
+
     def plan(self, settings: Settings, model: str) -> Plan:
         """What the sampler is told."""
         import sys
@@ -184,13 +191,15 @@ def hierarchical(
     model = options.face(design, priors)
     plan = options.plan(settings, model)
     notes: dict[str, Any] = {"model": model}
-    if model == "collapsed":
-        drawn, remarks = sample_collapsed(design, priors, plan)
-        notes["note"] = COLLAPSED
-    else:
-        run = sample_explicit(design, priors, options.parametrisation, plan)
-        drawn, remarks = run.draws, run.remarks
-        notes |= {"parametrisation": run.parametrisation, "note": run.reason}
+    with clock() as seconds:
+        if model == "collapsed":
+            drawn, remarks = sample_collapsed(design, priors, plan)
+            notes["note"] = COLLAPSED
+        else:
+            run = sample_explicit(design, priors, options.parametrisation, plan)
+            drawn, remarks = run.draws, run.remarks
+            notes |= {"parametrisation": run.parametrisation, "note": run.reason}
+    notes["seconds_by_stage"] = seconds
     if drawn.chains < options.chains:
         remarks = (
             *remarks,

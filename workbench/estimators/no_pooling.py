@@ -28,7 +28,7 @@ from workbench.families import family_of
 from workbench.fit import Fit
 from workbench.group_regressions import GroupRegressions, Solution
 from workbench.least_squares import deviance
-from workbench.reweighted import maximum_by_groups, pearson
+from workbench.reweighted import UNSETTLED, maximum_by_groups, pearson
 from workbench.words import join
 
 Array = NDArray[np.float64]
@@ -138,7 +138,8 @@ def _remarks(design: Design, end: _End) -> list[str]:
         if len(places):
             names = ", ".join(block.levels[j] for j in places[:5]) + (", ..." if len(places) > 5 else "")
             found.append(
-                f"{len(places):,} of {len(which):,} levels of {block.group} {why} ({names}): they are missing here."
+                f"{len(places):,} of {len(which):,} levels of {block.group} {why} ({names}): they are missing here. "
+                "Estimators that pool give them values."
             )
     if mixed := end.regressions.mixed:
         has = "has" if len(mixed) == 1 else "have"
@@ -146,5 +147,5 @@ def _remarks(design: Design, end: _End) -> list[str]:
         why = "cannot be told from the groups and " if lasting else ""
         found.append(f"Without pooling, {join(mixed)} {why}{has} no estimate{'' if lasting else ': no level is left'}.")
     if not end.converged:
-        found.append("The reweighted least squares had not settled after their last step. Do not trust these numbers.")
+        found.append(UNSETTLED)
     return found

@@ -246,7 +246,8 @@ def explain_gap(one: Fit, other: Fit, maximised: Fit | None = None) -> Gap:
 
 def called(name: str) -> str:
     """An estimator's name within a sentence."""
-    return {"fixed_prior": "the fixed prior", "exact": "exact full Bayes"}.get(name, REGISTRY[name].title)
+    title = REGISTRY[name].title if name in REGISTRY else name
+    return {"fixed_prior": "the fixed prior", "exact": "exact full Bayes"}.get(name, title)
 
 
 def _measures(hub: Fit, first: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from workbench.design import Design, RandomBlock
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, wald_effects
+from workbench.families import SEPARATED, family_of
 from workbench.fit import Fit
 from workbench.glmm.rows import Rows, Varying
 from workbench.glmm.search import SINGULAR, Optimum
@@ -38,8 +39,6 @@ from workbench.words import significant
 
 Array = NDArray[np.float64]
 
-EXTREME = 10 * float(np.finfo(float).eps)
-"""Fitted probabilities this close to 0 or 1 are that to rounding."""
 UNDETERMINED = 1e-4
 """A curvature of the deviance, per unit of a linear predictor squared, that leaves an estimate undetermined."""
 WIDE = 5.0
@@ -207,13 +206,11 @@ def _one_outcome(design: Design, block: RandomBlock, part: Component) -> str:
 def _flat(rows: Rows, design: Design, at: Optimum, explained: bool) -> list[str]:
     """Directions along which the deviance hardly changes: coefficients that run away, spreads that nothing holds."""
     found = []
-    if design.family == "binomial":
-        mean = rows.density.mean(at.mode.eta)
-        if ((mean < EXTREME) | (mean > 1 - EXTREME)).any():
-            found.append(
-                "Some fitted probabilities are 0 or 1 to rounding: outcomes are separated, and estimates and their "
-                "standard errors have no end. Leave out a term, or use priors (hierarchical)."
-            )
+    if family_of(design.family, design.link).certain(rows.density.mean(at.mode.eta)):
+        found.append(
+            f"{SEPARATED}, and estimates and their standard errors have no end. Leave out a term, or use priors "
+            "(hierarchical)."
+        )
     m = len(at.theta.values)
     loose = np.flatnonzero(np.diag(at.b_cov) > 1 / UNDETERMINED) if rows.p else np.empty(0)
     if len(loose) and not found:

@@ -8,23 +8,30 @@ which order, stands in :mod:`workbench.plots.pictures`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.plots import (
+    caterpillar,
     covariance,
     descent,
     iterations,
+    lattice,
     path,
+    plane,
     predictive,
+    ranks,
     samples,
     shrinkage,
     shrinkage_by_size,
     shrunken,
+    slope_graph,
     spread,
     tau_axis,
     variances,
     versus,
 )
+from workbench.plots.pairs import chosen
 from workbench.plots.pictures import PICTURES, Picture, Print, prints
 from workbench.plots.varying import Varying, pick, varying
 
@@ -83,6 +90,54 @@ class Plots:
     def shrinkage_by_size(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """The share of its own deviation that every group loses, against its size, with the theory's curve."""
         return shrinkage_by_size.draw(shrinkage_by_size.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def slope_graph(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """One line per group from no pooling through every estimator to complete pooling, the least pooling first."""
+        return slope_graph.draw(slope_graph.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def caterpillar(
+        self, ax: Axes | None = None, term: str | None = None, group: str | None = None, by: str | None = None
+    ) -> Axes:
+        """Every group's coefficient with its interval, the estimators side by side.
+
+        Groups are sorted by the estimates of `by`: of REML, or what else stands for partial pooling, where none is
+        named. Beyond 60 groups the lowest, the highest and an even choice of those between are drawn.
+        """
+        return caterpillar.draw(caterpillar.view(self.comparison, pick(self.comparison, term, group), by), ax)
+
+    def ranks(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """The groups' ranks by estimator, with the expected rank of each and the probability that it is the highest."""
+        return ranks.draw(ranks.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def plane(
+        self,
+        ax: Axes | None = None,
+        terms: tuple[str, str] | None = None,
+        group: str | None = None,
+        estimators: Sequence[str] | None = None,
+    ) -> Axes:
+        """Intercept and slope (or any two terms of one factor) at once: arrows from own estimates, covariance contours.
+
+        One panel per estimator that pools partially, or per estimator named; at most four. Returns the first panel's
+        Axes; ``.figure.axes`` holds them all.
+        """
+        return plane.draw(plane.view(self.comparison, chosen(self.comparison, terms, group), estimators), ax)[0]
+
+    def lattice(
+        self,
+        ax: Axes | None = None,
+        group: str | None = None,
+        estimators: Sequence[str] | None = None,
+        covariate: str | None = None,
+    ) -> Axes:
+        """Every group's regression in a panel of its own: its rows, and no, complete and partial pooling.
+
+        `covariate` is the numeric column to draw against; `estimators` are drawn in place of the one that stands for
+        partial pooling. At most 20 groups are drawn. Returns the first panel's Axes.
+        """
+        return lattice.draw(
+            lattice.view(self.comparison, pick(self.comparison, None, group), estimators, covariate), ax
+        )[0]
 
     def path(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """Group coefficients against the penalty of the fit of `penalized`, and where lambda may come from."""

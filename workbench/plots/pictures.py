@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workbench.plots import (
+    caterpillar,
     covariance,
     descent,
     iterations,
+    lattice,
     path,
+    plane,
     predictive,
+    ranks,
     samples,
     shrinkage,
     shrinkage_by_size,
     shrunken,
+    slope_graph,
     spread,
     tau_axis,
     variances,
     versus,
 )
+from workbench.plots.pairs import Pair, pairs
 from workbench.plots.varying import Varying, varying
 
 if TYPE_CHECKING:
@@ -42,8 +48,9 @@ class Picture:
     title : str
     applies : callable
         Whether a comparison has what the picture needs.
-    each : "group", "term" or "all"
-        Whether it is drawn for each grouping factor, each varying term, or once for all.
+    each : "group", "term", "pair" or "all"
+        Whether it is drawn for each grouping factor, each varying term, the first pair of terms of each grouping
+        factor, or once for all.
     view, draw : callable
     """
 
@@ -61,9 +68,19 @@ PICTURES: tuple[Picture, ...] = (
     Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
     Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
     Picture(
+        "slope_graph", "From no pooling through every estimator", slope_graph.applies, "term", slope_graph.view,
+        slope_graph.draw,
+    ),
+    Picture(
+        "caterpillar", "Every group with its interval", caterpillar.applies, "term", caterpillar.view, caterpillar.draw,
+    ),
+    Picture(
         "shrinkage_by_size", "Shrinkage by group size", shrinkage_by_size.applies, "term", shrinkage_by_size.view,
         shrinkage_by_size.draw,
     ),
+    Picture("ranks", "Ranks by estimator", ranks.applies, "term", ranks.view, ranks.draw),
+    Picture("plane", "Two terms at once", plane.applies, "pair", plane.view, plane.draw),
+    Picture("lattice", "Every group's regression", lattice.applies, "group", lattice.view, lattice.draw),
     Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
     Picture("tau_axis", "The tau axis", tau_axis.applies, "term", tau_axis.view, tau_axis.draw),
     Picture("spread", "The spread between groups", spread.applies, "term", spread.view, spread.draw),
@@ -110,12 +127,14 @@ def prints(comparison: Comparison) -> Iterator[Print]:
         if picture.each == "all":
             yield Print(picture.stem, picture.title, picture.view(comparison, terms), picture)
             continue
-        chosen = terms if picture.each == "term" else _first_of_each_group(terms)
+        chosen: Sequence[Varying | Pair] = terms if picture.each == "term" else _first_of_each_group(terms)
+        if picture.each == "pair":
+            chosen = pairs(terms)
         used: set[str] = set()
         for v in chosen:
-            name = v.term if picture.each == "term" else v.group
+            name = v.group if picture.each == "group" else v.term
             several_groups = len({u.group for u in chosen}) > 1
-            words = f"{name}, by {v.group}" if picture.each == "term" and several_groups else name
+            words = f"{name}, by {v.group}" if picture.each != "group" and several_groups else name
             stem = picture.stem if len(chosen) == 1 else _unused(f"{picture.stem}_{_slug(words)}", used)
             title = picture.title if len(chosen) == 1 else f"{picture.title}: {words}"
             yield Print(stem, title, picture.view(comparison, v), picture)

@@ -30,7 +30,8 @@ OWN = "#0072B2"
 TEXT, SMALL = 11.0, 10.0
 RASTER = 1_500
 """Collections of more marks than this become a bitmap inside SVG files."""
-DPI = 150
+DPI, DPI_ALONE = 150, 110
+"""Dots per inch of bitmaps; fewer where reports are to be small and no drawing lies beside them."""
 COLOURS = (128, 256)
 """Bitmaps get the first of these numbers of colours under which they look the same, or the last."""
 SEEN = 16
@@ -259,12 +260,14 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, stem: Path) -> tuple[Path, Path]:
-    """Write ``stem.png`` (150 dots per inch) and ``stem.svg``, the same bytes every time."""
+def save(figure: Figure, stem: Path, drawing: bool = True) -> tuple[Path, Path | None]:
+    """Write ``stem.png`` and ``stem.svg``, the same bytes every time; without a drawing the bitmap has fewer dots."""
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     with _quiet():
-        figure.savefig(png, dpi=DPI, metadata={"Software": None})
+        figure.savefig(png, dpi=DPI if drawing else DPI_ALONE, metadata={"Software": None})
         _to_palette(png)
+        if not drawing:
+            return png, None
         figure.savefig(svg, dpi=DPI, metadata={"Date": None, "Creator": None})
     return png, svg
 

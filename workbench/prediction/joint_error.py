@@ -22,7 +22,7 @@ from workbench.cells import Cells
 from workbench.covariances import relative_factors, square_root
 from workbench.crossed import Schur
 from workbench.design import Design
-from workbench.families import family_of
+from workbench.families import LEAST_INFORMATION, family_of
 from workbench.fit import Fit
 from workbench.glmm.densities import Density
 from workbench.group_coefficients import by_group
@@ -35,8 +35,6 @@ from workbench.priors import parse_prior
 
 Array = NDArray[np.float64]
 
-LEAST_WEIGHT = 1e-100
-"""The information of a row whose fitted mean is at its limit."""
 OF_GAUSSIAN = ("reml", "ml", "boundary_avoiding", "henderson", "mackay", "em", "statsmodels")
 OF_COUNTS = ("laplace", "agq")
 AT_VARIANCES = (*OF_GAUSSIAN, *OF_COUNTS)
@@ -178,8 +176,8 @@ def working_design(fit: Fit) -> Design:
     else:
         family = family_of(design.family, design.link)
         place = np.where(known, predictor, family.link(family.start(design.y, design.weights)))
-        weights = design.weights * family.slope(place) ** 2 / family.variance(family.inverse(place))
-    weights = np.where(known, np.maximum(weights, LEAST_WEIGHT), LEAST_WEIGHT)
+        weights = design.weights * family.information(place)
+    weights = np.where(known, np.maximum(weights, LEAST_INFORMATION), LEAST_INFORMATION)
     return replace(design, y=np.zeros(design.n), weights=weights, offset=np.zeros(design.n))
 
 

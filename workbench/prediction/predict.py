@@ -30,8 +30,7 @@ x'b through the link is the mean of a *typical* group, whose effect is zero, not
 taken through the link as a whole: the estimate is the posterior mean of the mean response, averaged over where a new
 level may lie; or the posterior median, where that mean need not exist (:mod:`workbench.prediction.posterior`).
 
-All of these are errors of the *mean* of a row: a new observation
-scatters about it by the residual SD besides.
+All of these are errors of the *mean* of a row: a new observation scatters about it by the residual SD besides.
 """
 
 from __future__ import annotations

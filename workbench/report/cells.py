@@ -49,6 +49,14 @@ class Table:
         What the table says, to stand under it.
     sortable : bool
         Whether its rows may be put in another order.
+    search : str
+        What a reader may search it for, "Subject"; empty where there is nothing to search.
+    levels : int
+        How many rows it would have if none were left out, where some were.
+    packed : str
+        All rows, for the page (:mod:`workbench.report.packed`); empty where all are shown or they would not fit.
+    aside : tuple of str
+        Footnotes that hold where only the shown rows can be seen: on paper, or without a script.
     """
 
     key: str
@@ -60,6 +68,10 @@ class Table:
     source: str = ""
     sentence: str = ""
     sortable: bool = True
+    search: str = ""
+    levels: int = 0
+    packed: str = ""
+    aside: tuple[str, ...] = ()
 
 
 def number(value: float | None, places: int | None = None) -> Cell:

@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.plots.style import title_of
-from workbench.plots.varying import (
-    Varying,
-    coefficients,
-    population,
-    printable,
-    truth,
-    varying,
-)
+from workbench.plots.varying import Varying, coefficients, printable, varying
 from workbench.report import extremes
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.extremes import EXTREMES, WHOLE, Farthest
-from workbench.report.tables import EXTREMES_FILE, estimates_file, is_large
+from workbench.report.grid import TOP, Grid, grid
+from workbench.report.packed import Packed, pack
+from workbench.report.tables import EXTREMES_FILE, estimates_file, groups_file, is_large
 from workbench.words import fixed as with_places
 from workbench.words import places_for
 
@@ -30,9 +25,18 @@ if TYPE_CHECKING:
     from workbench.fit import Fit
 
 
+TABLES = 2_000_000
+"""So many bytes of packed levels stand in a page, all its tables together."""
+
+
 def estimates(comparison: Comparison) -> tuple[Table, ...]:
-    """Group coefficients in wide form, one table per varying term; of many levels the lowest and the highest."""
-    return tuple(_Wide(comparison, v).table(f"estimates{key}") for v, key in _keyed(comparison))
+    """The main table, one per varying term: every level by every estimator, with shrinkage, reliability, ranks, doubts.
+
+    Of many levels the lowest and the highest are rows, and all of them are packed for the page while there is room.
+    """
+    tables = {f"estimates{key}": _Wide(comparison, v) for v, key in _keyed(comparison)}
+    packed = pack({key: wide.grid for key, wide in tables.items() if len(wide.v.levels) > WHOLE}, TABLES)
+    return tuple(wide.table(key, packed.get(key, Packed())) for key, wide in tables.items())
 
 
 def farthest(comparison: Comparison) -> tuple[Table, ...]:
@@ -54,69 +58,78 @@ class _Wide:
 
     def __init__(self, comparison: Comparison, v: Varying) -> None:
         self.comparison, self.v = comparison, v
-        self.known = truth(comparison, v)
-        self.parts = [fit.group_effects[v.block].coefficient for fit in comparison.fits.values()]
-        self.places = extremes.decimals(comparison, v)
+        self.grid = grid(comparison, v)
         self.file = estimates_file(comparison)
 
-    def table(self, key: str) -> Table:
-        """All levels, or the lowest and the highest."""
+    def table(self, key: str, packed: Packed) -> Table:
+        """All levels, or the lowest and the highest, with all of them packed."""
         v, lead = self.v, extremes.leading(self.comparison)
         low, high = extremes.ends(coefficients(lead, v))
-        rows = [self.row(j) for j in low]
+        rows = [self.grid.row(j) for j in low]
         if high:
-            rows += [self.left_out(len(low) + len(high)), *(self.row(j) for j in high)]
+            rows += [self.left_out(len(low) + len(high)), *(self.grid.row(j) for j in high)]
         several = len(varying(self.comparison)) > 1
         return Table(
             key=key,
             title=f"{v.quantity[0].upper()}{v.quantity[1:]} by {v.group}"
             if several or v.plain
             else f"Coefficients by {v.group}",
-            columns=self.columns(),
+            columns=self.grid.heads(),
             rows=tuple(rows),
-            foot=(_population_row(self.comparison, v, self.places, self.known is not None),),
+            foot=(self.grid.foot(),),
             notes=_kinds(self.comparison, v)
-            + (_order_note(lead, len(v.levels)) if high else ())
+            + _column_notes(self.grid, groups_file(self.comparison))
+            + (_room_note(v, packed, self.file) if high else ())
             + _file_note(self.comparison),
             source=self.file,
+            search=v.group,
+            levels=len(v.levels),
+            packed=packed.text,
+            aside=_order_note(lead, len(v.levels)) if high else (),
         )
 
     def farthest(self, found: Farthest, key: str) -> Table:
         """The levels with the largest of some distances, which stand in a last column."""
         v, known = self.v, int(np.isfinite(found.distance).sum())
-        rows = [(*self.row(j), number(float(found.distance[j]))) for j in found.levels.tolist()]
+        rows = [(*self.grid.row(j), number(float(found.distance[j]))) for j in found.levels.tolist()]
         of = f"Of {len(v.levels):,} levels" + (f", {known:,} of them with both" if known < len(v.levels) else "")
         return Table(
             key=key,
             title=f"{v.quantity[0].upper()}{v.quantity[1:]}: levels of {v.group} {found.why}",
-            columns=(*self.columns(), Column(found.heading)),
+            columns=(*self.grid.heads(), Column(found.heading)),
             rows=(*rows, self.left_out(len(rows))),
-            notes=(*_kinds(self.comparison, v), f"{of}, the {len(rows)} {found.why}."),
+            notes=(f"{of}, the {len(rows)} {found.why}.",),
             source=EXTREMES_FILE if is_large(self.comparison) else self.file,
         )
-
-    def columns(self) -> tuple[Column, ...]:
-        """The headings that all rows share."""
-        truths = (Column("truth"),) if self.known is not None else ()
-        titles = (Column(title_of(name)) for name in self.comparison.fits)
-        return (Column(self.v.group, numeric=False), Column("n"), *truths, *titles)
-
-    def row(self, j: int) -> tuple[Cell, ...]:
-        """One level."""
-        v = self.v
-        name = printable(v.levels[j], 60)
-        cells = [Cell(name, _sort_key(v.levels[j])), Cell(f"{int(v.sizes[j]):,}", float(v.sizes[j]))]
-        if self.known is not None:
-            cells.append(number(self.known[j], self.places))
-        for part in self.parts:
-            cell, error = number(part.estimate[j, v.column], self.places), part.std_error[j, v.column]
-            shown = f"± {with_places(error, self.places)}" if np.isfinite(error) and error > 0 else ""
-            cells.append(Cell(cell.text, cell.sort, shown))
-        return tuple(cells)
 
     def left_out(self, shown: int) -> tuple[Cell]:
         """How many levels more there are, and where."""
         return (Cell(f"… and {len(self.v.levels) - shown:,} more, all in {self.file}"),)
+
+
+_MEANINGS = {
+    "shrinkage": "the share of a group's own deviation from the population value that is taken away",
+    "reliability": "1 − (conditional SD / SD between groups)², the share of what spreads the groups in what is seen "
+    "of this one",
+    "rank": "of the estimate, 1 the highest",
+    "P(highest)": "the probability of being the highest of all, in posterior draws where there are some, else under "
+    "independent normal errors",
+    f"P(top {TOP})": f"that of being among the {TOP} highest",
+    "trust": "what speaks against single numbers; what concerns a whole fit stands before the findings",
+}
+
+
+def _column_notes(shown: Grid, file: str) -> tuple[str, ...]:
+    """What the columns behind the estimates are."""
+    said = [f"{c.head.title}: {_MEANINGS[c.head.title]}" for c in shown.columns if c.head.title in _MEANINGS]
+    return ("; ".join(said)[0].upper() + "; ".join(said)[1:] + f". All digits: {file}.",) if said else ()
+
+
+def _room_note(v: Varying, packed: Packed, file: str) -> tuple[str, ...]:
+    """Where not all levels could be put in the page, or not all of their digits."""
+    if not packed.text:
+        return (f"All {len(v.levels):,} levels would make the page too large: they are in {file}.",)
+    return (packed.said,) if packed.said else ()
 
 
 def _order_note(lead: Fit, levels: int) -> tuple[str, ...]:
@@ -132,18 +145,8 @@ def _file_note(comparison: Comparison) -> tuple[str, ...]:
         return ()
     return (
         f"For its size the file is Parquet: polars.read_parquet, pandas.read_parquet or R's arrow::read_parquet. The "
-        f"levels shown here are also in {EXTREMES_FILE}.",
+        f"levels that stand out are also in {EXTREMES_FILE}.",
     )
-
-
-def _population_row(comparison: Comparison, v: Varying, places: int, gap: bool) -> tuple[Cell, ...]:
-    cells = [Cell("population value"), Cell(""), *([Cell("")] if gap else [])]
-    for fit in comparison.fits.values():
-        k = fit.design.blocks[v.block].fixed[v.column]
-        error = np.nan if k is None else float(fit.population.std_error[k])
-        minor = f"± {with_places(error, places)}" if np.isfinite(error) and error > 0 else ""
-        cells.append(Cell(with_places(population(fit, v), places), "", minor))
-    return tuple(cells)
 
 
 def _kinds(comparison: Comparison, v: Varying) -> tuple[str, ...]:
@@ -153,14 +156,6 @@ def _kinds(comparison: Comparison, v: Varying) -> tuple[str, ...]:
         f"{title_of(name)}: {part.point}; ± {part.std_error_kind}; interval in the {file}: {part.interval}."
         for name, part in ((name, fit.group_effects[v.block].coefficient) for name, fit in comparison.fits.items())
     )
-
-
-def _sort_key(level: str) -> float | str:
-    try:
-        value = float(level)
-    except ValueError:
-        return level
-    return value if np.isfinite(value) else level
 
 
 def fixed(comparison: Comparison) -> Table | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from workbench.gap import called
 from workbench.plots.style import title_of
 from workbench.plots.varying import (
+    UNPOOLED,
     Varying,
     apart,
     coefficients,
@@ -23,7 +24,7 @@ from workbench.plots.varying import (
     without_own,
 )
 from workbench.report import zero_variance
-from workbench.words import count, join, percent, significant
+from workbench.words import count, fixed, join, percent, significant
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -33,6 +34,12 @@ Array = NDArray[np.float64]
 
 TERMS = 3
 """Sentences that go term by term cover so many terms."""
+SAME = 1e-6
+"""Shares that differ by less than this part of them are the same."""
+LEAST_FOR_RANKS = 6
+"""Of fewer groups no rank correlation is told."""
+CLEAR = 0.3
+"""A rank correlation below this says little."""
 
 
 def findings(comparison: Comparison) -> tuple[str, ...]:
@@ -44,6 +51,7 @@ def findings(comparison: Comparison) -> tuple[str, ...]:
         _spread(comparison),
         *zero_variance.sentences(comparison),
         _full_bayes(comparison),
+        _disagree(comparison),
         _against_truth(comparison),
     )
     return tuple(sentence[0].upper() + sentence[1:] for sentence in said if sentence)
@@ -117,6 +125,89 @@ def _moved_most(comparison: Comparison) -> str:
     return (
         f"{pooling} moves {_level(v, j)} farthest{among} (n = {int(v.sizes[j]):,}{rank}): its {v.own_label}{of} is "
         f"{significant(alone[j])}, and {title_of(name)} puts it at {significant(pooled[j])}."
+        f"{_why(alone[known], moved[known], population(comparison.fits[name], v), int(np.sum(known[:j])))}"
+        f"{_by_size(moved[known], sizes)}"
+    )
+
+
+def _why(alone: Array, moved: Array, centre: float, j: int) -> str:
+    """Whether the group that moved most lay far out, lost a large share of that, or both: its places among all."""
+    out = np.abs(alone - centre)
+    if not np.isfinite(out).all() or out[j] == 0 or len(out) < TERMS:
+        return ""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lost = moved / out
+    taken = lost[np.isfinite(lost)]
+    share = percent(float(lost[j]))
+    if np.ptp(taken) <= SAME * lost[j]:
+        ends = f"pooling takes away the same share, {share}, of every group's"
+    else:
+        ends = f"pooling takes away {share} of that, where the median over groups is {percent(float(np.median(taken)))}"
+    place = _place(int(np.sum(out > out[j])) + 1)
+    return (
+        f" It lies {significant(float(out[j]))} from the population value, {place} largest such distance of "
+        f"{count(len(out), 'group')}, and {ends}."
+    )
+
+
+def _place(place: int) -> str:
+    """ "the", "the second", "the third", "the 4th"."""
+    words = {1: "the", 2: "the second", 3: "the third"}
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10 if place % 100 not in (11, 12, 13) else 0, "th")
+    return words.get(place, f"the {place:,}{ending}")
+
+
+def _by_size(moved: Array, sizes: NDArray[np.intp]) -> str:
+    """How moves and sizes of groups go together, where sizes differ."""
+    from scipy.stats import spearmanr
+
+    if sizes.min() == sizes.max() or len(sizes) < LEAST_FOR_RANKS or np.ptp(moved) == 0:
+        return ""
+    found = float(spearmanr(sizes, moved).statistic)
+    way = "smaller groups tend to move farther" if found < -CLEAR else "larger groups tend to move farther"
+    said = way if abs(found) > CLEAR else "size alone says little about who moves"
+    return f" Over all groups, {said} (rank correlation of size and move {fixed(found, 2)})."
+
+
+def _disagree(comparison: Comparison) -> str:
+    """Where estimators that pool partially differ by more than their standard error."""
+    hub = partial(comparison)
+    if hub is None:
+        return ""
+    far, most, pairs = [], (0.0, "", ""), 0
+    terms = varying(comparison)
+    for other in comparison.fits:
+        if other in (hub, *UNPOOLED):
+            continue
+        compared = 0
+        for v in terms:
+            error = comparison.fits[hub].group_effects[v.block].coefficient.std_error[:, v.column]
+            gap = apart(comparison, hub, other, v)
+            known = np.isfinite(gap) & (error > 0)
+            if not known.any():
+                continue
+            compared += 1
+            ratio = np.where(known, gap / np.where(known, error, 1.0), 0.0)
+            worst = int(np.argmax(ratio))
+            what = f"{_level(v, worst)}{f', {v.term}' if len(terms) > 1 else ''}"
+            most = max(most, (float(ratio[worst]), title_of(other), what))
+            if beyond := int(np.sum(ratio > 1)):
+                label = f" for {named(v, terms)}" if len(terms) > 1 else ""
+                far.append(
+                    f"{title_of(other)} in {beyond:,} of {count(int(known.sum()), 'group')}{label} "
+                    f"(most at {_level(v, worst)}: {significant(float(ratio[worst]), 3)} standard errors)"
+                )
+        pairs += compared > 0
+    if not pairs:
+        return ""
+    whose = f"{called(hub)}'s standard error ({comparison.fits[hub].group_effects[0].coefficient.std_error_kind})"
+    if far:
+        return f"Estimators that differ from {called(hub)} by more than {whose}: {join(far)}."
+    if most[0] < SAME:
+        return ""
+    return (
+        f"No estimator that pools partially differs from {called(hub)} by as much as {whose} in any group: the most is "
+        f"{significant(most[0], 3)} of it ({most[1]}, {most[2]})."
     )
 
 

@@ -28,8 +28,10 @@ WALL_TIMES = ("index.html", "tables/timings.csv")
 """Files that show wall times."""
 
 
-def manifest(comparison: Comparison, context: Context, files: Sequence[tuple[str, Path]]) -> dict[str, Any]:
-    """Collect the manifest; `files` are the report's files, by name within it."""
+def manifest(
+    comparison: Comparison, context: Context, files: Sequence[tuple[str, Path]], findings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Collect the manifest; `files` are the report's files, by name within it, `findings` its sentences."""
     design = comparison.design
     seeds = [fit.diagnostics["seed"] for fit in comparison.fits.values() if "seed" in fit.diagnostics]
     return {
@@ -41,6 +43,7 @@ def manifest(comparison: Comparison, context: Context, files: Sequence[tuple[str
         "link": design.link,
         "rows": {"read": design.rows.read, "kept": design.rows.kept, "missing": dict(design.rows.missing)},
         "groups": design.groups,
+        "findings": list(findings),
         "seed": context.study.get("seed", seeds[0] if seeds else None),
         "design_sha256": design_hash(design),
         "source_files_sha256": dict(context.source_files),

@@ -108,16 +108,14 @@ def agreement_reml_first(comparison: Comparison) -> list[dict[str, Any]] | None:
     return sorted(rows, key=lambda r: not {"reml", "laplace"} & {r["estimator1"], r["estimator2"]})
 
 
-def trust(comparison: Comparison) -> Table:
-    """Wall times, and whether each fit can be trusted."""
+def trust(comparison: Comparison, times: bool = True) -> Table:
+    """Whether each fit can be trusted, and its wall time unless `times` says otherwise."""
     rows: list[tuple[Cell, ...]] = []
     for r in comparison.timings.to_dict("records"):
         rows.append(
             (
                 text(title_of(r["estimator"])),
-                number(r["seconds"])
-                if not np.isfinite(r["seconds"])
-                else Cell(significant(r["seconds"], 3), float(r["seconds"])),
+                *((Cell(significant(r["seconds"], 3), float(r["seconds"])),) if times else ()),
                 text("yes" if r["converged"] else "NO"),
                 text("YES" if r["singular"] else "no"),
                 number(r["r_hat"]),
@@ -125,13 +123,12 @@ def trust(comparison: Comparison) -> Table:
                 _whole(r["divergences"]),
                 number(r["e_bfmi"], 2) if np.isfinite(r["e_bfmi"]) else Cell(MISSING),
                 Cell(_depth(r), float(r["tree_depth"]) if np.isfinite(r["tree_depth"]) else ""),
-                text(r["needs"] and title_of(r["needs"])),
                 text(_verdict(comparison.fits[r["estimator"]])),
             )
         )
     columns: tuple[Column, ...] = (
         Column("estimator", numeric=False),
-        Column("seconds"),
+        *((Column("seconds"),) if times else ()),
         Column("converged", numeric=False),
         Column("singular", numeric=False),
         Column("R-hat"),
@@ -139,12 +136,10 @@ def trust(comparison: Comparison) -> Table:
         Column("diverged"),
         Column("E-BFMI"),
         Column("tree depth"),
-        Column("builds on", numeric=False),
         Column("verdict", numeric=False),
     )
     notes = [
-        "R-hat is the largest, ESS the smallest. Remarks stand above, before the findings, and in the CSV. "
-        "Seconds are of the fit itself, without reading the data or fitting what it builds on."
+        "R-hat is the largest, ESS the smallest. Remarks stand above, before the findings, and in the CSV.",
     ]
     if comparison.timings["e_bfmi"].notna().any():
         notes.append(
@@ -157,9 +152,7 @@ def trust(comparison: Comparison) -> Table:
         for name, fit in comparison.fits.items()
         if fit.diagnostics.get("note")
     ]
-    if not any(row[-2].text for row in rows):  # nothing builds on anything: room for the verdict
-        columns, rows = (*columns[:-2], columns[-1]), [(*row[:-2], row[-1]) for row in rows]
-    title, source = "Diagnostics and timings", "tables/timings.csv"
+    title, source = f"Diagnostics{' and timings' * times}", "tables/timings.csv"
     return Table("trust", title, columns, tuple(rows), (), tuple(notes), source, sortable=False)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.report.markdown import escape_markdown, notes_html, notes_markdown
 from workbench.report.model_text import as_html, as_text
@@ -14,8 +14,8 @@ from workbench.report.view import Page
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-BUDGET = 2_200_000
-"""So many bytes of pictures stand in the page itself; the page stays below three megabytes."""
+LARGEST = 2_900_000
+"""The page has at most so many bytes; pictures that do not fit stay files of their own."""
 VECTOR = 320_000
 """A drawing larger than this stands in the page as a bitmap."""
 
@@ -36,7 +36,9 @@ class Shot:
 def html(page: Page, shots: list[Shot]) -> str:
     """The page, self-contained: styles, script and pictures inside."""
     template = _environment(True).get_template("index.html.j2")
-    return template.render(page=page, shots=_inlined(shots), notes=notes_html(page.notes), math=as_html)
+    parts: dict[str, Any] = {"page": page, "notes": notes_html(page.notes), "math": as_html, "contents": page.contents}
+    bare = template.render(shots=[(shot, "") for shot in shots], **parts)
+    return template.render(shots=_inlined(shots, LARGEST - len(bare.encode())), **parts)
 
 
 def readme(page: Page, shots: list[Shot]) -> str:
@@ -59,9 +61,9 @@ def _environment(escaped: bool) -> Environment:
     )
 
 
-def _inlined(shots: list[Shot]) -> list[tuple[Shot, str]]:
+def _inlined(shots: list[Shot], left: int) -> list[tuple[Shot, str]]:
     """Each picture with its data URI; empty where the page would get too large."""
-    left, made = BUDGET, []
+    made = []
     for shot in shots:
         path, kind = shot.png, "png"
         if shot.svg is not None and shot.svg.stat().st_size <= min(VECTOR, 2 * shot.png.stat().st_size):

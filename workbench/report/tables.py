@@ -1,8 +1,11 @@
 """The data files: every table of the comparison, all digits, in the tidy schema.
 
-They are CSV files. Where the estimates have more than `LARGE` rows, they and the shrinkage factors are Parquet files of
+They are CSV files. Where the estimates have more than `LARGE` rows, they and the table of groups are Parquet files of
 the same columns instead: labels that repeat take no room there, and numbers keep their eight bytes. Beside them lies
-``estimates_extremes.csv`` with the levels that the page shows.
+``estimates_extremes.csv`` with the levels that stand out.
+
+``groups`` is :meth:`workbench.Comparison.by_group` without what ``estimates`` says of the same group: its limits and
+kinds. ``scoreboard`` is without wall times, which stand in ``timings``.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from workbench.report.context import FigureCheck
 from workbench.report.decomposition_tables import iteration_rows
 from workbench.report.extremes import ends, farthest, leading
 from workbench.report.gap_tables import gap_rows
+from workbench.report.grid import TOP
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
 
 LARGE = 20_000
 """Up to so many rows of estimates are written as CSV."""
+SAID_ELSEWHERE = ("conf_low", "conf_high", "std_error_kind", "interval")
+"""Columns of the table of groups that stand in the estimates, by the same keys."""
 EXTREMES_FILE = "tables/estimates_extremes.csv"
 
 
@@ -44,11 +50,16 @@ def estimates_file(comparison: Comparison) -> str:
     return f"tables/estimates.{'parquet' if is_large(comparison) else 'csv'}"
 
 
+def groups_file(comparison: Comparison) -> str:
+    """Where in a report the table of all groups is."""
+    return f"tables/groups.{'parquet' if is_large(comparison) else 'csv'}"
+
+
 def write_tables(comparison: Comparison, folder: Path, figures: Sequence[FigureCheck] = ()) -> list[Path]:
     """Write the tables and return their paths; floats read back as the same numbers.
 
     ``gaps``, ``decomposition``, ``iterations``, ``parameters``, ``sampler_check`` and ``figures`` are written where
-    there are any.
+    there are any, ``scoreboard`` where the truth is known.
     """
     import pandas as pd
 
@@ -56,13 +67,15 @@ def write_tables(comparison: Comparison, folder: Path, figures: Sequence[FigureC
     made = {
         "estimates": comparison.estimates,
         "agreement": comparison.agreement,
-        "shrinkage": comparison.shrinkage,
+        "groups": comparison.by_group(TOP).drop(columns=list(SAID_ELSEWHERE)),
         "variance": comparison.variance,
         "timings": comparison.timings,
     }
-    large = {"estimates", "shrinkage"} if is_large(comparison) else set()
+    large = {"estimates", "groups"} if is_large(comparison) else set()
     if large:
         made["estimates_extremes"] = extreme_rows(comparison)
+    if comparison.truth:
+        made["scoreboard"] = comparison.scoreboard.drop(columns="seconds")
     if (gaps := gap_rows(comparison)) is not None:
         made["gaps"] = gaps
     made |= iteration_rows(comparison)

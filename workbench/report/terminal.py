@@ -9,6 +9,7 @@ from workbench.plots.style import title_of
 from workbench.plots.varying import coefficients, population, printable, varying
 from workbench.report import extremes, page_tables, zero_variance
 from workbench.report.context import FigureCheck
+from workbench.report.findings import findings
 from workbench.report.gap_tables import explained
 from workbench.report.sampler_tables import sampler
 from workbench.report.tables import estimates_file
@@ -54,6 +55,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     say(out, " ".join(data_sentences(design)), "dim")
     for v in varying(comparison):
         _print_levels(out, comparison, v)
+    print_findings(out, comparison)
     _print_variance(out, comparison)
     _print_zero_variances(out, comparison)
     agreement = page_tables.agreement(comparison)
@@ -65,6 +67,25 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     _print_trust(out, comparison)
     for banner in banners(comparison):
         say(out, ("! " if banner.grave else "- ") + banner.text, "bold red" if banner.grave else "yellow")
+
+
+def print_foretaste(comparison: Comparison, console: Console | None = None) -> None:
+    """Print what is known before full Bayes: group coefficients, and what they say."""
+    out = console or standard_output()
+    headline(out, str(comparison.design.formula))
+    say(out, " ".join(data_sentences(comparison.design)), "dim")
+    for v in varying(comparison):
+        _print_levels(out, comparison, v)
+    print_findings(out, comparison)
+
+
+def print_findings(out: Console, comparison: Comparison) -> None:
+    """Print what the numbers say, a paragraph a sentence."""
+    found = findings(comparison)
+    if found:
+        headline(out, "What the numbers say")
+    for sentence in found:
+        say(out, "- " + plain(sentence))
 
 
 def print_checks(checks: Mapping[str, Sequence[FigureCheck]], console: Console | None = None) -> None:
@@ -187,7 +208,7 @@ def _print_variance(out: Console, comparison: Comparison) -> None:
 
 
 def _print_zero_variances(out: Console, comparison: Comparison) -> None:
-    """The spreads that REML puts at zero, beside the other estimates of them, and why they differ."""
+    """The spreads that REML puts at zero, beside the other estimates of them; why they differ is among the findings."""
     table = zero_variance.zero_variances(comparison)
     if table is None:
         return
@@ -195,8 +216,6 @@ def _print_zero_variances(out: Console, comparison: Comparison) -> None:
     rows = [[plain(row[k].text) for k in kept] for row in table.rows]
     words = sum(not table.columns[k].numeric for k in kept)
     print_table(out, table.title, [table.columns[k].title for k in kept], rows, words)
-    for sentence in zero_variance.sentences(comparison):
-        say(out, sentence)
 
 
 def _print_sampler(out: Console, comparison: Comparison) -> None:

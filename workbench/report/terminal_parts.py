@@ -7,7 +7,7 @@ set or the output is no terminal.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from workbench.words import MISSING, fixed
 
@@ -26,6 +26,14 @@ def standard_output() -> Console:
     from rich.console import Console
 
     return Console(highlight=False)
+
+
+def like_standard_output(file: TextIO) -> Console:
+    """A console that writes to a file what standard output would show: its width, and colours if it has any."""
+    from rich.console import Console
+
+    shown = standard_output()
+    return Console(file=file, width=shown.width, force_terminal=shown.is_terminal, highlight=False)
 
 
 def say(out: Console, text: str, style: str = "") -> None:

@@ -14,10 +14,13 @@ from workbench.report import model_text
 from workbench.report.cells import Table
 from workbench.report.certificate import certificate
 from workbench.report.context import Context
+from workbench.report.data_tables import data_tables
 from workbench.report.decomposition_tables import decompositions
 from workbench.report.findings import findings
 from workbench.report.gap_tables import gaps
+from workbench.report.instead import costs, instead
 from workbench.report.sampler_tables import sampler
+from workbench.report.score_tables import scoreboards
 from workbench.report.trust import Banner, banners
 from workbench.report.versions import versions
 from workbench.report.zero_variance import zero_variances
@@ -30,16 +33,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that the report says, in its order."""
+    """Everything that the report says, in its order; `costs` alone holds wall times."""
 
     title: str
     question: str
     formula: str
     data: tuple[str, ...]
+    sizes: tuple[Table, ...]
     equations: tuple[str, ...]
     priors: Table | None
     banners: tuple[Banner, ...]
     findings: tuple[str, ...]
+    scoreboards: tuple[Table, ...]
+    instead: tuple[str, ...]
     estimates: tuple[Table, ...]
     fixed: Table | None
     variance: Table
@@ -49,6 +55,7 @@ class Page:
     gaps: tuple[Table, ...]
     trust: Table
     certificate: Table | None
+    costs: Table
     parameters: Table | None
     figures: Table | None
     command: str
@@ -56,6 +63,44 @@ class Page:
     r: str
     notes: str
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def single(self) -> tuple[Table, ...]:
+        """The tables that have a section each, after the pictures."""
+        every = (
+            self.fixed, self.variance, self.zero_variance, self.parameters, self.sampler, self.trust, self.certificate,
+            self.agreement, *self.gaps, self.costs, self.figures,
+        )  # fmt: skip
+        return tuple(table for table in every if table is not None)
+
+    @property
+    def code(self) -> tuple[tuple[str, str], ...]:
+        """How to reproduce it, by what the lines are for."""
+        every = (
+            ("On the command line", self.command),
+            ("In Python", self.python),
+            ("In R", self.r),
+        )
+        return tuple((heading, lines) for heading, lines in every if lines)
+
+    @property
+    def contents(self) -> tuple[tuple[str, str], ...]:
+        """The sections by their ids."""
+        every = (
+            ("data", "The data", True),
+            ("model", "The model", True),
+            ("before", "Before you read on", bool(self.banners)),
+            ("findings", "What the numbers say", True),
+            ("instead", "Can I just use bayesglm instead?", bool(self.instead)),
+            ("truth", "Against the truth", bool(self.scoreboards)),
+            ("groups", "Group estimates", True),
+            ("pictures", "Pictures", True),
+            *((f"about-{table.key}", table.title, True) for table in self.single),
+            ("reproduce", "How to reproduce", True),
+            ("lesson", "Notes", bool(self.notes.strip())),
+            ("versions", "Versions", True),
+        )
+        return tuple((key, title) for key, title, there in every if there)
 
 
 def page(comparison: Comparison, context: Context) -> Page:
@@ -69,10 +114,13 @@ def page(comparison: Comparison, context: Context) -> Page:
         question=context.question,
         formula=str(design.formula),
         data=data_sentences(design),
+        sizes=data_tables(design),
         equations=model_text.equations(design),
         priors=tables.priors(comparison),
         banners=banners(comparison, context.figures),
         findings=findings(comparison),
+        scoreboards=scoreboards(comparison),
+        instead=instead(comparison),
         estimates=estimate_tables.estimates(comparison) + estimate_tables.farthest(comparison),
         fixed=estimate_tables.fixed(comparison),
         variance=tables.variance(comparison),
@@ -80,8 +128,9 @@ def page(comparison: Comparison, context: Context) -> Page:
         sampler=sampler(comparison),
         agreement=tables.agreement(comparison),
         gaps=(*gaps(comparison), *decompositions(comparison)),
-        trust=tables.trust(comparison),
+        trust=tables.trust(comparison, times=False),
         certificate=certificate(comparison),
+        costs=costs(comparison),
         parameters=tables.parameters(comparison),
         figures=tables.figures(context.figures),
         command=model_text.command(comparison, context),

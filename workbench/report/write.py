@@ -25,7 +25,7 @@ def write_report(comparison: Comparison, folder: str | Path, context: Context | 
     context : Context, optional
         What a study adds: question, notes, source files, published figures.
     svg : bool
-        Whether pictures are written as SVG too.
+        Whether pictures are written as SVG too; without, their bitmaps have fewer dots, for small reports.
 
     Returns
     -------
@@ -55,7 +55,9 @@ def _fill(comparison: Comparison, folder: Path, context: Context, svg: bool) -> 
     (folder / "index.html").write_text(render.html(said, shots), encoding="utf-8", newline="\n")
     (folder / "README.md").write_text(render.readme(said, shots), encoding="utf-8", newline="\n")
     files = sorted((p.relative_to(folder).as_posix(), p) for p in folder.rglob("*") if p.is_file())
-    (folder / NAME).write_text(to_json(manifest(comparison, context, files)), encoding="utf-8", newline="\n")
+    (folder / NAME).write_text(
+        to_json(manifest(comparison, context, files, said.findings)), encoding="utf-8", newline="\n"
+    )
 
 
 def _save_draws(comparison: Comparison, folder: Path) -> None:
@@ -76,11 +78,7 @@ def _draw(comparison: Comparison, folder: Path, svg: bool) -> list[Shot]:
     folder.mkdir()
     shots = []
     for made in prints(comparison):
-        bitmap, drawing = style.save(made.figure(), folder / made.stem)
-        if not svg:
-            drawing.unlink()
+        bitmap, drawing = style.save(made.figure(), folder / made.stem, svg)
         view = made.view
-        shots.append(
-            Shot(made.stem, made.title, view.caption, view.alt, view.warnings, bitmap, drawing if svg else None)
-        )
+        shots.append(Shot(made.stem, made.title, view.caption, view.alt, view.warnings, bitmap, drawing))
     return shots

@@ -178,13 +178,12 @@ def _of_counts(design: Design) -> Fit:
     predictor = family.link(mean)
     for _ in range(ROUNDS):
         predictor = np.clip(predictor, -FARTHEST, FARTHEST)
-        mean, slope = family.inverse(predictor), family.slope(predictor)
         working = replace(
             design,
             family="gaussian",
             link="identity",
-            y=read_only(predictor + (design.y - mean) / slope),
-            weights=read_only(design.weights * slope**2 / family.variance(mean)),
+            y=read_only(predictor + (design.y - family.inverse(predictor)) / family.slope(predictor)),
+            weights=read_only(design.weights * family.information(predictor)),
             known_se=True,
         )
         fit = _maximised(working)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from workbench.design import Design
 from workbench.sampling.draws import Draws
 from workbench.sampling.names import block_names
+from workbench.sampling.stages import stage
 
 Array = NDArray[np.float64]
 
@@ -76,7 +77,8 @@ def sample_tree(
     if plan.sampler == "nutpie":
         import nutpie
 
-        compiled = nutpie.compile_pymc_model(model, jitter_rvs=scattered, initial_points=dict(starts or {}) or None)
+        with stage("compile"):
+            compiled = nutpie.compile_pymc_model(model, jitter_rvs=scattered, initial_points=dict(starts or {}) or None)
         return _nutpie(compiled, plan, **({"adaptation": "low_rank"} if low_rank else {}))
     import pymc as pm
 
@@ -86,7 +88,7 @@ def sample_tree(
         more = {"init": "adapt_diag", "cores": 1}
     else:
         nuts |= {"jitter": False, "chain_method": "vectorized"}
-    with model, warnings.catch_warnings():
+    with model, warnings.catch_warnings(), stage("sampling"):
         warnings.filterwarnings("ignore", message="Numba will use object mode")  # for an operation in Python
         tree = pm.sample(
             draws=plan.draws,
@@ -158,10 +160,11 @@ def _nutpie(compiled: Any, plan: Plan, **more: Any) -> Any:
         blocking=False,
         **more,
     )
-    try:
-        return run.wait()
-    except KeyboardInterrupt:
-        return _whole(run.abort(), plan)
+    with stage("sampling"):
+        try:
+            return run.wait()
+        except KeyboardInterrupt:
+            return _whole(run.abort(), plan)
 
 
 def _whole(tree: Any, plan: Plan) -> Any:

@@ -16,6 +16,7 @@ from workbench.sampling.conditional import conditional_normals, draw_effects, dr
 from workbench.sampling.draws import Draws, Watched
 from workbench.sampling.names import block_names
 from workbench.sampling.nuts import Plan, read_stats, sample_density, sample_tree
+from workbench.sampling.stages import stage
 
 Array = NDArray[np.float64]
 
@@ -57,6 +58,8 @@ def sample_collapsed(design: Design, priors: Mapping[str, Prior], plan: Plan) ->
 
 def _sample(density: Collapsed, plan: Plan) -> Draws:
     if plan.sampler == "nutpie":
+        with stage("compile"):
+            density(density.start)  # what is not compiled yet is compiled at the first value
         x, stats = sample_density(density, density.start, plan)
         at = density.variances(x.reshape(-1, x.shape[-1]))
         return with_effects(density, at, x.shape[:2], stats, plan.seed)
