@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LARGEST = 2_900_000
 """The page has at most so many bytes; pictures that do not fit stay files of their own."""
 VECTOR = 320_000
-"""A drawing larger than this stands in the page as a bitmap."""
+"""A drawing larger than this, or than its bitmap, stands in the page as a bitmap."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def _inlined(shots: list[Shot], left: int) -> list[tuple[Shot, str]]:
     """Each picture with its data URI; empty where the page would get too large."""
     made = []
     for shot in shots:
-        if shot.svg is not None and shot.svg.stat().st_size <= min(VECTOR, 2 * shot.png.stat().st_size):
+        if shot.svg is not None and shot.svg.stat().st_size <= min(VECTOR, shot.png.stat().st_size):
             content, kind = shot.svg.read_bytes(), "svg+xml"
         else:
             content, kind = style.as_webp(shot.png), "webp"

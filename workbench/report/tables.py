@@ -4,7 +4,7 @@ They are CSV files. Where the estimates have more than `LARGE` rows, they and th
 the same columns instead: labels that repeat take no room there, and numbers keep their eight bytes. Beside them lies
 ``estimates_extremes.csv`` with the levels that stand out.
 
-``groups`` is :meth:`workbench.Comparison.by_group` without what ``estimates`` says of the same group: its limits and
+``groups`` is :meth:`workbench.Comparison.by_group` without what ``estimates`` says of the same group: errors, limits,
 kinds. ``scoreboard`` is without wall times, which stand in ``timings``.
 """
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from workbench.comparison import Comparison
 
-LARGE = 20_000
+LARGE = 5_000
 """Up to so many rows of estimates are written as CSV."""
-SAID_ELSEWHERE = ("conf_low", "conf_high", "std_error_kind", "interval")
+SAID_ELSEWHERE = ("std_error", "conf_low", "conf_high", "std_error_kind", "interval")
 """Columns of the table of groups that stand in the estimates, by the same keys."""
 EXTREMES_FILE = "tables/estimates_extremes.csv"
 

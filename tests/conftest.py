@@ -1,0 +1,11 @@
+"""What a run leaves out is said at its end."""
+
+LEFT_OUT = {"slow": "those of more than a few seconds", "browser": "those of the report in Chromium"}
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Name the marks that a run has left out, and how to run them."""
+    chosen = config.option.markexpr
+    for mark, what in LEFT_OUT.items():
+        if f"not {mark}" in chosen or (chosen and mark not in chosen):
+            terminalreporter.write_line(f"Left out: {what} (pytest -m {mark}).")
