@@ -190,7 +190,7 @@ def test_one_estimator_three_levels_and_odd_names():
     labels = ax.get_yticklabels()
     assert [t.get_text() for t in labels] == ["$x_1$", "a b", "l" * 23 + "…"]
     assert not any(t.get_parse_math() for t in labels)
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
 
 
 def test_singular_fits_leave_the_order_to_another():

@@ -123,7 +123,7 @@ def test_beyond_thirty_groups_the_ends_are_drawn_and_the_rest_is_a_band(many):
 def test_names_do_not_overlap(many, twelve):
     for comparison in (many, twelve):
         ax = ranks.draw(seen_of(comparison))
-        ax.figure.canvas.draw()
+        ax.figure.draw_without_rendering()
         for side in ("left", "right"):
             boxes = [t.get_window_extent() for t in ax.texts if t.get_text().isdigit() and t.get_ha() == side]
             boxes.sort(key=lambda box: box.y0)

@@ -85,7 +85,7 @@ def test_groups_of_one_size_keep_their_ranks():
 def test_names_stand_in_order_and_apart(twelve):
     view = seen_of(twelve)
     ax = slope_graph.draw(view)
-    ax.figure.canvas.draw()
+    ax.figure.draw_without_rendering()
     names = [t for t in ax.texts if t.get_text()]
     order = np.argsort(view.values[:, 0])
     by_height = sorted(names, key=lambda t: t.get_position()[1])

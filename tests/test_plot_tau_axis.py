@@ -186,8 +186,8 @@ def test_the_interval_is_where_the_deviance_rises_by_the_quantile():
 
     least = profile(path.estimate)
     np.testing.assert_allclose([np.exp((least - profile(t)) / 2) for t in path.at[::9]], path.relative[::9], atol=1e-6)
-    for end in path.interval(np.exp(-3.8415 / 2)):
-        assert end == 0 or profile(end) - least == pytest.approx(3.8415, abs=0.02)  # straight lines between points
+    for end in path.likely:
+        assert end == 0 or profile(end) - least == pytest.approx(3.841459, abs=1e-4)
 
 
 # --- drawing ------------------------------------------------------------------------------------------

@@ -25,10 +25,12 @@ ORDER = [
 """The rooms, each importing only from those before it."""
 
 DOORS = {
+    ("bayesglm", "report"),  # what notebooks show of a fit stands for a longer call
     ("calibration", "plots"),  # Calibration.plot stands for a longer call
     ("comparison", "plots"),  # Comparison.plot and Comparison.report stand for longer calls
     ("comparison", "report"),
     ("fit", "prediction"),  # Fit.predict, Fit.standard_errors, Fit.loo and Fit.sensitivity stand for longer calls
+    ("fit", "report"),
     ("fit", "sampling"),
     ("fit", "standard_errors"),
     ("inference", "plots"),  # Profile.plot stands for a longer call

@@ -262,6 +262,23 @@ class Comparison:
 
         return write_report(self, folder)
 
+    def export(self, path: str | Path, table: str = "models") -> Path:
+        """Write one table to a .tex, .docx, .html, .md or .csv file; returns the path.
+
+        `table` is ``"models"`` (the estimators side by side, as papers print them), ``"wide"`` (every group by every
+        estimator), ``"fixed"``, ``"variance"``, ``"agreement"``, ``"scoreboard"``, ``"parameters"``, ``"priors"`` or
+        ``"trust"``.
+        """
+        from workbench.report.export import export
+
+        return export(self, path, table)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: :mod:`workbench.report.notebook`."""
+        from workbench.report.notebook import comparison_html
+
+        return comparison_html(self)
+
     def __repr__(self) -> str:
         """One line: formula and estimators."""
         return f"<Comparison of {', '.join(self.fits)}: {self.design.formula}, n = {self.design.n}>"

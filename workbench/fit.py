@@ -253,6 +253,12 @@ class Fit:
             f"<Fit {self.estimator}: {self.design.formula}, n = {self.design.n}, {state}{', singular' * self.singular}>"
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: :mod:`workbench.report.notebook`."""
+        from workbench.report.notebook import fit_html
+
+        return fit_html(self)
+
     def to_dict(self) -> dict[str, Any]:
         """The fit as one JSON document (schema 1); floats keep all their digits, what is missing is None.
 

@@ -263,6 +263,12 @@ class BayesGlm:
             "seconds": self.seconds,
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: :mod:`workbench.report.notebook`."""
+        from workbench.report.notebook import regression_html
+
+        return regression_html(self)
+
     def __repr__(self) -> str:
         """Formula, coefficients with errors and intervals, how it fits, and what keeps it from being trusted."""
         found = self.population

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from workbench.commands.arguments import HELP, add_data, add_estimators, add_loudness, bars, model
-from workbench.commands.given import read_estimator_options, read_names, read_pairs, read_priors
+from workbench.commands.given import read_estimator_options, read_exports, read_names, read_pairs, read_priors
 from workbench.commands.watching import told
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ EXAMPLES = """examples:
   workbench compare data.csv "y ~ x + (x | g)" --estimators no_pooling reml fixed_prior --out report
   workbench compare data.csv "y ~ 1 + (1 | g)" --se se --prior "sd(g)=HalfCauchy(5)"
   workbench compare data.csv "y ~ x + (x | g)" --foreign lme4=tidy.csv
+  workbench compare data.csv "y ~ x + (x | g)" --export table.tex wide=groups.docx
   workbench compare data.csv "cbind(hits, outs) ~ 1 + (1 | player)" --family binomial --option agq.nodes=25
 
 The table and what it says are printed before full Bayes begins. Exit code 1: a fit did not converge.
@@ -45,6 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="set an answer from elsewhere beside the fits: a table of estimates (broom.mixed's, ours) or draws (.nc)",
     )
     parser.add_argument("--out", metavar="DIR", help="write the report to this folder as well")
+    parser.add_argument(
+        "--export",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[TABLE=]FILE",
+        help="write a table to a .tex, .docx, .html, .md or .csv file: models (default), wide, fixed, variance, ...",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document per fit, a line each")
     add_loudness(parser)
 
@@ -57,6 +66,7 @@ def run(given: argparse.Namespace) -> int:
         from workbench.report import check_folder
 
         check_folder(given.out)  # before anything is fitted
+    exports = read_exports(given.export)
     options = read_estimator_options(given.option)
 
     def watch(name: str, made: Mapping[str, Fit]) -> None:
@@ -81,6 +91,8 @@ def run(given: argparse.Namespace) -> int:
         from workbench.report.terminal import print_comparison
 
         print_comparison(comparison)
+    for table, file in exports:
+        print(f"Table: {comparison.export(file, table)}", file=sys.stderr if given.json else sys.stdout)
     if given.out:
         folder = comparison.report(given.out)
         print(f"Report: {folder / 'index.html'}", file=sys.stderr if given.json else sys.stdout)

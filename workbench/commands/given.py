@@ -55,3 +55,15 @@ def read_estimator_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
 def read_names(given: Sequence[str] | None) -> list[str] | None:
     """Estimators may be separated by blanks or commas."""
     return [name for part in given for name in part.split(",") if name] if given else None
+
+
+def read_exports(given: Sequence[str]) -> list[tuple[str, str]]:
+    """Read FILE or TABLE=FILE, and refuse what cannot be written before anything is fitted."""
+    if not given:
+        return []
+    from workbench.report.export import check_export, read_export
+
+    found = [read_export(text) for text in given]
+    for table, file in found:
+        check_export(file, table)
+    return found

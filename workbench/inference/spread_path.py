@@ -50,6 +50,8 @@ STRIDE = 1.3
 WORK = (3_000_000, 1_000_000)
 """Effects times points are not more than this (the second where much else is estimated), but for a few points."""
 FEWEST = 9
+QUANTILE = 3.841458820694124
+"""Of chi-squared, 95 %, 1 degree of freedom."""
 SEEN = 16.0
 """The profile is drawn smoothly where it lies this near to its minimum (-2 log likelihood)."""
 SMOOTH = 16
@@ -83,6 +85,8 @@ class SpreadPath:
         Where the profile was evaluated: all of tau and more.
     relative : array, shape (M,)
         The profile likelihood over its maximum.
+    likely : pair of float
+        Ends of the 95 % profile interval: 0 where it holds that, infinity where it goes on beyond the path.
     doubtful : int
         How many of the points are not certified as minima over the other parameters.
     """
@@ -98,6 +102,7 @@ class SpreadPath:
     others: int
     at: Array
     relative: Array
+    likely: tuple[float, float]
     doubtful: int
 
     def __post_init__(self) -> None:
@@ -105,17 +110,10 @@ class SpreadPath:
             object.__setattr__(self, name, read_only(getattr(self, name), np.float64))
         object.__setattr__(self, "edge", read_only(self.edge))
 
-    def interval(self, least: float) -> tuple[float, float]:
-        """Where the relative profile likelihood is at least this, between the points by straight lines in its log."""
-        log = np.log(np.maximum(self.relative, 1e-300)) - np.log(least)
-        above = np.flatnonzero(log >= 0)
-        low, high = int(above[0]), int(above[-1])
-        ends = [self.at[low], self.at[high]]
-        if low > 0:
-            ends[0] = np.interp(0.0, log[low - 1 : low + 1], self.at[low - 1 : low + 1])
-        if high < len(log) - 1:
-            ends[1] = np.interp(0.0, -log[high : high + 2], self.at[high : high + 2])
-        return float(ends[0]), float(ends[1]) if high < len(log) - 1 else np.inf
+    def where(self, least: float) -> tuple[float, float]:
+        """The points next to which the relative profile likelihood is at least this."""
+        above = np.flatnonzero(self.relative >= least)
+        return float(self.at[max(above[0] - 1, 0)]), float(self.at[min(above[-1] + 1, len(self.at) - 1)])
 
 
 class _Profile(Protocol):
@@ -192,6 +190,7 @@ def spread_path(
             break
         values |= _walk(found, more)
         least = min(least, *values.values())
+    likely = _interval(found, values, least)
     rows = [found.coefficients(t) for t in tau.tolist()]
     at = np.array(sorted(values))
     return SpreadPath(
@@ -206,6 +205,7 @@ def spread_path(
         others=found.others,
         at=at,
         relative=np.exp((least - np.array([values[t] for t in at.tolist()])) / 2),
+        likely=likely,
         doubtful=found.doubtful,
     )
 
@@ -264,6 +264,25 @@ def _between(at: Array, above: Array, smooth: int) -> Array:
         return np.empty(0)
     low, high = at[max(near[0] - 1, 0)], at[min(near[-1] + 1, len(at) - 1)]
     return np.setdiff1d(np.linspace(low, high, smooth + 2), at)
+
+
+def _interval(found: _Profile, values: dict[float, float], least: float) -> tuple[float, float]:
+    """Where the profile crosses the quantile of chi-squared with one degree of freedom, farthest to both sides."""
+    from scipy.optimize import brentq
+
+    at = np.array(sorted(values))
+    above = np.array([values[t] for t in at.tolist()]) - least - QUANTILE
+    inside = np.flatnonzero(above <= 0)
+    first, last = int(inside[0]), int(inside[-1])
+
+    def excess(tau: float) -> float:
+        return found.value(tau) - least - QUANTILE
+
+    low = float(brentq(excess, at[first - 1], at[first], xtol=1e-6 * at[-1], rtol=1e-6)) if first > 0 else 0.0
+    high = (
+        float(brentq(excess, at[last], at[last + 1], xtol=1e-6 * at[-1], rtol=1e-6)) if last < len(at) - 1 else np.inf
+    )
+    return low, high
 
 
 def _nearest(known: dict[float, Array], tau: float) -> Array | None:

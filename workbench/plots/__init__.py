@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from workbench.plots import (
+    agreement,
     caterpillar,
     covariance,
     descent,
@@ -23,14 +24,18 @@ from workbench.plots import (
     ranks,
     samples,
     shrinkage,
+    shrinkage_by_size,
     shrunken,
     slope_graph,
+    spread,
     tau_axis,
+    time_accuracy,
+    variances,
     versus,
 )
 from workbench.plots.pairs import chosen
 from workbench.plots.pictures import PICTURES, Picture, Print, prints
-from workbench.plots.varying import pick, varying
+from workbench.plots.varying import Varying, pick, varying
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,17 +87,30 @@ class Plots:
         Every varying term is drawn where neither `term` nor `group` is given. A given `ax` is divided among
         the panels and becomes the first. Returns the first panel's Axes; ``.figure.axes`` holds them all.
         """
-        wanted = varying(self.comparison)
-        if term is not None or group is not None:
-            pick(self.comparison, term, group)
-            wanted = tuple(
-                v for v in wanted if (group is None or v.group == group) and (term is None or v.term == term)
-            )
-        return shrinkage.draw(shrinkage.view(self.comparison, wanted), ax)[0]
+        return shrinkage.draw(shrinkage.view(self.comparison, self._terms(term, group)), ax)[0]
+
+    def shrinkage_by_size(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """The share of its own deviation that every group loses, against its size, with the theory's curve."""
+        return shrinkage_by_size.draw(shrinkage_by_size.view(self.comparison, pick(self.comparison, term, group)), ax)
 
     def slope_graph(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """One line per group from no pooling through every estimator to complete pooling, the least pooling first."""
         return slope_graph.draw(slope_graph.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def agreement(
+        self,
+        ax: Axes | None = None,
+        term: str | None = None,
+        group: str | None = None,
+        one: str | None = None,
+        other: str | None = None,
+    ) -> Axes:
+        """Two estimators' group coefficients against each other, and their difference against their mean.
+
+        Of `one` and `other`; where none is named, of REML against the fixed prior, full Bayes and one more. Returns
+        the first panel's Axes; ``.figure.axes`` holds them all.
+        """
+        return agreement.draw(agreement.view(self.comparison, pick(self.comparison, term, group), one, other), ax)[0]
 
     def caterpillar(
         self, ax: Axes | None = None, term: str | None = None, group: str | None = None, by: str | None = None
@@ -107,6 +125,10 @@ class Plots:
     def ranks(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
         """The groups' ranks by estimator, with the expected rank of each and the probability that it is the highest."""
         return ranks.draw(ranks.view(self.comparison, pick(self.comparison, term, group)), ax)
+
+    def time_accuracy(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """Seconds of each estimator against how far its group coefficients lie off; of no report, as times vary."""
+        return time_accuracy.draw(time_accuracy.view(self.comparison, pick(self.comparison, term, group)), ax)
 
     def plane(
         self,
@@ -149,6 +171,28 @@ class Plots:
         ``.figure.axes`` holds them all: paths, profile likelihood, posterior and prior.
         """
         return tau_axis.draw(tau_axis.view(self.comparison, pick(self.comparison, term, group)), ax)[0]
+
+    def spread(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """True, own, shrunken and foreseen group values side by side, and how their variances add up.
+
+        A given `ax` is divided among the panels and becomes the first. Returns the first panel's Axes.
+        """
+        return spread.draw(spread.view(self.comparison, pick(self.comparison, term, group)), ax)[0]
+
+    def variances(self, ax: Axes | None = None, term: str | None = None, group: str | None = None) -> Axes:
+        """Every SD, correlation and sigma: posterior, prior, REML's profile interval, and all estimators' values.
+
+        Of all terms where neither `term` nor `group` is given. Returns the first panel's Axes, as :meth:`shrinkage`
+        does.
+        """
+        return variances.draw(variances.view(self.comparison, self._terms(term, group)), ax)[0]
+
+    def _terms(self, term: str | None, group: str | None) -> tuple[Varying, ...]:
+        """The varying terms that are meant: all where nothing is said."""
+        if term is not None or group is not None:
+            pick(self.comparison, term, group)
+        every = varying(self.comparison)
+        return tuple(v for v in every if (group is None or v.group == group) and (term is None or v.term == term))
 
     def covariance(self, ax: Axes | None = None, group: str | None = None, level: str | None = None) -> Axes:
         """How the responses of one group vary together under every estimator with variance components.

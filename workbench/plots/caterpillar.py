@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from workbench.plots import style
 from workbench.plots.ordering import Stretch, Thinned, alike, estimated, lead, thin
-from workbench.plots.varying import Varying, column, figure4, population, printable, truth
+from workbench.plots.varying import Varying, column, figure4, population, printable, truth, varying
 from workbench.words import count, join
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ ROW = (0.24, 0.075)
 TALLEST = 15.0
 STRETCHED = 3.0
 """Intervals without pooling that would stretch the axis more than so many times are cut off at the frame."""
-LETTERS = 96
-"""So many letters of a title have room in a line."""
+LETTERS = 9.0
+"""So many letters of a title have room in an inch."""
 TEXT_HEIGHT = 0.2
 """Inches of a line of the legend."""
 
@@ -114,8 +114,8 @@ class View:
 
 
 def applies(comparison: Comparison) -> bool:
-    """Whether some fit has group coefficients."""
-    return any(np.isfinite(p.coefficient.estimate).any() for fit in comparison.fits.values() for p in fit.group_effects)
+    """Whether some fit has group coefficients, of every term."""
+    return all(estimated(comparison, v) for v in varying(comparison))
 
 
 def view(comparison: Comparison, v: Varying, by: str | None = None) -> View:
@@ -297,7 +297,8 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     top = float(seen.positions[-1])
     dodged = [s for s in seen.series if not s.line] or list(seen.series)
     handles = _handles(seen)
-    title = "\n".join(wrap(seen.title, LETTERS))
+    beside = 0.7 + 0.085 * max(len(label) for label in seen.labels)  # inches that the names take up
+    title = "\n".join(wrap(seen.title, int(LETTERS * (9.0 - beside))))
     legend_lines = -(-len(handles) // 4)
     if ax is None:
         row = max(ROW[0], 0.1 + ROW[1] * len(dodged))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import OptionError, nearest
 from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, coefficients
+from workbench.rounding import DIGITS
 from workbench.words import count
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 SAME = 1e-9
-"""Coefficients that differ by less than this share of their size are one number."""
+"""Differences below this share of the range are none."""
 
 
 def known(comparison: Comparison, estimator: str) -> str:
@@ -45,11 +46,11 @@ def alike(values: Array) -> bool:
 
     Examples
     --------
-    >>> alike(np.array([2.0, 2.0 + 1e-12, np.nan])), alike(np.array([2.0, 2.1]))
+    >>> alike(np.array([2.0, 2.0 + 1e-13, np.nan])), alike(np.array([2.0, 2.1]))
     (True, False)
     """
     there = values[np.isfinite(values)]
-    return not len(there) or float(np.ptp(there)) <= SAME * float(np.abs(there).max())
+    return not len(there) or float(np.ptp(there)) <= DIGITS * float(np.abs(there).max())
 
 
 def lead(comparison: Comparison, v: Varying, by: str | None = None) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from workbench.plots import (
+    agreement,
     caterpillar,
     covariance,
     descent,
@@ -19,9 +21,12 @@ from workbench.plots import (
     ranks,
     samples,
     shrinkage,
+    shrinkage_by_size,
     shrunken,
     slope_graph,
+    spread,
     tau_axis,
+    variances,
     versus,
 )
 from workbench.plots.pairs import Pair, pairs
@@ -59,24 +64,29 @@ class Picture:
     draw: Callable[[Any], Any]
 
 
+def _of(room: ModuleType, title: str, each: str) -> Picture:
+    """The picture of a file beside this one, called as the file is."""
+    stem = room.__name__.rpartition(".")[2]
+    return Picture(stem, title, getattr(room, "applies", lambda comparison: True), each, room.view, room.draw)
+
+
 PICTURES: tuple[Picture, ...] = (
-    Picture("samples", "The samples", lambda comparison: True, "group", samples.view, samples.draw),
-    Picture("shrunken", "Shrunken towards each other", shrunken.applies, "term", shrunken.view, shrunken.draw),
-    Picture("versus", "Mixed model and Bayes", versus.applies, "term", versus.view, versus.draw),
-    Picture("shrinkage", "All estimators side by side", lambda c: True, "all", shrinkage.view, shrinkage.draw),
-    Picture(
-        "slope_graph", "From no pooling through every estimator", slope_graph.applies, "term", slope_graph.view,
-        slope_graph.draw,
-    ),
-    Picture(
-        "caterpillar", "Every group with its interval", caterpillar.applies, "term", caterpillar.view, caterpillar.draw,
-    ),
-    Picture("ranks", "Ranks by estimator", ranks.applies, "term", ranks.view, ranks.draw),
-    Picture("plane", "Two terms at once", plane.applies, "pair", plane.view, plane.draw),
-    Picture("lattice", "Every group's regression", lattice.applies, "group", lattice.view, lattice.draw),
-    Picture("path", "From no pooling to complete pooling", path.applies, "term", path.view, path.draw),
-    Picture("tau_axis", "The tau axis", tau_axis.applies, "term", tau_axis.view, tau_axis.draw),
-    Picture("covariance", "How responses vary together", covariance.applies, "all", covariance.view, covariance.draw),
+    _of(samples, "The samples", "group"),
+    _of(shrunken, "Shrunken towards each other", "term"),
+    _of(versus, "Mixed model and Bayes", "term"),
+    _of(shrinkage, "All estimators side by side", "all"),
+    _of(slope_graph, "From no pooling through every estimator", "term"),
+    _of(agreement, "Agreement of estimators", "term"),
+    _of(caterpillar, "Every group with its interval", "term"),
+    _of(ranks, "Ranks by estimator", "term"),
+    _of(plane, "Two terms at once", "pair"),
+    _of(lattice, "Every group's regression", "group"),
+    _of(shrinkage_by_size, "Shrinkage by group size", "term"),
+    _of(path, "From no pooling to complete pooling", "term"),
+    _of(tau_axis, "The tau axis", "term"),
+    _of(spread, "The spread between groups", "term"),
+    _of(variances, "The variance parameters", "all"),
+    _of(covariance, "How responses vary together", "all"),
     Picture(
         "posterior_predictive", "What the model would have made", predictive.applies, "all", predictive.view,
         predictive.draw,
@@ -85,8 +95,8 @@ PICTURES: tuple[Picture, ...] = (
         "prior_predictive", "What the priors foresee", predictive.prior_applies, "all", predictive.prior_view,
         predictive.draw,
     ),
-    Picture("iterations", "Variances by iteration", iterations.applies, "all", iterations.view, iterations.draw),
-    Picture("descent", "Down to the same numbers", descent.applies, "all", descent.view, descent.draw),
+    _of(iterations, "Variances by iteration", "all"),
+    _of(descent, "Down to the same numbers", "all"),
 )  # fmt: skip
 """What a report shows, in this order."""
 

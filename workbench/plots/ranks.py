@@ -317,7 +317,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own; the highest rank is at the top."""
     k, bottom = len(seen.titles), float(seen.place(np.array([float(seen.groups)]))[0])
     ax = ax or style.new_axes(9.0, min(max(1.9 + 0.235 * bottom, 3.4), 10.5))
-    style.frame(ax, fill(seen.title, 92), seen.y_label)
+    style.frame(ax, fill(seen.title, 72), seen.y_label)
     ax.grid(False, axis="y")
     ax.set_ylim(bottom + 0.7, -0.5 if seen.scored_by else 0.3)
     right = _reach(ax, seen, k - 1)
@@ -385,10 +385,11 @@ def _lines(ax: Axes, seen: View) -> None:
 
 
 def _rows(seen: View, column: int) -> Array:
-    """Where the names at an end stand: at their rank, those that tie in a row of their own each."""
-    y = seen.place(seen.ranks[:, column])
+    """Where the names at an end stand: at their rank there, else at the nearest known; a row each where they tie."""
     bottom = float(seen.place(np.array([float(seen.groups)]))[0])
-    wanted = np.asarray(np.where(np.isfinite(y), y, bottom + 1), dtype=float)
+    columns = seen.ranks[:, : column + 1][:, ::-1] if column else seen.ranks
+    first = np.isfinite(columns).argmax(axis=1)
+    wanted = np.nan_to_num(seen.place(columns[np.arange(len(columns)), first]), nan=bottom)
     return spread(wanted + 1e-9 * np.arange(len(wanted)), 1.0, 1.0, max(bottom, float(len(wanted))))
 
 

@@ -26,6 +26,7 @@ from workbench.plots.varying import (
     figure4,
     outside,
     printable,
+    varying,
     without_own,
 )
 from workbench.words import count
@@ -105,11 +106,10 @@ class View:
 
 
 def applies(comparison: Comparison) -> bool:
-    """Whether each group has been estimated by itself, and otherwise."""
+    """Whether each group has been estimated by itself, and otherwise, of every term."""
     if comparison.alone is None:
         return False
-    others = (fit for name, fit in comparison.fits.items() if name != "no_pooling")
-    return any(np.isfinite(p.coefficient.estimate).any() for fit in others for p in fit.group_effects)
+    return all(set(estimated(comparison, v)) - {"no_pooling"} for v in varying(comparison))
 
 
 def view(comparison: Comparison, v: Varying) -> View:
@@ -277,7 +277,7 @@ def _alt(v: Varying, titles: tuple[str, ...], spreads: Array, values: Array, mov
 def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own."""
     ax = ax or style.new_axes(9.0, 6.0)
-    style.frame(ax, fill(seen.title, 92), seen.y_label, seen.x_label)
+    style.frame(ax, fill(seen.title, 72), seen.y_label, seen.x_label)
     ax.spines["left"].set_visible(True)
     k = len(seen.titles)
     x = np.arange(float(k))

@@ -153,7 +153,7 @@ def view(comparison: Comparison, v: Varying) -> View:
     drawn = _drawn(path, alone)
     limits, inside = _frame(path.coefficients[:, drawn], alone[drawn])
     end = float(path.tau[-1])
-    x = _fine(path.interval(1e-3), end) if posterior else np.empty(0)
+    x = _fine(path.where(1e-3), end) if posterior else np.empty(0)
     at, relative = _smooth(path)
     kept = np.where(inside, alone[drawn], np.nan)
     return View(
@@ -248,7 +248,7 @@ def _smooth(path: SpreadPath) -> tuple[Array, Array]:
     """The relative profile likelihood, its log interpolated by monotone cubics through the points it was found at."""
     from scipy.interpolate import PchipInterpolator
 
-    at = np.union1d(_fine(path.interval(1e-3), float(path.at[-1])), path.at)
+    at = np.union1d(_fine(path.where(1e-3), float(path.at[-1])), path.at)
     log = PchipInterpolator(path.at, np.log(np.maximum(path.relative, 1e-300)))(at)
     return at, np.exp(np.minimum(log, 0.0))
 

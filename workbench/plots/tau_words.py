@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.inference.spread_path import SpreadPath
+from workbench.inference.spread_path import QUANTILE, SpreadPath
 from workbench.plots import style
 from workbench.plots.marginals import Marginal
 from workbench.plots.varying import Varying, figure4
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-INTERVAL = float(np.exp(-3.841458820694124 / 2))
+INTERVAL = float(np.exp(-QUANTILE / 2))
 """Relative profile likelihood at the ends of the 95 % interval."""
 
 
@@ -77,7 +77,7 @@ def _bends(path: SpreadPath) -> str:
 
 def likely(path: SpreadPath, posterior: Marginal | None, places: Sequence[tuple[str, str, float]]) -> list[str]:
     """Which tau are likely; `places` are estimators, their titles, and where they put it."""
-    low, high = path.interval(INTERVAL)
+    low, high = path.likely
     to = f"to {figure4(high)}" if np.isfinite(high) else "on without an upper end here"
     at_zero = float(path.relative[0])
     share = percent(at_zero) if at_zero >= 1e-4 else "less than 0.01 %"

@@ -149,23 +149,49 @@ def _file_note(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def _kinds(comparison: Comparison, v: Varying) -> tuple[str, ...]:
+def _kinds(comparison: Comparison, v: Varying, where: str = "") -> tuple[str, ...]:
     """What kind each estimator's point, error and interval are, in the words of those who computed them."""
-    file = "Parquet file" if is_large(comparison) else "CSV"
+    file = where or ("the Parquet file" if is_large(comparison) else "the CSV")
     return tuple(
-        f"{title_of(name)}: {part.point}; ± {part.std_error_kind}; interval in the {file}: {part.interval}."
+        f"{title_of(name)}: {part.point}; ± {part.std_error_kind}; interval in {file}: {part.interval}."
         for name, part in ((name, fit.group_effects[v.block].coefficient) for name, fit in comparison.fits.items())
     )
 
 
-def fixed(comparison: Comparison) -> Table | None:
-    """Population coefficients by estimator."""
+def by_estimator(comparison: Comparison, whole: int, each: int, where: str) -> tuple[Table, ...]:
+    """Group coefficients and nothing beside them, one table per varying term, for notebooks and papers.
+
+    Parameters
+    ----------
+    comparison : Comparison
+    whole, each : int
+        Of more than `whole` levels, so many of the lowest and of the highest are shown.
+    where : str
+        What holds them all, and the intervals.
+    """
+    lead, made = extremes.leading(comparison), []
+    for v, key in _keyed(comparison):
+        shown, J = grid(comparison, v, beside=False), len(v.levels)
+        low, high = extremes.ends(coefficients(lead, v), whole, each)
+        rows = [shown.row(j) for j in low]
+        notes = list(_kinds(comparison, v, where))
+        if high:
+            rows += [(Cell(f"… and {J - len(low) - len(high):,} more, all in {where}"),), *map(shown.row, high)]
+            ends = f"the {len(low)} lowest and the {len(high)} highest by {title_of(lead.estimator)}"
+            notes.append(f"Of {J:,} levels, {ends} are shown.")
+        title = f"{v.quantity[0].upper()}{v.quantity[1:]} by {v.group}"
+        made.append(Table(f"estimates{key}", title, shown.heads(), tuple(rows), (shown.foot(),), tuple(notes)))
+    return tuple(made)
+
+
+def fixed(comparison: Comparison, whole: int = WHOLE, where: str = "") -> Table | None:
+    """Population coefficients by estimator, the first `whole` of them; `where` holds the rest, else the report."""
     terms = comparison.design.fixed_terms
     if not terms:
         return None
     fits = comparison.fits
     rows = []
-    for k, term in enumerate(terms[:WHOLE]):
+    for k, term in enumerate(terms[:whole]):
         errors = [float(fit.population.std_error[k]) for fit in fits.values()]
         places = places_for(errors, [float(fit.population.estimate[k]) for fit in fits.values()])
         cells = [text(printable(term, 60))]
@@ -174,11 +200,11 @@ def fixed(comparison: Comparison) -> Table | None:
             shown = f"± {with_places(error, places)}" if np.isfinite(error) and error > 0 else ""
             cells.append(Cell(cell.text, cell.sort, shown))
         rows.append(tuple(cells))
-    if len(terms) > WHOLE:
-        rows.append((Cell(f"… and {len(terms) - WHOLE:,} more, all in {estimates_file(comparison)}"),))
-    file = "Parquet file" if is_large(comparison) else "CSV"
+    if len(terms) > whole:
+        rows.append((Cell(f"… and {len(terms) - whole:,} more, all in {where or estimates_file(comparison)}"),))
+    file = where or ("the Parquet file" if is_large(comparison) else "the CSV")
     notes = tuple(
-        f"{title_of(name)}: {f.population.point}; ± {f.population.std_error_kind}; interval in the "
+        f"{title_of(name)}: {f.population.point}; ± {f.population.std_error_kind}; interval in "
         f"{file}: {f.population.interval}."
         for name, f in fits.items()
     )

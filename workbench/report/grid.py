@@ -99,8 +99,8 @@ class Grid:
         return tuple(column.foot for column in self.columns)
 
 
-def grid(comparison: Comparison, v: Varying) -> Grid:
-    """Lay out every level of a varying term."""
+def grid(comparison: Comparison, v: Varying, beside: bool = True) -> Grid:
+    """Lay out every level of a varying term; `beside` says whether with shrinkage, reliability, ranks and doubts."""
     places = extremes.decimals(comparison, v)
     parts = [_names(v), GridColumn(Column("n"), v.sizes.astype(float), 0)]
     if (true := truth(comparison, v)) is not None:
@@ -109,7 +109,7 @@ def grid(comparison: Comparison, v: Varying) -> Grid:
     if alone is not None and "no_pooling" not in comparison.fits:
         parts.append(GridColumn(Column(f"own {v.own_label}" if v.plain else "by itself"), alone, places))
     parts += _estimates(comparison, v, places)
-    parts += _of_one_fit(comparison, v)
+    parts += _of_one_fit(comparison, v) if beside else []
     return Grid(v, tuple(parts))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.report.markdown import escape_markdown, notes_html, notes_markdown
 from workbench.report.model_text import as_html, as_text
+from workbench.plots import style
 from workbench.report.view import Page
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ def _inlined(shots: list[Shot], left: int) -> list[tuple[Shot, str]]:
     """Each picture with its data URI; empty where the page would get too large."""
     made = []
     for shot in shots:
-        path, kind = shot.png, "png"
         if shot.svg is not None and shot.svg.stat().st_size <= min(VECTOR, shot.png.stat().st_size):
-            path, kind = shot.svg, "svg+xml"
-        code = base64.b64encode(path.read_bytes()).decode()
+            content, kind = shot.svg.read_bytes(), "svg+xml"
+        else:
+            content, kind = style.as_webp(shot.png), "webp"
+        code = base64.b64encode(content).decode()
         fits = len(code) <= left
         left -= len(code) if fits else 0
         made.append((shot, f"data:image/{kind};base64,{code}" if fits else ""))

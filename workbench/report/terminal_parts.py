@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from workbench.report.fit_tables import LEVELS
 from workbench.words import MISSING, fixed
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table as RichTable
 
-LEVELS = 24
-"""Up to so many levels are printed."""
+__all__ = ["LEVELS", "headline", "in_portions", "plain", "plain_number", "print_table", "say", "standard_output"]
+
 GAP = 2
 """Blanks between two columns."""
 
