@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.plots import style
 from workbench.report.markdown import escape_markdown, notes_html, notes_markdown
 from workbench.report.model_text import as_html, as_text
-from workbench.plots import style
 from workbench.report.view import Page
 
 if TYPE_CHECKING:
