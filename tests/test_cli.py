@@ -13,6 +13,8 @@ from corpus import DATA
 
 from workbench.cli import main
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 ROOT = Path(__file__).parent.parent
 SLEEP = str(DATA / "datasets/sleepstudy.csv")
 FORMULA = "Reaction ~ Days + (Days | Subject)"

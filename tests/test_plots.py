@@ -415,11 +415,14 @@ def test_strange_names_are_drawn_as_they_are(tmp_path, name):
     data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": [name, name, "b", "b", "c", "c"]}
     comparison = wb.compare("y ~ 1 + (1 | g)", data, FOUR)
     for k, picture in enumerate(prints(comparison)):
+        if picture.stem not in ("samples", "caterpillar", "lattice", "ranks", "tau_axis"):  # those with names of levels
+            continue
         png, svg = style.save(picture.figure(), tmp_path / f"{k}")
         assert png.stat().st_size > 5_000
         assert svg.read_text(encoding="utf-8").startswith("<?xml")
 
 
+@pytest.mark.slow
 def test_files_come_out_the_same_twice(tmp_path, sleep):
     first, second = (
         [style.save(p.figure(), tmp_path / f"{turn}{k}") for k, p in enumerate(prints(sleep))] for turn in "ab"
@@ -440,6 +443,7 @@ def test_bitmaps_of_few_colours_look_as_they_did(tmp_path, sleep):
     assert png.stat().st_size < 0.6 * (tmp_path / "full.png").stat().st_size
 
 
+@pytest.mark.slow
 def test_drawing_leaves_matplotlibs_settings_and_pyplot_alone(twelve, tmp_path):
     import sys
 

@@ -24,6 +24,8 @@ from workbench.report.gallery import GALLERY, MARK, entries, first_sentence, wri
 from workbench.sampling.foreseen import foreseen_seconds, in_words
 from workbench.study import load_study
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 MODELS = DATA.parent.parent / "models"
 SLEEP = str(DATA / "datasets/sleepstudy.csv")
 FORMULA = "Reaction ~ Days + (Days | Subject)"

@@ -10,6 +10,8 @@ from workbench.cli import main
 from workbench.report.unchanged import earlier_run
 from workbench.study import load_study
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 STUDY = DATA.parent.parent / "models/dyestuff"
 ESTIMATORS = ("no_pooling", "reml")
 MISSED = """

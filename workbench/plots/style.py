@@ -30,14 +30,16 @@ OWN = "#0072B2"
 TEXT, SMALL = 11.0, 10.0
 RASTER = 1_500
 """Collections of more marks than this become a bitmap inside SVG files."""
-DPI, DPI_ALONE = 150, 84
-"""Dots per inch of bitmaps; fewer where reports are to be small and no drawing lies beside them."""
-COLOURS = (48, 64, 96, 128, 256)
+DPI = 150
+"""Dots per inch of bitmaps."""
+WIDTH_ALONE, DPI_ALONE = 760, 84
+"""Bitmaps of small reports, which have no drawings beside them: at most so many dots wide, and so many per inch."""
+COLOURS = (16, 24, 32, 48, 64, 96, 128, 256)
 """Bitmaps get the first of these numbers of colours under which they look the same, or the last."""
 SOLID = 12
 """A colour of so many dots must stay itself, however small its share of the picture: it may be the only mark of it."""
-SEEN = 16
-"""A colour is another one where a channel, of 0 to 255, is off by more."""
+SEEN, SEEN_ALONE = 16, 28
+"""A colour is another one where a channel, of 0 to 255, is off by more; in small reports' bitmaps."""
 
 
 @dataclass(frozen=True)
@@ -266,15 +268,16 @@ def save(figure: Figure, stem: Path, drawing: bool = True) -> tuple[Path, Path |
     """Write ``stem.png`` and ``stem.svg``, the same bytes every time; without a drawing the bitmap has fewer dots."""
     png, svg = stem.with_suffix(".png"), stem.with_suffix(".svg")
     with _quiet():
-        figure.savefig(png, dpi=DPI if drawing else DPI_ALONE, metadata={"Software": None})
-        _to_palette(png)
+        dots = DPI if drawing else min(DPI_ALONE, WIDTH_ALONE / figure.get_figwidth())
+        figure.savefig(png, dpi=dots, metadata={"Software": None})
+        _to_palette(png, SEEN if drawing else SEEN_ALONE)
         if not drawing:
             return png, None
         figure.savefig(svg, dpi=DPI, metadata={"Date": None, "Creator": None})
     return png, svg
 
 
-def _to_palette(png: Path) -> None:
+def _to_palette(png: Path, seen: int) -> None:
     """Keep those few colours of a bitmap that stand best for all: it looks the same, at a third of the size."""
     from PIL import Image
 
@@ -288,7 +291,7 @@ def _to_palette(png: Path) -> None:
         away = np.abs(np.asarray(few.convert("RGB"), dtype=np.int32) - colours).max(axis=2).ravel()
         farthest = np.zeros(len(dots_of), dtype=np.int32)
         np.maximum.at(farthest, which, away)
-        if np.mean(away > SEEN) < 1e-3 and not (farthest[dots_of >= SOLID] > 2 * SEEN).any():
+        if np.mean(away > seen) < 1e-3 and not (farthest[dots_of >= SOLID] > 2 * SEEN).any():
             break
     few.save(png, optimize=True, dpi=dots)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from workbench.comparison import Comparison
 
-LARGE = 5_000
+LARGE = 4_000
 """Up to so many rows of estimates are written as CSV."""
 SAID_ELSEWHERE = ("std_error", "conf_low", "conf_high", "std_error_kind", "interval")
 """Columns of the table of groups that stand in the estimates, by the same keys."""
