@@ -329,8 +329,9 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
         first = seen.ends + 0.5
         ax.axhspan(first, first + BAND, color="#e4e7eb", linewidth=0, zorder=0.5)
         ax.text(
-            1.0, first + BAND / 2, f"{seen.groups - 2 * seen.ends:,} others", ha="right", va="center",
-            fontsize=style.SMALL, color=style.MUTED, zorder=6, transform=ax.get_yaxis_transform(),
+            (k - 1) / 2, first + BAND / 2, f"{seen.groups - 2 * seen.ends:,} others", ha="center", va="center",
+            fontsize=style.SMALL, color=style.MUTED, zorder=6,
+            bbox={"facecolor": "#e4e7eb", "edgecolor": "none", "pad": 2.0},
         )  # fmt: skip
     _lines(ax, seen)
     _names(ax, seen, 0, -right[2], "right")
