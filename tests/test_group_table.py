@@ -91,7 +91,10 @@ def test_trust_names_what_keeps_a_number_from_being_trusted(twelve):
     assert flat["reliability"].eq(0).all()
     one = {"k": [3, 0, 4, 6], "n": [8, 9, 5, 11], "g": list("abcd")}
     lost = wb.compare("cbind(k, n - k) ~ 1 + (1 | g)", one, ["no_pooling"], family="binomial").by_group()
-    assert lost["trust"].tolist() == ["few rows (1)", "no estimate; few rows (1)", "few rows (1)", "few rows (1)"]
+    assert lost["trust"].tolist() == ["", "no estimate", "", ""]  # a row of several trials is not few
+    single = {"k": [1, 0, 1, 1, 0], "g": list("aaabb")}
+    lost = wb.compare("k ~ 1 + (1 | g)", single, ["no_pooling"], family="binomial").by_group()
+    assert lost["trust"].tolist() == ["few rows (3)", "few rows (2)"]
 
 
 def test_a_row_of_a_known_error_is_not_few():
@@ -211,3 +214,21 @@ def test_the_summary_says_what_the_numbers_are(twelve):
     assert "Pooling moves group 12 farthest (n = 2, one of the smallest groups): its sample mean is 9.260" in text
     assert f"REML {twelve.scoreboard.query("sizes == 'all' and estimator == 'reml'")['rmse'].item():.4f}" in text
     assert len(text.splitlines()) >= 4
+
+
+def test_scores_are_of_the_levels_that_all_estimators_have():
+    """An estimator that misses the hard groups is not better for it: one-row groups have no slope of their own."""
+    rng = np.random.default_rng(9)
+    sizes = np.array([1, 1, 5, 6, 7, 8, 9, 10])
+    codes = np.repeat(np.arange(8), sizes)
+    true = rng.normal(size=(8, 2))
+    x = rng.normal(size=len(codes))
+    data = {"y": true[codes, 0] + true[codes, 1] * x + rng.normal(size=len(codes)), "x": x, "g": codes}
+    names = [str(j) for j in range(8)]
+    truth = {"level": names * 2, "term": ["(Intercept)"] * 8 + ["x"] * 8, "value": true.T.ravel()}
+    comparison = wb.compare("y ~ x + (x | g)", data, ["no_pooling", "reml"], truth=truth)
+    board = comparison.scoreboard.query("sizes == 'all' and term == 'x'").set_index("estimator")
+    assert board["levels"].tolist() == [6, 6]
+    for name in ("no_pooling", "reml"):
+        error = comparison.fits[name].group_effects[0].coefficient.estimate[2:, 1] - true[2:, 1]
+        assert board.loc[name, "rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)

@@ -94,7 +94,7 @@ def test_all_files_are_there_and_the_manifest_lists_them(report):
     found = files(report)
     pictures = {name for name in found if name.startswith("plots/")}
     stems = {name.removeprefix("plots/").partition(".")[0] for name in pictures}
-    assert {"samples", "shrunken", "versus", "shrinkage"} < stems
+    assert stems == {"samples", "shrunken", "versus", "shrinkage"}
     assert pictures == {f"plots/{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
     assert set(found) == ALWAYS | pictures | {"tables/gaps.csv", "tables/parameters.csv", "tables/figures.csv"}
     manifest = json.loads(found["manifest.json"])
@@ -441,6 +441,24 @@ def test_findings_say_why_a_group_moved_most(twelve):
     assert f"smaller groups tend to move farther (rank correlation of size and move −{-correlation:.2f})" in said
 
 
+def test_a_group_may_be_moved_farther_out():
+    """With slopes, what the intercept tells may carry a group's slope away from the population's: a share below 0."""
+    rng = np.random.default_rng(2)
+    found = 0
+    for _ in range(40):
+        x, codes = np.tile([0.0, 1.0, 2.0], 8), np.repeat(np.arange(8), 3)
+        effects = rng.normal(size=8)[:, None] @ np.array([[2.0, 1.5]]) + rng.normal(scale=0.2, size=(8, 2))
+        y = effects[codes, 0] + effects[codes, 1] * x + rng.normal(size=24)
+        comparison = wb.compare("y ~ x + (x | g)", {"y": y, "x": x, "g": codes}, ["no_pooling", "reml"])
+        reml, alone = (comparison.fits[k].group_effects[0].coefficient.estimate[:, 0] for k in ("reml", "no_pooling"))
+        j = int(np.abs(reml - alone).argmax())
+        lost = (alone - reml) / (alone - comparison.fits["reml"].population.estimate[0])
+        (said,) = (s for s in findings(comparison) if "farthest" in s)
+        assert (f"moves it farther out, by {abs(100 * lost[j]):.3g}"[:36] in said) == (lost[j] < 0)
+        found += lost[j] < 0
+    assert 0 < found < 40
+
+
 def test_size_is_not_blamed_where_it_says_little():
     """Equal spread of the own values within each size, and known variances that are equal: sizes cannot matter."""
     rng = np.random.default_rng(11)
@@ -553,7 +571,7 @@ def test_a_half_reads_the_same_from_below_and_from_above():
 def test_findings_of_a_singular_fit_claim_no_difference():
     school = {"y": [28.0, 8, -3, 7, -1, 1, 18, 12], "se": [15.0, 10, 16, 11, 9, 11, 10, 18], "g": list("ABCDEFGH")}
     said = findings(wb.compare("y ~ 1 + (1 | g)", school, FOUR, se="se"))  # eight schools: REML's tau is 0
-    assert said[0] == "REML and the fixed prior give the same coefficients."
+    assert "REML and the fixed prior give the same coefficients." in said
     assert "REML keeps 0 % of a group's own deviation." in said
     assert "REML puts the SD between groups at zero; the residual SDs are known." in said
 

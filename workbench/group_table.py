@@ -91,7 +91,7 @@ def _rows(name: str, fit: Fit, place: int, top: int, truth: Truth) -> pd.DataFra
     columns |= ranked(fit, place, top)
     columns["std_error_kind"] = text_column([c.std_error_kind], every)
     columns["interval"] = text_column([c.interval], every)
-    columns["trust"] = text_column(*_trust(fit, part))
+    columns["trust"] = text_column(*_trust(fit, place))
     if truth:
         columns |= _against(part, truth)
     return pd.DataFrame(columns)
@@ -158,8 +158,9 @@ def _draws(fit: Fit, place: int) -> Array | None:
 # --- trust --------------------------------------------------------------------------------------------
 
 
-def _trust(fit: Fit, part: GroupEffects) -> tuple[list[str], NDArray[np.intp]]:
+def _trust(fit: Fit, place: int) -> tuple[list[str], NDArray[np.intp]]:
     """The different sentences, and which of them each row has."""
+    part = fit.group_effects[place]
     general = [
         word
         for word, holds in (
@@ -170,7 +171,7 @@ def _trust(fit: Fit, part: GroupEffects) -> tuple[list[str], NDArray[np.intp]]:
         if holds
     ]
     J, q = part.coefficient.estimate.shape
-    few = (part.sizes < q + FEW_ROWS) & (not fit.design.known_se)  # a row of a known error sums up rows unseen
+    few = (_said_of(fit, place) < q + FEW_ROWS) & (not fit.design.known_se)  # a row of a known error sums up others
     missing = ~np.isfinite(part.coefficient.estimate)
     ess = part.effect.ess_bulk
     low = np.zeros((J, q), dtype=bool) if ess is None else ess < LOW_ESS
@@ -183,6 +184,14 @@ def _trust(fit: Fit, part: GroupEffects) -> tuple[list[str], NDArray[np.intp]]:
         own += ["low ESS"] if value & 1 else []
         words.append("; ".join(general + own))
     return words, codes
+
+
+def _said_of(fit: Fit, place: int) -> Array:
+    """How much each group says, shape (J,): its rows, of shares its trials."""
+    design, part = fit.design, fit.group_effects[place]
+    if design.family != "binomial":
+        return np.asarray(part.sizes, dtype=float)
+    return np.bincount(design.blocks[place].codes, design.weights, len(part.levels))
 
 
 # --- against the truth --------------------------------------------------------------------------------

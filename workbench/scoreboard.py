@@ -46,7 +46,7 @@ def scoreboard(table: pd.DataFrame, fits: Mapping[str, Fit]) -> pd.DataFrame:
 
     rows: list[dict[str, Any]] = []
     for (group, term), part in table.groupby(["group", "term"], sort=False):
-        for words, some in _classes(part):
+        for words, some in _classes(_in_common(part)):
             scores = {name: _scores(own) for name, own in some.groupby("estimator", sort=False)}
             alone = scores.get("no_pooling", {}).get("rmse", np.nan)
             for name, score in scores.items():
@@ -54,6 +54,17 @@ def scoreboard(table: pd.DataFrame, fits: Mapping[str, Fit]) -> pd.DataFrame:
                 tail = {"relative_rmse": score["rmse"] / alone, "seconds": fits[str(name)].seconds}
                 rows.append(head | score | tail)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _in_common(part: pd.DataFrame) -> pd.DataFrame:
+    """The rows of levels that all estimators have an estimate of, those without any estimate aside.
+
+    Scores over different groups would compare the groups.
+    """
+    known = part[part["estimate"].notna()]
+    counts = known.groupby("level", sort=False)["estimator"].nunique()
+    common = counts.index[counts == known["estimator"].nunique()]
+    return part[part["level"].isin(common)] if len(common) else part
 
 
 def _classes(part: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -45,10 +45,10 @@ CLEAR = 0.3
 def findings(comparison: Comparison) -> tuple[str, ...]:
     """Three to six sentences or so, each true of this comparison."""
     said = (
-        _plugged_in(comparison),
+        _spread(comparison),
         _moved_most(comparison),
         *_kept(comparison),
-        _spread(comparison),
+        _plugged_in(comparison),
         *zero_variance.sentences(comparison),
         _full_bayes(comparison),
         _disagree(comparison),
@@ -108,7 +108,7 @@ def _moved_most(comparison: Comparison) -> str:
     terms = varying(comparison)
     v = terms[0]
     alone, pooled = coefficients(comparison.alone, v), coefficients(comparison.fits[name], v)
-    moved = np.abs(pooled - alone)
+    moved, centre = np.abs(pooled - alone), population(comparison.fits[name], v)
     known = np.isfinite(moved)
     if not known.any():
         return ""
@@ -119,31 +119,45 @@ def _moved_most(comparison: Comparison) -> str:
     rank, these = "", "groups" if known.all() else "of these"
     if sizes.min() < sizes.max():
         smallest = v.sizes[j] == sizes.min()
-        rank = ", one of the smallest " if smallest else ", which is not among the smallest "
-        rank += these
+        rank = ", one of the smallest " if smallest else f", where the smallest have {int(sizes.min()):,}"
+        rank += these if smallest else ""
     of = "" if v.plain or len(terms) > 1 else f" of {v.term}"
+    ties = int(np.sum(moved[known] >= moved[j] * (1 - SAME))) - 1
+    equal = f", as far as {count(ties, 'other')}," if ties else ""
     return (
-        f"{pooling} moves {_level(v, j)} farthest{among} (n = {int(v.sizes[j]):,}{rank}): its {v.own_label}{of} is "
+        f"{pooling} moves {_level(v, j)} farthest{equal}{among} (n = {int(v.sizes[j]):,}{rank}): its {v.own_label}{of} is "
         f"{significant(alone[j])}, and {title_of(name)} puts it at {significant(pooled[j])}."
-        f"{_why(alone[known], moved[known], population(comparison.fits[name], v), int(np.sum(known[:j])))}"
+        f"{_why((alone - pooled)[known], (alone - centre)[known], int(known[:j].sum()))}"
         f"{_by_size(moved[known], sizes)}"
     )
 
 
-def _why(alone: Array, moved: Array, centre: float, j: int) -> str:
-    """Whether the group that moved most lay far out, lost a large share of that, or both: its places among all."""
-    out = np.abs(alone - centre)
+def _why(moved: Array, away: Array, j: int) -> str:
+    """Whether the group that moved most lay far out, lost a large share of that, or both: its places among all.
+
+    Parameters
+    ----------
+    moved : array, shape (J,)
+        What pooling takes from each group's own value, with its sign.
+    away : array, shape (J,)
+        Of each own value from the population's.
+    j : int
+        The group that moved most.
+    """
+    out = np.abs(away)
     if not np.isfinite(out).all() or out[j] == 0 or len(out) < TERMS:
         return ""
     with np.errstate(invalid="ignore", divide="ignore"):
-        lost = moved / out
+        lost = moved / away
     taken = lost[np.isfinite(lost)]
-    share = percent(float(lost[j]))
-    if np.ptp(taken) <= SAME * lost[j]:
+    share, middle = percent(abs(float(lost[j]))), percent(float(np.median(taken)))
+    if lost[j] < 0:
+        ends = f"pooling moves it farther out, by {share} of that; the median share taken away is {middle}"
+    elif np.ptp(taken) <= SAME * lost[j]:
         ends = f"pooling takes away the same share, {share}, of every group's"
     else:
-        ends = f"pooling takes away {share} of that, where the median over groups is {percent(float(np.median(taken)))}"
-    place = _place(int(np.sum(out > out[j])) + 1)
+        ends = f"pooling takes away {share} of that, where the median over groups is {middle}"
+    place = _place(int(np.sum(out > out[j] * (1 + SAME))) + 1)
     return (
         f" It lies {significant(float(out[j]))} from the population value, {place} largest such distance of "
         f"{count(len(out), 'group')}, and {ends}."
