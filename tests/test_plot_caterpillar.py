@@ -209,3 +209,13 @@ def test_pinned_rendering():
     np.testing.assert_allclose(dots["REML"], [[1.625, 0.81], [3.375, 1.81]], rtol=1e-7)
     line = next(c for c in ax.collections if c.get_label() == "no pooling, interval").get_segments()[0]
     np.testing.assert_allclose(line, [[1.5 - 1.959964 * 0.5, 1.19], [1.5 + 1.959964 * 0.5, 1.19]], rtol=1e-6)
+
+
+def test_a_long_legend_stays_within_the_figure():
+    names = ["no_pooling", "complete_pooling", "reml", "ml", "fixed_prior", "boundary_avoiding"]
+    truth = {"level": [str(j) for j in range(1, 13)], "term": ["(Intercept)"] * 12, "value": np.linspace(-1, 1, 12)}
+    many = wb.compare("samples ~ 1 + (1 | group)", DATA / "twelve_groups.csv", names, truth=truth)
+    ax = caterpillar.draw(seen_of(many))
+    ax.figure.draw_without_rendering()
+    box = ax.get_legend().get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= ax.figure.bbox.x1

@@ -1,5 +1,6 @@
 """Ranks by estimator. Rungs: closed form (ranks and probabilities by other routes), edge cases, a pinned drawing."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,6 +13,7 @@ import workbench as wb
 from workbench.comparison import Comparison
 from workbench.errors import OptionError
 from workbench.plots import ranks, style
+from workbench.plots.ordering import farthest
 from workbench.plots.ranks import BAND, DOWN, UP, WHOLE
 from workbench.plots.varying import pick
 
@@ -167,3 +169,38 @@ def test_pinned_rendering():
     assert drawn == [[2.0, 1.0], [1.0, 2.0], [3.0, 3.0], [4.0, 4.0]]
     names = [(t.get_text(), round(t.get_position()[1], 6)) for t in ax.texts if t.get_text() in "abcd"]
     assert names == [("c", 2), ("a", 1), ("b", 3), ("d", 4), ("c", 1), ("a", 2), ("b", 3), ("d", 4)]
+
+
+def test_groups_that_one_estimator_lacks_do_not_move_the_others(twelve):
+    """No pooling without the two highest groups: the others keep their order, so none of them moves."""
+    reml = twelve.fits["reml"]
+    part = reml.group_effects[0]
+    values = part.coefficient.estimate.copy()
+    top = np.argsort(-values[:, 0])[:2]
+    values[top] = np.nan
+    lacking = replace(part, coefficient=replace(part.coefficient, estimate=values))
+    alone = replace(reml, estimator="no_pooling", group_effects=(lacking,))
+    view = seen_of(Comparison({"no_pooling": alone, "reml": reml}))
+    assert np.isnan(view.moved[:2]).all()
+    assert (view.moved[2:] == 0).all()
+    assert "Where all have a rank, it is the same." in view.caption
+    names = [t.get_text() for t in ranks.draw(view).texts if t.get_ha() == "right"]
+    assert [names.count(view.labels[j]) for j in (0, 1, 2)] == [0, 0, 1]  # at the left end, where no pooling is
+
+
+def test_without_no_pooling_the_lead_comes_first_and_broken_ties_are_no_moves(twelve):
+    pair = Comparison({name: twelve.fits[name] for name in ("fixed_prior", "reml")})
+    assert seen_of(pair).estimators[0] == "reml"
+    tied = np.array([[3.0, 3.0], [3.0, 2.0], [1.0, 1.0]])
+    assert ranks._moved(tied).tolist() == [0, 0, 0]
+    assert ranks._moved(np.array([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]])).tolist() == [-2, 0, 2]
+
+
+def test_those_that_move_equally_far_are_all_named(twelve):
+    v = pick(twelve)
+    moved = np.zeros(12)
+    moved[:2] = [3, -3]
+    assert farthest(v, moved) == "Farthest, by 3 places, go 2 groups: 1 (up) and 2 (down)."
+    moved[2:5] = 3
+    assert farthest(v, moved) == "Farthest, by 3 places, go 5 groups, among them 1 (up), 2 (down) and 3 (up)."
+    assert farthest(v, np.sign(moved)) == "None moves by more than 1 place."

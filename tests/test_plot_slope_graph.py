@@ -69,9 +69,8 @@ def test_lines_that_change_rank_stand_out(twelve):
         wanted = UP if shift >= view.least else DOWN if shift <= -view.least else "#8b9097"
         assert line.get_color() == wanted
         assert line.is_dashed() == (shift <= -view.least)
-    worst = int(np.argmax(np.abs(moved)))
-    direction = "up" if moved[worst] > 0 else "down"
-    assert f"Farthest: group {worst + 1} goes {direction} {abs(moved[worst]):g}." in view.caption
+    assert np.abs(moved).max() == 4
+    assert "Farthest, by 4 places, go 3 groups: 3 (down), 6 (down) and 10 (up)." in view.caption
 
 
 def test_groups_of_one_size_keep_their_ranks():
@@ -196,3 +195,17 @@ def test_pinned_rendering():
         "REML\nSD 1.237",
         "complete\npooling\nSD 0",
     ]
+
+
+def test_groups_that_an_estimator_lacks_do_not_move_the_others(twelve):
+    """Of no pooling that repeats REML but lacks the two highest groups, no rank differs from REML's."""
+    reml = twelve.fits["reml"]
+    part = reml.group_effects[0]
+    values = part.coefficient.estimate.copy()
+    values[np.argsort(-values[:, 0])[:2]] = np.nan
+    lacking = replace(part, coefficient=replace(part.coefficient, estimate=values))
+    alone = replace(reml, estimator="no_pooling", group_effects=(lacking,))
+    view = seen_of(Comparison({"no_pooling": alone, "reml": reml}, alone))
+    assert np.isnan(view.moved).sum() == 2
+    assert view.least == 0
+    assert "From no pooling to REML no group changes its rank." in view.caption

@@ -151,6 +151,12 @@ def test_posterior_variances_are_called_so(twelve):
     full = bars(view)["full Bayes"]
     assert full.names[1:] == ("mean posterior variance", "mean τ²")
     assert "A posterior variance of effects holds that of the population value" in view.caption
+    assert "Posterior values of groups also covary, so that their sum is not E[τ² | y]" in view.caption
+    assert not full.parts.lawful
+    assert full.text.endswith(f"; mean τ² {full.parts.whole:.4g}")
+    sums = spread.draw(view)[1]
+    assert [line.get_xdata()[0] for line in sums.lines] == [bar.parts.whole for bar in view.bars if bar.parts.lawful]
+    assert "covary" not in spread.view(twelve, pick(twelve)).caption
 
 
 def test_of_many_groups_quantiles_are_drawn():

@@ -61,6 +61,8 @@ class Pair:
         Where the difference is largest.
     in_errors : float
         The largest ratio of a difference to its own group's standard error.
+    largest_in_errors : int
+        Where that is; `largest` where there are no standard errors.
     """
 
     one: str
@@ -77,6 +79,7 @@ class Pair:
     error_kind: str
     largest: int
     in_errors: float
+    largest_in_errors: int
 
     @property
     def limits(self) -> tuple[float, float, float]:
@@ -186,6 +189,8 @@ def _pair(comparison: Comparison, v: Varying, one: str, other: str) -> Pair | No
             break
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.abs(difference) / errors
+    largest = int(np.abs(difference).argmax())
+    most = int(np.nanargmax(ratio)) if kind else largest
     return Pair(
         one=one,
         other=other,
@@ -199,8 +204,9 @@ def _pair(comparison: Comparison, v: Varying, one: str, other: str) -> Pair | No
         rounding=rounding,
         error=float(np.nanmedian(errors)) if kind else np.nan,
         error_kind=kind,
-        largest=int(np.abs(difference).argmax()),
-        in_errors=float(np.nanmax(ratio)) if kind else np.nan,
+        largest=largest,
+        in_errors=float(ratio[most]) if kind else np.nan,
+        largest_in_errors=most,
     )
 
 
@@ -214,8 +220,10 @@ def _said(v: Varying, pair: Pair) -> str:
         return f"{both} give the same to rounding."
     missing = len(v.levels) - len(pair.levels)
     among = f" (of the {count(len(pair.levels), 'group')} that both estimate)" if missing else ""
-    j = pair.largest
+    j, k = pair.largest, pair.largest_in_errors
     errors = f", at most {figure4(pair.in_errors)} of a group's standard error" if np.isfinite(pair.in_errors) else ""
+    if errors and k != j:
+        errors += f" (at {v.group} {printable(pair.levels[k])})"
     rms = float(np.sqrt(np.mean(pair.difference**2)))
     most, where = figure4(abs(pair.difference[j])), f"{v.group} {printable(pair.levels[j])}"
     return f"{both} lie at most {most} apart, at {where}{errors}; root mean square {figure4(rms)}{among}."

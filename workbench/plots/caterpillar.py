@@ -41,6 +41,8 @@ STRETCHED = 3.0
 """Intervals without pooling that would stretch the axis more than so many times are cut off at the frame."""
 LETTERS = 9.0
 """So many letters of a title have room in an inch."""
+LEGEND_LETTER = 0.08
+"""Inches of a letter of the legend."""
 TEXT_HEIGHT = 0.2
 """Inches of a line of the legend."""
 
@@ -298,8 +300,14 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     dodged = [s for s in seen.series if not s.line] or list(seen.series)
     handles = _handles(seen)
     beside = 0.7 + 0.085 * max(len(label) for label in seen.labels)  # inches that the names take up
+    wide = 9.0
+    if ax is not None:
+        figure = ax.get_figure(root=True)
+        assert figure is not None
+        wide = figure.get_figwidth() * (1.0 if figure.get_layout_engine() is not None else ax.get_position().width)
     title = "\n".join(wrap(seen.title, int(LETTERS * (9.0 - beside))))
-    legend_lines = -(-len(handles) // 4)
+    columns = _columns([handle.get_label() for handle in handles], wide - beside)
+    legend_lines = -(-len(handles) // columns)
     if ax is None:
         row = max(ROW[0], 0.1 + ROW[1] * len(dodged))
         ax = style.new_axes(9.0, min(max(1.3 + TEXT_HEIGHT * legend_lines + row * top, 3.0), TALLEST))
@@ -325,10 +333,27 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
             label="truth",
         )  # fmt: skip
     ax.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(4, len(handles)), frameon=False,
+        handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, frameon=False,
         fontsize=style.SMALL, labelcolor=style.INK, borderaxespad=0.3, handletextpad=0.5, columnspacing=1.6,
     )  # fmt: skip
     return ax
+
+
+def _columns(labels: Sequence[str], inches: float) -> int:
+    """How many columns of a legend, which is filled column by column, stand within a width; four at most.
+
+    Examples
+    --------
+    >>> _columns(["REML"] * 8, 6.0), _columns(["REML", "population value (REML)"] * 4, 6.0)
+    (4, 2)
+    """
+    for columns in range(min(4, len(labels)), 1, -1):
+        tall, longer = divmod(len(labels), columns)
+        ends = np.cumsum([tall + (k < longer) for k in range(columns)]).tolist()
+        parts = [labels[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        if sum(LEGEND_LETTER * max(map(len, part)) + 0.55 for part in parts) <= inches:
+            return columns
+    return 1
 
 
 def _points_per_row(ax: Axes, top: float) -> float:

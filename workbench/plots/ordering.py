@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import OptionError, nearest
-from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, coefficients
+from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, coefficients, printable
 from workbench.rounding import DIGITS
-from workbench.words import count
+from workbench.words import count, join
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -153,3 +153,55 @@ def ranks(values: Array) -> Array:
         close = SAME * width if not alike(values) else max(width, 1.0)
         found[known] = rankdata(-np.round((values[known] - values[known].min()) / (2 * close)))
     return found
+
+
+def moves(values: Array) -> Array:
+    """Places that every column moves a group up (negative: down) from its rank in the first, shape (J, k).
+
+    Ranked among the groups that all columns know, NaN of others: whom a column leaves out, moves nobody. Where the
+    places that two ties take up overlap, nothing has moved.
+
+    Parameters
+    ----------
+    values : array, shape (J, k)
+
+    Examples
+    --------
+    >>> moves(np.array([[9.0, np.nan], [5.0, 5.0], [4.0, 6.0], [1.0, 1.0]]))[:, 1].tolist()
+    [nan, -1.0, 1.0, 0.0]
+    >>> moves(np.array([[3.0, 3.0], [3.0, 2.0], [3.0, 1.0]]))[:, 1].tolist()
+    [0.0, 0.0, 0.0]
+    """
+    common = np.isfinite(values).all(axis=1)
+    found = np.full(values.shape, np.nan)
+    if not common.any():
+        return found
+    rank = np.column_stack([ranks(column) for column in values[common].T])
+    half = np.column_stack([_half(column) for column in rank.T])
+    away = rank[:, :1] - rank
+    found[common] = np.where(np.abs(away) <= half[:, :1] + half, 0.0, away)
+    return found
+
+
+def _half(rank: Array) -> Array:
+    """How far the places of a tie reach to either side of their mean rank."""
+    _, which, many = np.unique(rank, return_inverse=True, return_counts=True)
+    return np.asarray((many[which] - 1) / 2)
+
+
+def farthest(v: Varying, moved: Array) -> str:
+    """Who moves farthest, in a sentence; of several that move equally far up to three, and how many these are.
+
+    `moved` has the places of every level, shape (J,), NaN where it has no rank.
+    """
+    size = np.nan_to_num(np.abs(moved), nan=0.0)
+    most = float(size.max(initial=0.0))
+    if most <= 1:
+        return "None moves by more than 1 place."
+    at = np.flatnonzero(size == most).tolist()
+    ways = ["up" if moved[j] > 0 else "down" for j in at]
+    if len(at) == 1:
+        return f"Farthest: {v.group} {printable(v.levels[at[0]])} goes {ways[0]} {most:g}."
+    named = join(f"{printable(v.levels[j])} ({way})" for j, way in list(zip(at, ways, strict=True))[:3])
+    among = ", among them" if len(at) > 3 else ":"
+    return f"Farthest, by {most:g} places, go {count(len(at), 'group')}{among} {named}."

@@ -18,7 +18,7 @@ from workbench.errors import OptionError
 from workbench.group_table import ranked
 from workbench.plots import style
 from workbench.plots.names import spread
-from workbench.plots.ordering import alike, estimated, lead
+from workbench.plots.ordering import alike, estimated, farthest, lead, moves
 from workbench.plots.ordering import ranks as ranks_of
 from workbench.plots.varying import Varying, figure4, printable, truth, varying
 from workbench.words import count, join
@@ -59,7 +59,8 @@ class View:
     ranks : array, shape (m, k)
         Among all groups, 1 the highest; ties share their mean rank.
     moved : array, shape (m,)
-        Places farthest from the first estimator's rank, positive where that is up.
+        Places farthest from the first estimator's rank, positive where that is up, among the groups that all
+        estimators rank; NaN of others.
     least : int
         So many places make a line stand out; 0 where none moves by one.
     groups, ends : int
@@ -105,13 +106,17 @@ def applies(comparison: Comparison) -> bool:
 
 
 def _ordering(comparison: Comparison, v: Varying) -> dict[str, Array]:
-    """Values that order the groups, by estimator: no pooling first, the others by their spread, the truth last."""
+    """Values that order the groups, by estimator, the truth last.
+
+    No pooling is the first, or without it the lead; the others follow by their spread.
+    """
     values = {name: c for name, c in estimated(comparison, v).items() if not alike(c)}
     if not values:
         return {}
     spreads = {name: float(np.nanstd(c)) for name, c in values.items()}
     widest = max(spreads.values())
-    names = sorted(values, key=lambda name: (name != "no_pooling", -round(spreads[name] / widest, 9)))
+    first = "no_pooling" if "no_pooling" in values else lead(comparison, v)
+    names = sorted(values, key=lambda name: (name != first, -round(spreads[name] / widest, 9)))
     found = {name: values[name] for name in names}
     true = truth(comparison, v)
     if true is not None and not alike(true):
@@ -137,8 +142,7 @@ def view(comparison: Comparison, v: Varying) -> View:
     if ends and true is not None and len(values) > 2:  # of few of many groups, lines to the truth run anywhere
         values.pop("truth")
         every = every[:, :-1]
-    estimates = every[:, [k for k, name in enumerate(values) if name != "truth"]]
-    moved = _moved(estimates)
+    moved = _moved(np.column_stack([c for name, c in values.items() if name != "truth"]))
     least = _least(moved[at])
     scored_by, expected, highest = _scored(comparison, v)
     titles = tuple("truth" if name == "truth" else style.title_of(name) for name in values)
@@ -182,12 +186,11 @@ def _chosen(rank: Array) -> tuple[NDArray[np.intp], int]:
     return np.concatenate([order[:ends], order[-ends:]]), ends
 
 
-def _moved(ranks: Array) -> Array:
+def _moved(values: Array) -> Array:
     """Places to the rank that is farthest from the first estimator's, positive where that is up, shape (J,)."""
-    known = np.isfinite(ranks).all(axis=1)
-    away = np.where(known[:, None], ranks[:, :1] - ranks, 0.0)
-    far = np.abs(away).argmax(axis=1)
-    return np.asarray(np.where(known, away[np.arange(len(ranks)), far], np.nan))
+    away = moves(values)
+    far = np.nan_to_num(np.abs(away), nan=-1.0).argmax(axis=1)
+    return np.asarray(away[np.arange(len(away)), far])
 
 
 def _least(moved: Array) -> int:
@@ -232,14 +235,13 @@ def _crossing(v: Varying, every: Array, drawn: Array, least: int, first: str) ->
         return ""
     if not (size[known] >= 1).any():
         return "All estimators rank these groups alike." if known.all() else "Where all have a rank, it is the same."
-    worst = int(np.nanargmax(size))
-    far = f"{v.group} {printable(v.levels[worst])}, {size[worst]:g} {'up' if every[worst] > 0 else 'down'}"
     out = int((np.abs(drawn[np.isfinite(drawn)]) >= least).sum()) if least else 0
     places = "1 place" if least == 1 else f"{least:,} places"
     marked = f" Those that some estimator moves {places} or more are coloured ({out:,})." if out else ""
+    among = "" if known.all() else " among those that all estimators rank"
     return (
         f"Against {first}, some other estimator moves {int((size[known] >= 1).sum()):,} of "
-        f"{count(int(known.sum()), 'group')} to another rank.{marked} Farthest: {far}."
+        f"{count(int(known.sum()), 'group')} to another rank{among}.{marked} {farthest(v, every)}"
     )
 
 
@@ -386,17 +388,20 @@ def _lines(ax: Axes, seen: View) -> None:
 
 
 def _rows(seen: View, column: int) -> Array:
-    """Where the names at an end stand: at their rank there, else at the nearest known; a row each where they tie."""
+    """Where the names at an end stand: at their rank there, a row each where they tie; NaN without a rank there."""
     bottom = float(seen.place(np.array([float(seen.groups)]))[0])
-    columns = seen.ranks[:, : column + 1][:, ::-1] if column else seen.ranks
-    first = np.isfinite(columns).argmax(axis=1)
-    wanted = np.nan_to_num(seen.place(columns[np.arange(len(columns)), first]), nan=bottom)
-    return spread(wanted + 1e-9 * np.arange(len(wanted)), 1.0, 1.0, max(bottom, float(len(wanted))))
+    known = np.isfinite(seen.ranks[:, column])
+    wanted = seen.place(seen.ranks[known, column])
+    found = np.full(len(known), np.nan)
+    found[known] = spread(wanted + 1e-9 * np.arange(len(wanted)), 1.0, 1.0, max(bottom, float(len(wanted))))
+    return found
 
 
 def _names(ax: Axes, seen: View, column: int, off: float, side: str) -> None:
     at = seen.place(seen.ranks[:, column])
     for name, y, place in zip(seen.labels, _rows(seen, column).tolist(), at.tolist(), strict=True):
+        if not np.isfinite(y):
+            continue
         if abs(y - place) > 0.2:
             ax.plot([column + 0.35 * off, column + 0.9 * off], [place, y], color=style.FAINT, linewidth=0.7, zorder=2)
         ax.text(
@@ -410,6 +415,8 @@ def _scores(ax: Axes, seen: View, right: tuple[float, float, float, int]) -> Non
         ax.text(x, 0.35, head, ha="right", va="bottom", fontsize=style.SMALL, color=style.MUTED, linespacing=0.95)
     rows = _rows(seen, len(seen.titles) - 1).tolist()
     for y, expected, highest in zip(rows, seen.expected.tolist(), seen.highest.tolist(), strict=True):
+        if not np.isfinite(y):
+            continue
         for x, text in ((right[0], f"{expected:.1f}"), (right[1], _probability(highest))):
             known = "–" if text == "nan" else text
             ax.text(x, y, known, ha="right", va="center", fontsize=style.SMALL, color=style.INK)
@@ -420,14 +427,14 @@ def _scores(ax: Axes, seen: View, right: tuple[float, float, float, int]) -> Non
 
 
 def _probability(p: float) -> str:
-    """Two decimals.
+    """Two decimals; none of the draws is no proof that it is never so.
 
     Examples
     --------
     >>> _probability(0.437), _probability(0.0021), _probability(0.0)
-    ('0.44', '<0.01', '0.00')
+    ('0.44', '<0.01', '<0.01')
     """
-    return "<0.01" if 0 < p < 0.005 else f"{p:.2f}"
+    return "<0.01" if p < 0.005 else f"{p:.2f}"
 
 
 def _legend(ax: Axes, seen: View) -> None:

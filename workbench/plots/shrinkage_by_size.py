@@ -12,6 +12,7 @@ tell (:mod:`workbench.comparison`); there are points then, and no curve.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -162,7 +163,7 @@ def _x_label(design: Design, v: Varying) -> str:
 
 
 def _title(v: Varying, strip: bool) -> str:
-    what = "" if v.plain else f" of the {'intercept' if v.term == INTERCEPT else f'coefficient of {printable(v.term)}'}"
+    what = "" if v.plain else f" the {'intercept' if v.term == INTERCEPT else f'coefficient of {printable(v.term)}'}"
     return f"How much each estimator shrinks{what}, by {printable(v.group)}" + (", all of one size" if strip else "")
 
 
@@ -236,8 +237,12 @@ def _caption(
     ]
     if curves:
         over = {"n": "σ²/n", "sum of weights": "σ²/w", "standard error": "se²"}[noun(design)]
-        lines = "Short lines" if strip else "Lines"
-        said.append(f"{lines}: 1 - τ²/(τ² + {over}) at each estimator's own variances. {_held(comparison, v, curves)}")
+        line = "Short line" if strip else "Line"
+        if len(curves) == 1:
+            whose = f"{line}: 1 - τ²/(τ² + {over}) at {style.title_of(curves[0].estimator)}'s variances."
+        else:
+            whose = f"{line}s: 1 - τ²/(τ² + {over}) at each estimator's own variances."
+        said.append(f"{whose} {_held(comparison, v, curves)}")
     elif design.family != "gaussian":
         said.append("There is no curve: what a row tells depends on how probable its outcome is, not on n alone.")
     else:
@@ -319,7 +324,7 @@ def _aloud(v: Varying, factors: dict[str, Array], x: Array, what: str) -> list[s
 def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own; what lies outside the frame is an arrow at its edge."""
     ax = ax or style.new_axes(9.0, 5.2)
-    style.frame(ax, seen.title, seen.y_label, seen.x_label)
+    style.frame(ax, fill(seen.title, 72), seen.y_label, seen.x_label)
     names, named = [s.estimator for s in seen.series], {s.label for s in seen.series}
     low, high = seen.y_limits
     for edge, label in ((0.0, "no pooling"), (1.0, "complete pooling")):

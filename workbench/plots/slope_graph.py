@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from workbench.errors import OptionError
 from workbench.plots import style
 from workbench.plots.names import spread
-from workbench.plots.ordering import alike, estimated, lead, ranks
+from workbench.plots.ordering import alike, estimated, farthest, lead, moves
 from workbench.plots.varying import (
     LABELLED,
     MIDDLE,
@@ -73,7 +73,7 @@ class View:
     values : array, shape (m, k)
         Their coefficients; NaN where there is none.
     moved : array, shape (m,)
-        Places that a group goes up (positive) or down from no pooling to `pooled`; NaN where it is not ranked.
+        Places that a group goes up (positive) or down from no pooling to `pooled`; NaN where either has no value.
     least : int
         So many places make a line stand out; 0 where no group changes rank.
     pooled : str
@@ -128,7 +128,7 @@ def view(comparison: Comparison, v: Varying) -> View:
     names, values, spreads = _columns(comparison, v)
     J = len(v.levels)
     pooled = lead(comparison, v)
-    moved = ranks(values[:, 0]) - ranks(values[:, names.index(pooled)])
+    moved = moves(values[:, [0, names.index(pooled)]])[:, 1]
     drawn, bands = _drawn(values, moved, names.index(pooled))
     least = _least(moved)
     named = _named(values[drawn], moved[drawn], SOME if bands is None else FEW)
@@ -247,15 +247,13 @@ def _changes(v: Varying, moved: Array, least: int, pooled: str) -> str:
         return ""
     if least == 0:
         return f"From no pooling to {title} no group changes its rank."
-    changed = int((size[known] >= 1).sum())  # half a place is a tie that is broken
-    worst = int(np.nanargmax(size))
-    farthest = f"{v.group} {printable(v.levels[worst])} goes {'up' if moved[worst] > 0 else 'down'} {size[worst]:g}"
+    changed = int((size[known] >= 1).sum())
     out = int((size[known] >= least).sum())
     places = "1 place" if least == 1 else f"{least:,} places"
     return (
         f"From no pooling to {title} {changed:,} of {count(int(known.sum()), 'group')} change their rank; those "
         f"that move {places} or more ({out:,}) are solid blue on their way up and dashed orange on their way down. "
-        f"Farthest: {farthest}."
+        f"{farthest(v, moved)}"
     )
 
 

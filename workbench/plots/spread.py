@@ -188,7 +188,7 @@ def _bars(comparison: Comparison, v: Varying, alone: Array | None, true: Array |
 
 def _sum(parts: Parts, whole: str) -> str:
     added = f"{figure4(parts.first)} + {figure4(parts.second)}"
-    if parts.off == 0:
+    if parts.lawful and parts.off == 0:
         return f"{added} = {figure4(parts.whole)} = {whole}"
     return f"{added} = {figure4(parts.total)}; {whole} {figure4(parts.whole)}"
 
@@ -229,14 +229,18 @@ def _caption(v: Varying, strips: Sequence[Strip], bars: Sequence[Bar], first: st
         said += ["Below, variances (divisor J - 1).", *(_law(bar) for bar in bars[:2])]
     if any("posterior" in bar.names[1] for bar in bars):
         said.append("A posterior variance of effects holds that of the population value and of τ too.")
+    if not all(bar.parts.lawful for bar in bars):
+        said.append("Posterior values of groups also covary, so that their sum is not E[τ² | y]: they have no tick.")
     return said
 
 
 def _law(bar: Bar) -> str:
     one, two, whole = bar.names
     sum_of = f"{bar.label}: {one} and {two} add up to"
-    if bar.parts.off == 0:
+    if bar.parts.lawful and bar.parts.off == 0:
         return f"{sum_of} the {whole}, to rounding."
+    if not bar.parts.lawful:
+        return f"{sum_of} {figure4(bar.parts.total)}; the {whole} is {figure4(bar.parts.whole)}."
     return f"{sum_of} {figure4(bar.parts.total)}, where the {whole} is {figure4(bar.parts.whole)}."
 
 
@@ -298,7 +302,7 @@ def _draw_strips(ax: Axes, seen: View) -> None:
 def _draw_bars(ax: Axes, seen: View) -> None:
     style.frame(ax, "", "", "variance")
     ax.grid(False)
-    largest = max(max(bar.parts.total, bar.parts.whole) for bar in seen.bars)
+    largest = max(max(bar.parts.total, bar.parts.whole if bar.parts.lawful else 0.0) for bar in seen.bars)
     for k, bar in enumerate(seen.bars):
         y, left = -float(k), 0.0
         colours = (SECOND, "#D9DCE0") if bar.names[0] == "τ²" else (FIRST, SECOND)
@@ -309,7 +313,8 @@ def _draw_bars(ax: Axes, seen: View) -> None:
                 zorder=2,
             )  # fmt: skip
             left += value
-        ax.plot([bar.parts.whole] * 2, [y - 0.4, y + 0.1], color=style.INK, linewidth=2.2, zorder=4)
+        if bar.parts.lawful:
+            ax.plot([bar.parts.whole] * 2, [y - 0.4, y + 0.1], color=style.INK, linewidth=2.2, zorder=4)
         ax.text(
             0.004 * largest, y + 0.23, bar.text, va="center", fontsize=style.SMALL, color=style.INK, parse_math=False
         )
@@ -324,12 +329,12 @@ def _bar_legend(ax: Axes, seen: View) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    raw = any(bar.names[0] == "τ²" for bar in seen.bars)
+    raw, lawful = any(bar.names[0] == "τ²" for bar in seen.bars), any(bar.parts.lawful for bar in seen.bars)
     handles = [
         Patch(facecolor=FIRST, label="variance of estimates"),
         Patch(facecolor=SECOND, hatch="...", edgecolor="white", label="mean conditional or posterior variance"),
         *([Patch(facecolor=SECOND, label="τ²")] if raw else []),
         *([Patch(facecolor="#D9DCE0", hatch="///", edgecolor="white", label="mean sampling variance")] if raw else []),
-        Line2D([], [], color=style.INK, linewidth=2.2, label="what they should make up"),
+        *([Line2D([], [], color=style.INK, linewidth=2.2, label="what they should make up")] if lawful else []),
     ]
     style.legend_of(ax, handles, 2)

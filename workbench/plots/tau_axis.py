@@ -156,8 +156,10 @@ def view(comparison: Comparison, v: Varying) -> View:
     x = _fine(path.where(1e-3), end) if posterior else np.empty(0)
     at, relative = _smooth(path)
     kept = np.where(inside, alone[drawn], np.nan)
+    single = sum(len(block.terms) for block in design.blocks) == 1  # else other terms stay pooled at both ends
+    way = "from complete to no pooling" if single else "as the SD grows from zero"
     return View(
-        title=f"{v.quantity[0].upper()}{v.quantity[1:]} by {v.group}, from complete to no pooling",
+        title=f"{v.quantity[0].upper()}{v.quantity[1:]} by {v.group}, {way}",
         caption=" ".join([*described(design, v, path, alone, kept, len(drawn)), *likely(path, posterior, places)]),
         alt=aloud(path, posterior, [(m.label, m.tau, m.relative) for m in marks]),
         warnings=doubts(path),

@@ -8,7 +8,14 @@ With v the variance over groups (divisor J - 1), tau^2 the variance that the mod
 Both hold exactly for REML of balanced one-way data whose estimated spread is not zero: there tau^2 + sigma^2 / n is the
 mean square between groups over n, and each group keeps the share k = tau^2 / (tau^2 + sigma^2 / n), so that
 v(shrunken) = k tau^2, and the conditional variance is (1 - k) tau^2 (Searle, Casella & McCulloch 1992,
-doi:10.1002/9780470316856, section 3.4). Elsewhere they hold in expectation, and the picture says by how much they miss.
+doi:10.1002/9780470316856, section 3.4). Elsewhere estimates only approach them, and the picture says by
+how much they miss.
+
+Of a posterior the second lacks a term: values of two groups covary, for they share the population value and tau, and
+
+    E[tau^2 | y]  ~  v(posterior means) + mean posterior variance - mean posterior covariance of two groups
+
+so that the two parts shown are not meant to add up to E[tau^2 | y].
 """
 
 from __future__ import annotations
@@ -42,12 +49,15 @@ class Parts:
     first, second, whole : float
         Of own values tau^2, the mean sampling variance, and the variance of the values; of shrunken ones their
         variance, the mean conditional variance, and tau^2.
+    lawful : bool
+        Whether the two should make up the third; of a posterior's values, which covary, they should not.
     """
 
     estimator: str
     first: float
     second: float
     whole: float
+    lawful: bool = True
 
     @property
     def total(self) -> float:
@@ -88,7 +98,8 @@ def spread_of(fit: Fit, v: Varying) -> float:
 def shrunken_parts(estimator: str, fit: Fit, v: Varying) -> Parts | None:
     """How the variance of an estimator's values and their mean conditional variance make up its tau^2.
 
-    None without either. Of a posterior the conditional variances are the effects' posterior ones.
+    None without either. Of a posterior the conditional variances are the effects' posterior ones, and the effects also
+    covary: the two do not make up its mean of tau^2.
     """
     effect = fit.group_effects[v.block].effect
     uncertain, values = effect.std_error[:, v.column] ** 2, coefficients(fit, v)
@@ -96,7 +107,7 @@ def shrunken_parts(estimator: str, fit: Fit, v: Varying) -> Parts | None:
     whole = spread_of(fit, v)
     if not np.isfinite(whole) or known.sum() < 2:
         return None
-    return Parts(estimator, variance_of(values[known]), float(uncertain[known].mean()), whole)
+    return Parts(estimator, variance_of(values[known]), float(uncertain[known].mean()), whole, fit.parameters is None)
 
 
 def own_parts(estimator: str, fit: Fit, v: Varying, own: Array) -> Parts | None:
