@@ -10,8 +10,10 @@ from posterior_like import with_posterior
 
 import workbench as wb
 from workbench.comparison import Comparison
+from workbench.plots.style import title_of
 from workbench.report import Context
 from workbench.report.data_tables import data_tables
+from workbench.report.glossary import WORDS, _pieces, occurs
 from workbench.report.instead import costs, instead
 from workbench.report.score_tables import scoreboards
 from workbench.report.view import page
@@ -157,6 +159,21 @@ def test_stages_of_the_same_name_add_up_and_need_a_clock():
     assert list(outer) == ["a"]
     assert list(inner) == ["b"]
     assert outer["a"] >= inner["b"] >= 0
+
+
+# --- words --------------------------------------------------------------------------------------------
+
+
+def test_every_estimator_and_each_abbreviation_of_the_tables_is_explained(sleep):
+    shown = page(with_posterior(sleep), Context())
+    assert [title for title, _ in shown.estimators] == [title_of(name) for name in with_posterior(sleep).fits]
+    assert all(said.endswith(".") for _, said in shown.estimators)
+    text = "\n".join(piece for table in (*shown.estimates, *shown.single, shown.priors) for piece in _pieces(table))
+    assert {word for word, _ in shown.words} == {word for word in WORDS if occurs(word, text)}
+    assert {"REML", "coefficient SE"} <= {word for word, _ in shown.words}
+    alone = page(sleep, Context())
+    assert not {"R-hat", "E-BFMI", "ESS"} & {word for word, _ in alone.words}
+    assert ("words", "Words") in shown.contents
 
 
 # --- against the truth --------------------------------------------------------------------------------
