@@ -128,7 +128,7 @@ def test_the_notes_name_each_kind_of_error_and_what_is_not_comparable(sleep, tmp
     text = sleep.export(tmp_path / "a.md").read_text()
     assert "REML: REML estimate; in parentheses sampling SE, variances as estimated." in text
     assert "fixed prior: plugged-in mean, or posterior mode; in parentheses curvature SD; 0 where plugged in." in text
-    assert "Criteria of different rows are not comparable" in text
+    assert "Deviance and REML criterion are not comparable" in text
     alone = wb.Comparison({"reml": sleep.fits["reml"]})
     assert "not comparable" not in alone.export(tmp_path / "b.md").read_text()
 

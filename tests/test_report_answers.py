@@ -10,8 +10,10 @@ from posterior_like import with_posterior
 
 import workbench as wb
 from workbench.comparison import Comparison
+from workbench.plots.style import title_of
 from workbench.report import Context
 from workbench.report.data_tables import data_tables
+from workbench.report.glossary import WORDS, _pieces, occurs
 from workbench.report.instead import costs, instead
 from workbench.report.score_tables import scoreboards
 from workbench.report.view import page
@@ -48,13 +50,15 @@ def part(comparison, name):
 def test_the_answer_is_the_largest_difference_in_standard_errors(sleep):
     fixed, reml = part(sleep, "fixed_prior"), part(sleep, "reml")
     ratio = np.abs(fixed.estimate - reml.estimate) / reml.std_error
-    j, k = np.unravel_index(ratio.argmax(), ratio.shape)
+    gap = np.abs(fixed.estimate - reml.estimate)
     effects = sleep.fits["reml"].group_effects[0]
     first, needed, intervals = instead(sleep)
-    gap = abs(fixed.estimate[j, k] - reml.estimate[j, k])
-    assert first.startswith("For the points, yes: the largest difference")
-    assert f"is {significant(gap)} ({effects.terms[k]} of Subject {effects.levels[j]}), " in first
-    assert f"{significant(ratio[j, k], 2)} of REML's standard error there." in first
+    (j, k), (a, b) = (np.unravel_index(x.argmax(), x.shape) for x in (ratio, gap))
+    assert first.startswith("For the points, yes: the fixed prior's group coefficients and REML's differ, ")
+    at, widest = (f"{effects.terms[t]} of Subject {effects.levels[i]}" for i, t in ((j, k), (a, b)))
+    there = "" if at == widest else f" ({widest})"
+    assert f"in the units of the response at most {significant(gap.max())}{there}, " in first
+    assert f"in REML's standard errors at most {significant(ratio.max(), 2)} ({at})." in first
     assert needed.startswith("It does not replace REML")
     length = (fixed.conf_high - fixed.conf_low) / (reml.conf_high - reml.conf_low)
     low, middle, high = (significant(x, 3) for x in (length.min(), np.median(length), length.max()))
@@ -72,7 +76,20 @@ def test_the_answer_follows_the_difference(sleep, shift, answer):
     said = instead(Comparison(fits))[0]
     assert said.startswith(f"For the points, {answer}")
     if shift:
-        assert f", {significant(shift, 2)} of REML's standard error there." in said
+        assert f"in REML's standard errors at most {significant(shift, 2)} (" in said
+
+
+@pytest.mark.parametrize(("times", "told"), [(0.8, True), (1.2, True), (1.05, False)])
+def test_intervals_of_another_length_are_said_at_once(sleep, times, told):
+    reml = sleep.fits["reml"]
+    own = part(sleep, "reml")
+    middle, half = (own.conf_high + own.conf_low) / 2, (own.conf_high - own.conf_low) / 2
+    moved = replace(own, conf_low=middle - times * half, conf_high=middle + times * half)
+    effects = replace(reml.group_effects[0], coefficient=moved)
+    fits = {"reml": reml, "fixed_prior": replace(sleep.fits["fixed_prior"], group_effects=(effects,))}
+    said = instead(Comparison(fits))[0]
+    headline = f"For the points, yes; for the intervals, no: {significant(times, 3)} times as long as REML's by Subject"
+    assert said.startswith(headline) == told
 
 
 def test_your_own_mean_and_sd_need_no_mixed_model(sleep):
@@ -80,6 +97,7 @@ def test_your_own_mean_and_sd_need_no_mixed_model(sleep):
     given = {"mean": 3.0, "sd": {"(Intercept)": 2.0}}
     own = wb.compare("y ~ 1 + (1 | g)", table, ["reml", "fixed_prior"], options={"fixed_prior": given})
     assert not any("does not replace" in sentence for sentence in instead(own))
+    assert any(sentence.startswith("The mean and the SD were given with the call;") for sentence in instead(own))
     usual = wb.compare("y ~ 1 + (1 | g)", table, ["reml", "fixed_prior"])
     assert any("does not replace REML" in sentence for sentence in instead(usual))
 
@@ -99,7 +117,7 @@ def test_full_bayes_is_set_beside_the_fixed_prior(sleep):
     lengths = f"{shown[0]} times" if shown[0] == shown[1] else f"{shown[0]} to {shown[1]} times"
     assert f"its intervals are {lengths}" in said
     ratio = np.abs(whole.estimate - fixed.estimate) / fixed.std_error
-    assert f"{significant(ratio.max(), 2)} of its standard error there" in said
+    assert f"in the fixed prior's standard errors at most {significant(ratio.max(), 2)} (" in said
 
 
 def test_nothing_is_answered_where_there_is_nothing_to_compare(sleep):
@@ -141,6 +159,21 @@ def test_stages_of_the_same_name_add_up_and_need_a_clock():
     assert list(outer) == ["a"]
     assert list(inner) == ["b"]
     assert outer["a"] >= inner["b"] >= 0
+
+
+# --- words --------------------------------------------------------------------------------------------
+
+
+def test_every_estimator_and_each_abbreviation_of_the_tables_is_explained(sleep):
+    shown = page(with_posterior(sleep), Context())
+    assert [title for title, _ in shown.estimators] == [title_of(name) for name in with_posterior(sleep).fits]
+    assert all(said.endswith(".") for _, said in shown.estimators)
+    text = "\n".join(piece for table in (*shown.estimates, *shown.single, shown.priors) for piece in _pieces(table))
+    assert {word for word, _ in shown.words} == {word for word in WORDS if occurs(word, text)}
+    assert {"REML", "coefficient SE"} <= {word for word, _ in shown.words}
+    alone = page(sleep, Context())
+    assert not {"R-hat", "E-BFMI", "ESS"} & {word for word, _ in alone.words}
+    assert ("words", "Words") in shown.contents
 
 
 # --- against the truth --------------------------------------------------------------------------------

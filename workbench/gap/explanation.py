@@ -30,6 +30,11 @@ ROUNDING = 1e-9
 
 NONE = 1e-9
 """A smaller share of the gap is none."""
+OVER = 1.0005
+"""A larger share is shown as more than all."""
+
+PLURALS = ("priors", "variances ", "population values ")
+"""How causes begin that take a plural verb."""
 
 CHAINS: Mapping[str, Callable[[Fit, Fit], tuple[Step, ...]]] = {
     "reml": lambda fit, hub: (),
@@ -138,13 +143,25 @@ class Gap:
         lead = f"{_capital(one)} and {other} lie at most {self._largest(0)} apart."
         if not self.steps:
             return f"{lead} No cause of this is known."
-        parts = [f"{made.cause} {_share(share)}" for (_, made), share in zip(self.steps, self.shares, strict=True)]
+        shares = self.shares
+        parts = [_part(made.cause, share) for (_, made), share in zip(self.steps, shares, strict=True)]
         alone = len(parts) == 1 and self.explained
-        causes = f"All of it is due to one cause, {self.steps[0][1].cause}" if alone else f"Of this, {join(parts)}"
+        causes = (
+            f"All of it is due to one cause, {self.steps[0][1].cause}"
+            if alone
+            else f"Of their root mean square difference ({self._typical()}), {join(parts)}"
+        )
         rest = f"what is left ({end}) is rounding." if self.explained else f"{end} is left, which these do not explain."
         if not any(np.nan_to_num(gap).any() for gap in self.gaps[-1]):
             rest = "nothing is left."
-        return f"{lead} {causes}; {rest}"
+        over = " Shares may exceed 100 %: causes cancel each other." * (not alone and max(shares) > OVER)
+        return f"{lead} {causes}; {rest}{over}"
+
+    def _typical(self) -> str:
+        """The root mean square differences as fitted, by term."""
+        pairs = zip(self.design.blocks, self.gaps[0], strict=True)
+        found = [_figures(gap[:, k], block.levels)[1] for block, gap in pairs for k in range(len(block.terms))]
+        return f"{'by term ' * (len(found) > 1)}{join(significant(size) for size in found[:4])}"
 
     def _largest(self, step: int) -> str:
         """The largest differences of a step, by term."""
@@ -286,10 +303,14 @@ def _figures(gap: Array, levels: object) -> tuple[float, float, str]:
     return float(sizes[worst]), float(np.sqrt(np.mean(sizes**2))), str(levels[known[worst]])  # type: ignore[index]
 
 
-def _share(share: float) -> str:
+def _part(cause: str, share: float) -> str:
+    """A cause and its share; causes of plural names take a plural verb."""
+    end = "" if cause.startswith(PLURALS) else "s"
     if abs(share) < NONE:
-        return "makes no difference"
-    return f"makes up {percent(share)}" if share >= 0 else f"hides {percent(-share)} (without it the gap grows)"
+        return f"{cause} make{end} no difference"
+    if share >= 0:
+        return f"{cause} make{end} up {percent(share)}"
+    return f"{cause} hide{end} {percent(-share)} (without {'it' if end else 'them'} the gap grows)"
 
 
 def _capital(text: str) -> str:

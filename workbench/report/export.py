@@ -5,6 +5,7 @@ Numbers are rounded as in the report; CSV files hold all digits. Which kind each
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from html import escape
@@ -34,6 +35,11 @@ WHOLE, EXTREMES = 1_000, 50
 
 def _some(make: Callable[[Comparison], Table | None]) -> Callable[[Comparison], tuple[Table, ...]]:
     return lambda comparison: tuple(table for table in (make(comparison),) if table is not None)
+
+
+def _for_paper(note: str) -> str:
+    """A note without where the intervals are: a paper's reader has no such file."""
+    return re.sub(r"; interval in (comparison\.estimates|the CSV|the Parquet file): [^;]*\.$", ".", note)
 
 
 TABLES: dict[str, Callable[[Comparison], tuple[Table, ...]]] = {
@@ -83,7 +89,8 @@ def export(comparison: Comparison, path: str | Path, table: str = "models") -> P
     """
     place = check_export(path, table)
     made = tuple(
-        replace(each, notes=(*each.notes, *filter(None, [each.sentence]))) for each in TABLES[table](comparison)
+        replace(each, notes=(*map(_for_paper, each.notes), *filter(None, [each.sentence])))
+        for each in TABLES[table](comparison)
     )
     if not made:
         raise OptionError(f"This comparison has no table {table!r}: {_why(table)}")

@@ -46,17 +46,23 @@ def _table(comparison: Comparison, gap: Gap) -> Table:
     rows = []
     for step, left in enumerate(gap.gaps):
         cause, change, share = ("as fitted", "", Cell("")) if not step else _removed(gap, step - 1)
-        largest = (np.abs(left[v.block][:, v.column]) for v in shown)
-        rows.append((text(cause), *(number(_largest(values)) for values in largest), share, text(change)))
+        sizes = [np.abs(left[v.block][:, v.column]) for v in shown]
+        figures = (number(figure(values)) for values in sizes for figure in (_largest, _typical))
+        rows.append((text(cause), *figures, share, text(change)))
     columns = (
         Column("cause removed", numeric=False),
-        *(Column(f"left{f', {printable(named(v, terms), 30)}' * labels}") for v in shown),
+        *(
+            Column(f"{what}{f', {printable(named(v, terms), 30)}' * labels}")
+            for v in shown
+            for what in ("left", "root mean square")
+        ),
         Column("share"),
         Column("what was changed", numeric=False),
     )
     notes = (
         "Left is the largest difference between group coefficients once the cause, and those above it, are removed and "
-        "everything is fitted anew. Shares are of the gap's root mean square over all levels, each term in units of "
+        "everything is fitted anew, and beside it stands their root mean square. Shares are of the gap's root mean "
+        "square over all levels, each term in units of "
         "the spread of REML's effects; they depend on the order, and are negative where causes had hidden each other.",
     )
     title = f"Why {called(gap.first)} and {called(gap.second)} differ"
@@ -72,6 +78,10 @@ def _removed(gap: Gap, k: int) -> tuple[str, str, Cell]:
 
 def _largest(values: np.ndarray) -> float:
     return float(np.nanmax(values)) if np.isfinite(values).any() else float("nan")
+
+
+def _typical(values: np.ndarray) -> float:
+    return float(np.sqrt(np.nanmean(values**2))) if np.isfinite(values).any() else float("nan")
 
 
 def gap_rows(comparison: Comparison) -> pd.DataFrame | None:

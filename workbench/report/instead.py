@@ -6,7 +6,7 @@ there are none where either of the former is not there. Wall times stand in :fun
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,16 @@ HUBS = ("reml", "laplace")
 """The mixed models whose mean and SD bayesglm is told."""
 NO_MATTER, SMALL = 0.1, 0.5
 """Differences below these shares of a standard error do not matter, or matter little."""
+SHORTER, LONGER = 0.9, 1.1
+"""Intervals between so many times as long as others count as the same."""
 STAGES = ("compile", "sampling")
+
+
+class Far(NamedTuple):
+    """The largest difference between two estimators, and where it is."""
+
+    size: float
+    where: str
 
 
 def instead(comparison: Comparison) -> tuple[str, ...]:
@@ -48,25 +57,32 @@ def instead(comparison: Comparison) -> tuple[str, ...]:
     return tuple(sentence for sentence in said if sentence)
 
 
-def _farthest(comparison: Comparison, one: str, other: str) -> tuple[float, float, str]:
-    """The largest difference in standard errors of `other`: the difference, that ratio, and where; NaN where unknown.
+def _farthest(comparison: Comparison, one: str, other: str) -> tuple[Far, Far | None]:
+    """Where two estimators lie farthest apart: in the units of the response, and in standard errors of `other`.
 
-    Where no standard error is known, it is the largest difference.
+    The former is NaN where nothing is known, the latter None where no standard error is.
     """
-    best = (np.nan, np.nan, "")
+    plain, scaled = Far(np.nan, ""), None
     terms = varying(comparison)
     for v in terms:
         gap = apart(comparison, one, other, v)
         error = column(comparison.fits[other].group_effects[v.block].coefficient, v, "std_error")
         with np.errstate(invalid="ignore", divide="ignore"):
             ratio = np.where(error > 0, gap / error, np.nan)
-        size = ratio if np.isfinite(ratio).any() else gap
-        if not np.isfinite(size).any():
-            continue
-        j = int(np.nanargmax(size))
-        if not size[j] <= max(np.nan_to_num(best[1], nan=-1.0), -1.0):
-            best = (float(gap[j]), float(ratio[j]), _where(v, j, terms))
-    return best
+        if np.isfinite(gap).any() and not np.nanmax(gap) <= plain.size:
+            plain = Far(float(np.nanmax(gap)), _where(v, int(np.nanargmax(gap)), terms))
+        if np.isfinite(ratio).any() and (scaled is None or np.nanmax(ratio) > scaled.size):
+            scaled = Far(float(np.nanmax(ratio)), _where(v, int(np.nanargmax(ratio)), terms))
+    return plain, scaled
+
+
+def _how_far(plain: Far, scaled: Far | None, whose: str) -> str:
+    """Both largest differences, each at its group, which is named once where it is the same."""
+    if scaled is None:
+        return f"at most {significant(plain.size)} ({plain.where})"
+    errors = f"in {whose} standard errors at most {significant(scaled.size, 2)} ({scaled.where})"
+    where = "" if plain.where == scaled.where else f" ({plain.where})"
+    return f"in the units of the response at most {significant(plain.size)}{where}, {errors}"
 
 
 def _where(v: Varying, j: int, terms: tuple[Varying, ...]) -> str:
@@ -75,25 +91,47 @@ def _where(v: Varying, j: int, terms: tuple[Varying, ...]) -> str:
 
 
 def _points(comparison: Comparison, hub: str) -> str:
-    gap, ratio, where = _farthest(comparison, "fixed_prior", hub)
-    if not np.isfinite(gap):
+    plain, scaled = _farthest(comparison, "fixed_prior", hub)
+    if not np.isfinite(plain.size):
         return ""
-    if gap == 0:
-        return f"For the points, yes: the fixed prior's group coefficients are {called(hub)}'s, to rounding."
-    how_far = f"{significant(gap)} ({where})"
-    if not np.isfinite(ratio):
-        return f"The largest difference between the fixed prior's group coefficients and {called(hub)}'s is {how_far}."
-    answer = "yes" if ratio < NO_MATTER else "nearly" if ratio < SMALL else "not here"
-    return (
-        f"For the points, {answer}: the largest difference between the fixed prior's group coefficients and "
-        f"{called(hub)}'s is {how_far}, {significant(ratio, 2)} of {called(hub)}'s standard error there."
-    )
+    other = _other_lengths(comparison, hub)
+    but = f"; for the intervals, no: {other}" if other else ""
+    if plain.size == 0:
+        same = f"he fixed prior's group coefficients are {called(hub)}'s, to rounding."
+        return f"For the points, yes{but}. T{same}" if but else f"For the points, yes: t{same}"
+    how_far = _how_far(plain, scaled, f"{called(hub)}'s")
+    differ = f"he fixed prior's group coefficients and {called(hub)}'s differ, {how_far}."
+    if scaled is None:
+        return f"T{differ}"
+    answer = "yes" if scaled.size < NO_MATTER else "nearly" if scaled.size < SMALL else "not here"
+    return f"For the points, {answer}{but}. T{differ}" if but else f"For the points, {answer}: t{differ}"
+
+
+def _other_lengths(comparison: Comparison, hub: str) -> str:
+    """By grouping factor, how long the fixed prior's intervals are where they are not about the mixed model's."""
+    found: dict[str, list[Array]] = {}
+    for v in varying(comparison):
+        found.setdefault(v.group, []).append(_ratio(comparison, "fixed_prior", hub, v))
+    said = []
+    for group, parts in found.items():
+        ratio = np.concatenate(parts)
+        middle = float(np.median(ratio)) if len(ratio) else 1.0
+        if not SHORTER <= middle <= LONGER:
+            said.append(f"{significant(middle, 3)} times as long as {called(hub)}'s by {group}")
+    return f"{join(said)} (median)" if said else ""
 
 
 def _needed(comparison: Comparison, hub: str) -> str:
     """Whether the fixed prior's mean and SD are the mixed model's, which is then fitted first."""
     fixed = comparison.fits["fixed_prior"]
-    needed = REGISTRY["fixed_prior"].needed(fixed.options, fixed.design) if fixed.read_from is None else ()
+    if fixed.read_from is not None:
+        return ""
+    if all(getattr(fixed.options, name, None) is not None for name in ("mean", "sd")):
+        return (
+            "The mean and the SD were given with the call; without them there is no prior to hold: they come from a "
+            "mixed model or from elsewhere."
+        )
+    needed = REGISTRY["fixed_prior"].needed(fixed.options, fixed.design)
     if hub not in needed or any(getattr(fixed.options, name, None) is not None for name in ("mean", "sd")):
         return ""
     return (
@@ -114,15 +152,18 @@ def _no_spread(comparison: Comparison, hub: str) -> str:
     )
 
 
+def _ratio(comparison: Comparison, one: str, other: str, v: Varying) -> Array:
+    """Lengths of the intervals of one over those of another, of the levels of a term that have both."""
+    a, b = (comparison.fits[name].group_effects[v.block].coefficient for name in (one, other))
+    wide, base = (column(e, v, "conf_high") - column(e, v, "conf_low") for e in (a, b))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio = np.where(base > 0, wide / base, np.nan)
+    return np.asarray(ratio[np.isfinite(ratio)], dtype=float)
+
+
 def _ratios(comparison: Comparison, one: str, other: str) -> Array:
-    """Lengths of the intervals of one over those of another, of all terms and levels that have both."""
-    found = []
-    for v in varying(comparison):
-        a, b = (comparison.fits[name].group_effects[v.block].coefficient for name in (one, other))
-        wide, base = (column(e, v, "conf_high") - column(e, v, "conf_low") for e in (a, b))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = np.where(base > 0, wide / base, np.nan)
-        found.append(ratio[np.isfinite(ratio)])
+    """The same of all terms."""
+    found = [_ratio(comparison, one, other, v) for v in varying(comparison)]
     return np.concatenate(found) if found else np.zeros(0)
 
 
@@ -148,13 +189,13 @@ def _intervals(comparison: Comparison, one: str, hub: str) -> str:
 def _whole_bayes(comparison: Comparison, whole: str) -> str:
     """What full Bayes changes: widths of intervals and positions of points, against the fixed prior."""
     ratio = _ratios(comparison, whole, "fixed_prior")
-    gap, shares, where = _farthest(comparison, whole, "fixed_prior")
-    if not len(ratio) or not np.isfinite(gap):
+    plain, scaled = _farthest(comparison, whole, "fixed_prior")
+    if not len(ratio) or not np.isfinite(plain.size):
         return ""
-    share = f", {significant(shares, 2)} of its standard error there" if np.isfinite(shares) else ""
+    how_far = _how_far(plain, scaled, "the fixed prior's")
     return (
         f"{_capital(title_of(whole))} takes the spread between groups as unknown: its intervals are {_times(ratio)} as "
-        f"long as the fixed prior's, and its points lie up to {significant(gap)} ({where}{share}) away."
+        f"long as the fixed prior's, and its points differ from the fixed prior's, {how_far}."
     )
 
 

@@ -101,8 +101,8 @@ def _notes(comparison: Comparison) -> tuple[str, ...]:
         kinds.setdefault(f"{found.point}; in parentheses {found.std_error_kind}", []).append(title_of(name))
     notes = [f"{join(names)}: {kind}." for kind, names in kinds.items()]
     named = {fit.criterion.name for fit in comparison.fits.values() if fit.criterion is not None}
-    if len(named) > 1:
-        notes.append("Criteria of different rows are not comparable with each other.")
+    if set(CRITERIA) <= named:
+        notes.append("Deviance and REML criterion are not comparable with each other.")
     if comparison.design.known_se:
         notes.append("The residual SDs of the rows are known.")
     notes += [banner.text if banner.text.endswith(".") else f"{banner.text}." for banner in banners(comparison)]

@@ -178,13 +178,18 @@ def _verdict(fit: Fit) -> str:
 def priors(comparison: Comparison) -> Table | None:
     """The resolved priors of Bayesian fits, and the prior that was plugged in."""
     rows = []
+    several = len({block.group for block in comparison.design.blocks}) > 1
     for name, fit in comparison.fits.items():
         rows += [(text(title_of(name)), text(what), text(str(prior))) for what, prior in fit.priors.items()]
         mean, sd = fit.diagnostics.get("prior_mean"), fit.diagnostics.get("prior_sd")
         if mean is not None and sd is not None:
             for v, m, s in zip(varying(comparison), mean, sd, strict=False):
-                what = f"each {v.group}'s {v.term}"
-                rows.append((text(title_of(name)), text(what), text(_held(fit, v.block, m, s))))
+                what, held = f"each {v.group}'s {v.term}", _held(fit, v.block, m, s)
+                if several:
+                    of = "" if v.term == "(Intercept)" else f" on {v.term}"
+                    what, held = f"effect of each {v.group}{of}", _held(fit, v.block, 0.0, s)
+                    held += f", about the population mean {significant(m)}"
+                rows.append((text(title_of(name)), text(what), text(held)))
         for what, value in fit.diagnostics.get("held", {}).items():
             rows.append((text(title_of(name)), text(what), text(f"{significant(value)}, held fixed")))
     if not rows:

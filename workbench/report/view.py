@@ -18,6 +18,7 @@ from workbench.report.data_tables import data_tables
 from workbench.report.decomposition_tables import decompositions
 from workbench.report.findings import findings
 from workbench.report.gap_tables import gaps
+from workbench.report.glossary import abbreviations, estimator_words
 from workbench.report.instead import costs, instead
 from workbench.report.pymc_code import pymc_code
 from workbench.report.sampler_tables import sampler
@@ -64,7 +65,14 @@ class Page:
     pymc: str
     r: str
     notes: str
+    estimators: tuple[tuple[str, str], ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def words(self) -> tuple[tuple[str, str], ...]:
+        """The abbreviations of the page's tables."""
+        first = (self.priors,) if self.priors else ()
+        return abbreviations((*self.sizes, *first, *self.scoreboards, *self.estimates, *self.single))
 
     @property
     def single(self) -> tuple[Table, ...]:
@@ -92,6 +100,7 @@ class Page:
         every = (
             ("data", "The data", True),
             ("model", "The model", True),
+            ("words", "Words", True),
             ("before", "Before you read on", bool(self.banners)),
             ("findings", "What the numbers say", True),
             ("instead", "Can I just use bayesglm instead?", bool(self.instead)),
@@ -141,6 +150,7 @@ def page(comparison: Comparison, context: Context) -> Page:
         pymc=pymc_code(comparison, context),
         r=model_text.r_code(comparison, context),
         notes=context.notes,
+        estimators=estimator_words(comparison),
         versions=versions(),
     )
 
