@@ -75,7 +75,7 @@ def reml_profiles(design: Design, level: float = 0.95) -> Mapping[str, RemlProfi
     >>> table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
     >>> found = reml_profiles(build_design("y ~ 1 + (1 | g)", table))
     >>> {name: [round(v, 3) for v in (p.low, p.estimate, p.high)] for name, p in found.items()}
-    {'sigma': [0.395, 0.707, 2.244], 'sd(g, (Intercept))': [0.826, 2.466, 9.774]}
+    {'sigma': [0.375, 0.707, 2.088], 'sd(g, (Intercept))': [1.019, 2.466, 10.524]}
     """
     check_gaussian(design, "reml_profiles")
     data = moments(design)

@@ -125,8 +125,8 @@ def _moved_most(comparison: Comparison) -> str:
     ties = int(np.sum(moved[known] >= moved[j] * (1 - SAME))) - 1
     equal = f", as far as {count(ties, 'other')}," if ties else ""
     return (
-        f"{pooling} moves {_level(v, j)} farthest{equal}{among} (n = {int(v.sizes[j]):,}{rank}): its {v.own_label}{of} is "
-        f"{significant(alone[j])}, and {title_of(name)} puts it at {significant(pooled[j])}."
+        f"{pooling} moves {_level(v, j)} farthest{equal}{among} (n = {int(v.sizes[j]):,}{rank}): its "
+        f"{v.own_label}{of} is {significant(alone[j])}, and {title_of(name)} puts it at {significant(pooled[j])}."
         f"{_why((alone - pooled)[known], (alone - centre)[known], int(known[:j].sum()))}"
         f"{_by_size(moved[known], sizes)}"
     )
