@@ -241,6 +241,7 @@ def study_context(study: Study, comparison: Comparison) -> Context:
         study=study.resolved(comparison.design),
         source_files=study.file_hashes(),
         figures=check_study(study, comparison.fits),
+        built_in=study.folder.resolve() == (studies_folder() / study.name).resolve(),
     )
 
 

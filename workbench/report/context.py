@@ -39,6 +39,8 @@ class Context:
     source_files : mapping of str to str
         File name to SHA-256.
     figures : sequence of FigureCheck
+    built_in : bool
+        Whether the command line knows the study by its name, wherever it is called.
     """
 
     name: str = ""
@@ -47,3 +49,4 @@ class Context:
     study: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     source_files: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     figures: Sequence[FigureCheck] = ()
+    built_in: bool = False

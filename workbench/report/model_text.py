@@ -21,7 +21,6 @@ from workbench.fit import Fit
 from workbench.formula import Name, deparse
 from workbench.prior_defaults import default_priors
 from workbench.sampling.responses import SAMPLED
-from workbench.study import study_names
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -158,10 +157,9 @@ def as_html(line: str) -> Markup:
 def command(comparison: Comparison, context: Context) -> str:
     """The command line that makes this report again."""
     if context.name:
-        built_in = context.name in study_names()
         given = PurePath(str(context.study.get("folder", context.name)))
-        lie = f"# the data: {(given / str(context.study.get('data', 'data.csv'))).as_posix()}"
-        return f"{lie}\nworkbench run {context.name if built_in else given.as_posix()}"
+        lie = f"# the data: {(given / data_name(context)).as_posix()}"
+        return f"{lie}\nworkbench run {context.name if context.built_in else given.as_posix()}"
     names = " ".join(name for name, fit in comparison.fits.items() if fit.read_from is None)
     design = comparison.design
     family = "" if design.family == "gaussian" else f" --family {design.family} --link {design.link}"
