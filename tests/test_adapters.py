@@ -24,6 +24,8 @@ from workbench.estimates import Estimates
 from workbench.fit import tidy_rows
 from workbench.plots import style
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 HERE = Path(__file__).parent / "data"
 EXPORTS, TABLES = HERE / "adapters", HERE / "datasets"
 SLEEP = "Reaction ~ Days + (Days | Subject)"

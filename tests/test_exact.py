@@ -24,6 +24,8 @@ from workbench.prior_defaults import resolve_priors
 from workbench.priors import coefficient_name
 from workbench.sampling.names import block_names
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 SCHOOLS = {
     "y": [28.0, 8, -3, 7, -1, 1, 18, 12],
     "se": [15.0, 10, 16, 11, 9, 11, 10, 18],

@@ -250,6 +250,7 @@ def test_the_long_way_by_ml_is_told_from_another_search():
     assert first != second  # as many digits as it takes
 
 
+@pytest.mark.slow
 def test_fits_of_different_designs_have_no_gap(tmp_path):
     table = crossed()
     one = wb.fit("y ~ x + (1 | g)", table)

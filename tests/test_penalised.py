@@ -16,6 +16,8 @@ from workbench.penalised.columns import group_columns
 from workbench.penalised.folds import make_folds
 from workbench.penalised.regression import Regression, Solution, effective_parameters
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 SLEEP = DATA / "datasets/sleepstudy.csv"
 
 

@@ -410,6 +410,7 @@ def test_many_levels_are_ordered_thinned_and_said_to_be(many):
     assert shrunken.draw(view).get_xticks().size == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [r"$\frac$", "_hidden", "a\x00b\n", "長い名前", "<b>&"])
 def test_strange_names_are_drawn_as_they_are(tmp_path, name):
     data = {"y": [1.0, 3.0, 2.0, 6.0, 5.0, 1.0], "g": [name, name, "b", "b", "c", "c"]}

@@ -209,6 +209,7 @@ def test_the_readmes_links_and_tables_hold_together(report):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1, table
 
 
+@pytest.mark.slow
 def test_no_time_of_day_and_twice_the_same_bytes(report, twelve, tmp_path):
     again = files(write_report(twelve, tmp_path / "again", CONTEXT))
     assert again == files(report)
@@ -229,6 +230,7 @@ def test_no_time_of_day_and_twice_the_same_bytes(report, twelve, tmp_path):
 SLOW_STEPS = [pytest.param(step, marks=pytest.mark.slow) for step in ("tables.write_tables", "render.html")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [*SLOW_STEPS, "render.readme", pytest.param("write.manifest", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("failure", "raised"),
@@ -251,6 +253,7 @@ def test_a_failure_leaves_the_old_report_and_nothing_else(sleep, tmp_path, monke
     assert [p.name for p in tmp_path.iterdir()] == ["report"]
 
 
+@pytest.mark.slow
 def test_a_report_is_replaced_whole(sleep, twelve, tmp_path):
     place = write_report(sleep, tmp_path / "report")
     assert (place / "plots/shrunken_days.png").is_file()
@@ -259,6 +262,7 @@ def test_a_report_is_replaced_whole(sleep, twelve, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["report"]
 
 
+@pytest.mark.slow
 def test_what_is_no_report_is_not_replaced(sleep, tmp_path):
     foreign = tmp_path / "thesis"
     foreign.mkdir()
@@ -369,6 +373,7 @@ def test_a_bad_out_costs_nothing(tmp_path, monkeypatch, capsys):
     assert entries(tmp_path) == ["out", "out/.env", "studies", "studies/sleepstudy", "studies/sleepstudy/link"]
 
 
+@pytest.mark.slow
 def test_an_empty_folder_and_a_relative_path_will_do(sleep, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()

@@ -26,6 +26,8 @@ from workbench.report.context import Context
 from workbench.report.model_text import as_text, command, equations, python_code, r_code
 from workbench.response import read_response
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 # d <- data.frame(s = c(2, 0, 5, 1, 0, 3), f = c(2, 3, 0, 8, 0, 1), w = c(1, 2, 1, 0.5, 1, 0), e = c(1, 2, 1, 2, 1, 1),
 #   fate = factor(c("lived", "died", "died", "lived", "died", "lived")), k = c(3, 0, 2, 7, 1, 1),
 #   t = c(0.5, 2, 1.5, 4, 0.25, 1), z = factor(c("b", "a", "c", "b", "c", "a")))

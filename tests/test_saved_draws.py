@@ -18,6 +18,8 @@ from workbench.sampling import saved
 from workbench.sampling.plain_density import log_joint
 from workbench.sampling.tree import Sampled
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
+
 
 class Holder:
     """As much of a fit as saving looks at."""
