@@ -179,7 +179,7 @@ def test_a_fit_that_was_read_stands_in_comparisons_under_any_name(sleep, tidy):
 
 def test_code_in_a_report_names_files_and_leaves_room_for_objects(sleep, tidy):
     from workbench.report.context import Context
-    from workbench.report.model_text import command, python_code
+    from workbench.report.own_code import command, python_code
 
     both = sleep.beside(file=EXPORTS / "sleepstudy.csv", table=tidy)
     assert '--foreign "file=sleepstudy.csv" --foreign "table=..."' in command(both, Context())

@@ -440,7 +440,7 @@ def test_it_stands_beside_the_others_in_a_comparison_and_a_report(tmp_path):
     assert row["converged"]
     both.report(tmp_path / "report")
     (page,) = (tmp_path / "report").glob("*.md")
-    assert "full Bayes, exact" in page.read_text()
+    assert "exact full Bayes" in page.read_text()
 
 
 # --- what does not exist, and what is refused ---------------------------------------------------------

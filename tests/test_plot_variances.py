@@ -65,7 +65,7 @@ def test_rows_hold_what_the_fits_say(dyestuff):
     view = variances.view(dyestuff)
     assert [panel.name for panel in view.panels] == ["sd(Batch, (Intercept))", "sigma"]
     assert [panel.title for panel in view.panels] == ["SD of intercepts by Batch", "residual SD, sigma"]
-    assert view.labels == ("full Bayes, exact", "REML", "ML", "boundary avoiding", "REML, EM")
+    assert view.labels == ("exact full Bayes", "REML", "ML", "boundary avoiding", "REML, EM")
     for panel, value in zip(view.panels, (lambda f: f.components[0].sd[0], lambda f: f.sigma), strict=True):
         rows = {row.estimator: row for row in panel.rows}
         for name in ("reml", "ml", "boundary_avoiding", "em"):

@@ -444,6 +444,17 @@ def test_bitmaps_of_few_colours_look_as_they_did(tmp_path, sleep):
     assert png.stat().st_size < 0.6 * (tmp_path / "full.png").stat().st_size
 
 
+def test_light_bitmaps_keep_every_estimators_colour(tmp_path, sleep):
+    """A mark's own colour is there, in as many dots as it had, within what the eye tells apart."""
+    made = next(p for p in prints(sleep) if p.stem == "shrinkage")
+    png, none = style.save(made.figure(), tmp_path / "light", drawing=False)
+    assert none is None
+    dots = (mpl.image.imread(png)[..., :3] * 255).reshape(-1, 3)
+    for name in sleep.fits:
+        own = np.array(mpl.colors.to_rgb(style.look(name).colour)) * 255
+        assert (np.abs(dots - own).max(axis=1) <= 16).sum() >= 200, name
+
+
 @pytest.mark.slow
 def test_drawing_leaves_matplotlibs_settings_and_pyplot_alone(twelve, tmp_path):
     import sys

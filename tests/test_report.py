@@ -21,12 +21,14 @@ import workbench as wb
 from workbench.comparison import Comparison
 from workbench.errors import ReportError
 from workbench.report import Context, FigureCheck, check_folder, write_report
+from workbench.report.equations import as_html, as_text, equations
 from workbench.report.estimate_tables import estimates
 from workbench.report.findings import findings
 from workbench.report.markdown import notes_html
-from workbench.report.model_text import as_html, as_text, equations, python_code, r_code
+from workbench.report.own_code import python_code
 from workbench.report.page_tables import agreement, figures, priors, variance
 from workbench.report.page_tables import trust as trust_table
+from workbench.report.r_code import r_code
 from workbench.report.terminal import print_checks, print_comparison, print_study
 from workbench.report.terminal_fit import print_fit
 from workbench.report.trust import banners

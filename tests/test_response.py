@@ -23,7 +23,9 @@ from workbench.families import GROUPED_LINKS, family_of
 from workbench.fit import Fit
 from workbench.formula import parse
 from workbench.report.context import Context
-from workbench.report.model_text import as_text, command, equations, python_code, r_code
+from workbench.report.equations import as_text, equations
+from workbench.report.own_code import command, python_code
+from workbench.report.r_code import r_code
 from workbench.response import read_response
 
 pytestmark = pytest.mark.usefixtures("few_pictures")

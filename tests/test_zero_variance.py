@@ -32,14 +32,14 @@ def zero():
 def test_three_rows_say_what_each_use_of_the_likelihood_reports(zero):
     table = zero_variances(zero)
     rows = {row[0].text: [cell.sort for cell in row[1:-1]] for row in table.rows}
-    assert list(rows) == ["REML", "boundary avoiding", "full Bayes, exact"]
+    assert list(rows) == ["REML", "boundary avoiding", "exact full Bayes"]
     # SD, variance, interval, residual SD and variance; sources in models/dyestuff2/reference.toml
     assert rows["REML"][:2] == [0.0, 0.0]
     np.testing.assert_allclose(rows["REML"][4:], [3.7156842744757266, 13.8063096275862], rtol=1e-9)
     np.testing.assert_allclose(rows["boundary avoiding"][1], 2.2163602, atol=1e-6)
     np.testing.assert_allclose(rows["boundary avoiding"][5], 13.1489700, atol=1e-6)
-    np.testing.assert_allclose(rows["full Bayes, exact"][0], 1.0118185, atol=1e-6)
-    low, high = rows["full Bayes, exact"][2:4]
+    np.testing.assert_allclose(rows["exact full Bayes"][0], 1.0118185, atol=1e-6)
+    low, high = rows["exact full Bayes"][2:4]
     np.testing.assert_allclose(zero.fits["exact"].posterior.deviation(0).cdf(np.array([low, high])), [0.025, 0.975])
     assert [row[-1].text for row in table.rows] == [
         "where the restricted likelihood is largest",

@@ -5,8 +5,9 @@ which a group is the highest, or among the highest k, is its probability, and th
 (Laird & Louis 1989, doi:10.2307/1164693). Rank 1 is the highest. What league tables cannot say: Goldstein &
 Spiegelhalter (1996, doi:10.2307/2983325).
 
-Where there are no draws, normal ones with the estimates' standard errors stand in, independent between groups: an
-error that all groups share, that of the population's value, moves no rank. Shares of N draws have a standard error of
+Where there are no draws, normal ones with the estimates' standard errors stand in, independent between groups. The
+error that groups share, the population value's, moves each by its shrinkage factor: it is left out, and would move no
+rank where all factors are alike. Shares of N draws have a standard error of
 sqrt(p (1 - p) / N).
 """
 

@@ -6,6 +6,7 @@ Full digits are in the data files. A number that is not there is an en dash.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -58,6 +59,17 @@ def fixed(value: float | None, places: int) -> str:
 def minus(text: str) -> str:
     """The typographer's minus."""
     return text.replace("-", "−")
+
+
+def with_minus(text: str) -> str:
+    """Prose with the typographer's minus where a hyphen stands for one: before numbers and between terms.
+
+    Examples
+    --------
+    >>> with_minus("from -2.6 (cask b-3) to -3.4e-6; divisor J - 1")
+    'from −2.6 (cask b-3) to −3.4e−6; divisor J − 1'
+    """
+    return re.sub(r"(?<![^\s(\[|])-(?=\d)|(?<=\de)-(?=\d)|(?<= )-(?= )", "−", text)
 
 
 def places_for(errors: Iterable[float], values: Iterable[float] = ()) -> int:

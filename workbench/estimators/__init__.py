@@ -240,7 +240,7 @@ REGISTRY: Mapping[str, Estimator] = MappingProxyType(
             ),
             Estimator(
                 "exact",
-                "full Bayes, exact",
+                "exact full Bayes",
                 "integrated, by quadrature: one grouping factor, one varying term",
                 "exact",
                 families=("gaussian", "binomial", "poisson"),

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.plots.palette import Faithful, to_palette
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -34,14 +36,8 @@ DPI = 150
 """Dots per inch of bitmaps."""
 WIDTH_ALONE, DPI_ALONE = 760, 84
 """Bitmaps of small reports, which have no drawings beside them: at most so many dots wide, and so many per inch."""
-COLOURS = (12, 16, 24, 32, 48, 64, 96, 128, 256)
-"""Bitmaps get the first of these numbers of colours under which they look the same, or the last."""
-SOLID = 25
-"""A colour of so many dots must stay itself, however small its share of the picture: it may be the only mark of it."""
-SEEN, SEEN_ALONE = 16, 44
-"""A colour is another one where a channel, of 0 to 255, is off by more; in small reports' bitmaps."""
-OTHERS, OTHERS_ALONE = 1e-3, 3e-3
-"""So small a share of a picture's dots may have another colour: edges of letters and lines."""
+FAITHFUL, FAITHFUL_ALONE = Faithful(8, 16, 1e-3), Faithful(16, 32, 2e-3)
+"""How far their colours may move; in small reports' bitmaps."""
 
 
 @dataclass(frozen=True)
@@ -272,39 +268,8 @@ def save(figure: Figure, stem: Path, drawing: bool = True) -> tuple[Path, Path |
     with _quiet():
         dots = DPI if drawing else min(DPI_ALONE, WIDTH_ALONE / figure.get_figwidth())
         figure.savefig(png, dpi=dots, metadata={"Software": None})
-        _to_palette(png, *((SEEN, OTHERS) if drawing else (SEEN_ALONE, OTHERS_ALONE)))
+        to_palette(png, FAITHFUL if drawing else FAITHFUL_ALONE, dots)
         if not drawing:
             return png, None
         figure.savefig(svg, dpi=DPI, metadata={"Date": None, "Creator": None})
     return png, svg
-
-
-def _to_palette(png: Path, seen: int, others: float) -> None:
-    """Keep those few colours of a bitmap that stand best for all: it looks the same, at a third of the size."""
-    from PIL import Image
-
-    with Image.open(png) as opened:
-        dots, full = opened.info.get("dpi", (DPI, DPI)), opened.convert("RGB")
-    colours = np.asarray(full, dtype=np.int32)
-    names = (colours << (16, 8, 0)).sum(axis=2).ravel()
-    which, dots_of = np.unique(names, return_inverse=True, return_counts=True)[1:]
-    for count in COLOURS:
-        few = full.quantize(count, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        away = np.abs(np.asarray(few.convert("RGB"), dtype=np.int32) - colours).max(axis=2).ravel()
-        farthest = np.zeros(len(dots_of), dtype=np.int32)
-        np.maximum.at(farthest, which, away)
-        if np.mean(away > seen) < others and not (farthest[dots_of >= SOLID] > max(seen, 2 * SEEN)).any():
-            break
-    few.save(png, optimize=True, dpi=dots)
-
-
-def as_webp(png: Path) -> bytes:
-    """A bitmap in a format that browsers read and that is a fifth smaller, without loss."""
-    from io import BytesIO
-
-    from PIL import Image
-
-    with Image.open(png) as opened:
-        made = BytesIO()
-        opened.convert("RGB").save(made, "WEBP", lossless=True, quality=80, method=4)
-    return made.getvalue()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.estimators import REGISTRY
 from workbench.gap import called
 from workbench.plots.style import title_of
-from workbench.plots.varying import Varying, apart, column, named, printable, varying
+from workbench.plots.varying import Varying, apart, column, printable, varying
 from workbench.report.cells import Cell, Column, Table, text
 from workbench.report.grid import WHOLE_BAYES
 from workbench.words import MISSING, join, significant
@@ -76,18 +76,25 @@ def _farthest(comparison: Comparison, one: str, other: str) -> tuple[Far, Far | 
     return plain, scaled
 
 
-def _how_far(plain: Far, scaled: Far | None, whose: str) -> str:
+def _units(comparison: Comparison) -> str:
+    """What group coefficients are measured in."""
+    design = comparison.design
+    return "the units of the response" if design.link == "identity" else f"the scale of the {design.link} link"
+
+
+def _how_far(comparison: Comparison, plain: Far, scaled: Far | None, whose: str) -> str:
     """Both largest differences, each at its group, which is named once where it is the same."""
     if scaled is None:
         return f"at most {significant(plain.size)} ({plain.where})"
     errors = f"in {whose} standard errors at most {significant(scaled.size, 2)} ({scaled.where})"
     where = "" if plain.where == scaled.where else f" ({plain.where})"
-    return f"in the units of the response at most {significant(plain.size)}{where}, {errors}"
+    scale = "in" if comparison.design.link == "identity" else "on"
+    return f"{scale} {_units(comparison)} at most {significant(plain.size)}{where}, {errors}"
 
 
 def _where(v: Varying, j: int, terms: tuple[Varying, ...]) -> str:
-    label = named(v, terms)
-    return (f"{label} of " if label else "") + f"{v.group} {printable(v.levels[j])}"
+    several = len({u.term for u in terms if u.group == v.group}) > 1
+    return (f"{v.term} of " if several else "") + f"{v.group} {printable(v.levels[j])}"
 
 
 def _points(comparison: Comparison, hub: str) -> str:
@@ -99,7 +106,7 @@ def _points(comparison: Comparison, hub: str) -> str:
     if plain.size == 0:
         same = f"he fixed prior's group coefficients are {called(hub)}'s, to rounding."
         return f"For the points, yes{but}. T{same}" if but else f"For the points, yes: t{same}"
-    how_far = _how_far(plain, scaled, f"{called(hub)}'s")
+    how_far = _how_far(comparison, plain, scaled, f"{called(hub)}'s")
     differ = f"he fixed prior's group coefficients and {called(hub)}'s differ, {how_far}."
     if scaled is None:
         return f"T{differ}"
@@ -192,7 +199,7 @@ def _whole_bayes(comparison: Comparison, whole: str) -> str:
     plain, scaled = _farthest(comparison, whole, "fixed_prior")
     if not len(ratio) or not np.isfinite(plain.size):
         return ""
-    how_far = _how_far(plain, scaled, "the fixed prior's")
+    how_far = _how_far(comparison, plain, scaled, "the fixed prior's")
     return (
         f"{_capital(title_of(whole))} takes the spread between groups as unknown: its intervals are {_times(ratio)} as "
         f"long as the fixed prior's, and its points differ from the fixed prior's, {how_far}."

@@ -19,7 +19,7 @@ from workbench.formula import Formula, RandomTerm
 from workbench.prior_defaults import resolve_priors
 from workbench.priors import Prior, coefficient_name, parse_prior
 from workbench.report.column_code import Unwritten, column, columns_code, is_label, number_code
-from workbench.report.model_text import data_name
+from workbench.report.own_code import data_name
 from workbench.sampling.names import block_names, group_dim
 from workbench.sampling.responses import SAMPLED
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.plots import style
+from workbench.plots.palette import as_webp
+from workbench.report.equations import as_html, as_text
 from workbench.report.markdown import escape_markdown, notes_html, notes_markdown
-from workbench.report.model_text import as_html, as_text
 from workbench.report.view import Page
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _inlined(shots: list[Shot], left: int) -> list[tuple[Shot, str]]:
         if shot.svg is not None and shot.svg.stat().st_size <= min(VECTOR, shot.png.stat().st_size):
             content, kind = shot.svg.read_bytes(), "svg+xml"
         else:
-            content, kind = style.as_webp(shot.png), "webp"
+            content, kind = as_webp(shot.png), "webp"
         code = base64.b64encode(content).decode()
         fits = len(code) <= left
         left -= len(code) if fits else 0

@@ -118,7 +118,7 @@ def print_study(
     study: Mapping[str, Any], design: Design, priors: Mapping[str, Any], console: Console | None = None
 ) -> None:
     """Print a resolved study: its settings, the model that comes out of them, and its priors."""
-    from workbench.report.model_text import as_text, equations
+    from workbench.report.equations import as_text, equations
 
     out = console or standard_output()
     headline(out, str(study.get("title") or study.get("name", "")))

@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.plots.varying import printable
-from workbench.report import model_text
 from workbench.report.cells import Table
 from workbench.report.certificate import certificate
 from workbench.report.context import Context
 from workbench.report.data_tables import data_tables
 from workbench.report.decomposition_tables import decompositions
+from workbench.report.equations import equations, weighted
 from workbench.report.findings import findings
 from workbench.report.gap_tables import gaps
 from workbench.report.glossary import abbreviations, estimator_words
 from workbench.report.instead import costs, instead
+from workbench.report.own_code import command, python_code
 from workbench.report.pymc_code import pymc_code
+from workbench.report.r_code import r_code
 from workbench.report.sampler_tables import sampler
 from workbench.report.score_tables import scoreboards
 from workbench.report.trust import Banner, banners
@@ -72,14 +74,19 @@ class Page:
     def words(self) -> tuple[tuple[str, str], ...]:
         """The abbreviations of the page's tables."""
         first = (self.priors,) if self.priors else ()
-        return abbreviations((*self.sizes, *first, *self.scoreboards, *self.estimates, *self.single))
+        return abbreviations((*self.sizes, *first, *self.scoreboards, *self.estimates, *self.leading, *self.single))
+
+    @property
+    def leading(self) -> tuple[Table, ...]:
+        """The tables of what the model estimates beside the groups, before the pictures."""
+        return tuple(table for table in (self.fixed, self.variance) if table is not None)
 
     @property
     def single(self) -> tuple[Table, ...]:
         """The tables that have a section each, after the pictures."""
         every = (
-            self.fixed, self.variance, self.zero_variance, self.parameters, self.sampler, self.trust, self.certificate,
-            self.agreement, *self.gaps, self.costs, self.figures,
+            self.zero_variance, self.parameters, self.sampler, self.trust, self.certificate, self.agreement,
+            *self.gaps, self.costs, self.figures,
         )  # fmt: skip
         return tuple(table for table in every if table is not None)
 
@@ -100,16 +107,17 @@ class Page:
         every = (
             ("data", "The data", True),
             ("model", "The model", True),
-            ("words", "Words", True),
             ("before", "Before you read on", bool(self.banners)),
             ("findings", "What the numbers say", True),
             ("instead", "Can I just use bayesglm instead?", bool(self.instead)),
             ("truth", "Against the truth", bool(self.scoreboards)),
             ("groups", "Group estimates", True),
+            *((f"about-{table.key}", table.title, True) for table in self.leading),
             ("pictures", "Pictures", True),
             *((f"about-{table.key}", table.title, True) for table in self.single),
-            ("reproduce", "How to reproduce", True),
+            ("words", "Words", True),
             ("lesson", "Notes", bool(self.notes.strip())),
+            ("reproduce", "How to reproduce", True),
             ("versions", "Versions", True),
         )
         return tuple((key, title) for key, title, there in every if there)
@@ -127,7 +135,7 @@ def page(comparison: Comparison, context: Context) -> Page:
         formula=str(design.formula),
         data=data_sentences(design),
         sizes=data_tables(design),
-        equations=model_text.equations(design),
+        equations=equations(design),
         priors=tables.priors(comparison),
         banners=banners(comparison, context.figures),
         findings=findings(comparison),
@@ -145,10 +153,10 @@ def page(comparison: Comparison, context: Context) -> Page:
         costs=costs(comparison),
         parameters=tables.parameters(comparison),
         figures=tables.figures(context.figures),
-        command=model_text.command(comparison, context),
-        python=model_text.python_code(comparison, context),
+        command=command(comparison, context),
+        python=python_code(comparison, context),
         pymc=pymc_code(comparison, context),
-        r=model_text.r_code(comparison, context),
+        r=r_code(comparison, context),
         notes=context.notes,
         estimators=estimator_words(comparison),
         versions=versions(),
@@ -167,7 +175,7 @@ def data_sentences(design: Design) -> tuple[str, ...]:
         said.append("The standard error of each row is known.")
     elif design.family == "binomial":
         said += _trials(design)
-    elif model_text.weighted(design):
+    elif weighted(design):
         said.append(_weighted(design.weights))
     if design.offset.any():
         said.append("The linear predictor has an offset.")
@@ -180,13 +188,13 @@ def _trials(design: Design) -> list[str]:
     if design.outcomes:
         failure, *success = (f"“{printable(label)}”" for label in design.outcomes)
         said.append(f"Of {design.response}, {failure} counts as failure, {' or '.join(success)} as success.")
-    counted, weighted = design.formula.cbind is not None, model_text.weighted(design)
-    if counted or weighted:
+    counted, by_rows = design.formula.cbind is not None, weighted(design)
+    if counted or by_rows:
         trials = design.trials if counted else design.weights
         low, high, total = (f"{value:,.10g}" for value in (trials.min(), trials.max(), trials.sum()))
         each = f"{low} in each row" if low == high else f"from {low} to {high} in a row"
         said.append(f"{total} trials{'' if counted else ' (the weights)'}, {each}.")
-    if counted and weighted:
+    if counted and by_rows:
         said.append(_weighted(design.prior_weights))
     return said
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from workbench.report.context import Context
 from workbench.report.folder import put_folder
 from workbench.report.manifest import NAME, draws_file, manifest, to_json
+from workbench.words import with_minus
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -80,5 +81,6 @@ def _draw(comparison: Comparison, folder: Path, svg: bool) -> list[Shot]:
     for made in prints(comparison):
         bitmap, drawing = style.save(made.figure(), folder / made.stem, svg)
         view = made.view
-        shots.append(Shot(made.stem, made.title, view.caption, view.alt, view.warnings, bitmap, drawing))
+        caption, alt = with_minus(view.caption), with_minus(view.alt)
+        shots.append(Shot(made.stem, made.title, caption, alt, view.warnings, bitmap, drawing))
     return shots
