@@ -13,12 +13,23 @@ def pytest_terminal_summary(terminalreporter, config):
             terminalreporter.write_line(f"Left out: {what} (pytest -m {mark}).")
 
 
-@pytest.fixture(scope="module")
-def few_pictures():
-    """Reports show four pictures alone: drawing all of them takes seconds each time."""
+def _drawing_only(*stems):
     from workbench.plots import pictures
 
-    few = tuple(p for p in pictures.PICTURES if p.stem in ("samples", "shrunken", "versus", "shrinkage"))
+    few = tuple(p for p in pictures.PICTURES if p.stem in stems)
+    assert len(few) == len(stems)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "PICTURES", few)
         yield few
+
+
+@pytest.fixture(scope="module")
+def few_pictures():
+    """Reports show four pictures alone: drawing all of them takes seconds each time."""
+    yield from _drawing_only("samples", "shrunken", "versus", "shrinkage")
+
+
+@pytest.fixture(scope="module")
+def one_picture():
+    """Reports show one picture alone, where only what stands beside the pictures matters."""
+    yield from _drawing_only("shrinkage")

@@ -24,7 +24,7 @@ from workbench.estimates import Estimates
 from workbench.fit import tidy_rows
 from workbench.plots import style
 
-pytestmark = pytest.mark.usefixtures("few_pictures")
+pytestmark = pytest.mark.usefixtures("one_picture")
 
 HERE = Path(__file__).parent / "data"
 EXPORTS, TABLES = HERE / "adapters", HERE / "datasets"
@@ -224,11 +224,15 @@ def test_missing_estimates_are_taken_where_the_rows_cannot_tell(tmp_path):
 # --- our own files ------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def reported(sleep, tmp_path_factory):
+    return sleep.report(tmp_path_factory.mktemp("sleep") / "report")
+
+
 @pytest.mark.parametrize("source", ["file", "frame"])
 @pytest.mark.parametrize("name", ["no_pooling", "reml"])
-def test_a_reports_estimates_come_back_exactly(sleep, tmp_path, source, name):
-    sleep.report(tmp_path / "report")
-    file = tmp_path / "report" / "tables" / "estimates.csv"
+def test_a_reports_estimates_come_back_exactly(sleep, reported, source, name):
+    file = reported / "tables" / "estimates.csv"
     kept = sleep.estimates[sleep.estimates["estimator"] == name]
     read = wb.adapt(f"{file}:{name}" if source == "file" else kept, sleep, "read")
     for table in ("fixed", "effects", "coefficients"):

@@ -13,7 +13,7 @@ from corpus import DATA
 
 from workbench.cli import main
 
-pytestmark = pytest.mark.usefixtures("few_pictures")
+pytestmark = pytest.mark.usefixtures("one_picture")
 
 ROOT = Path(__file__).parent.parent
 SLEEP = str(DATA / "datasets/sleepstudy.csv")

@@ -211,6 +211,7 @@ def compiled_value(model, names):
     return at
 
 
+@pytest.mark.slow
 def test_log_joint_is_that_of_the_pymc_model():
     rng = np.random.default_rng(5)
     table = {"y": rng.normal(size=40), "x": rng.normal(size=40), "g": np.arange(40) % 5}

@@ -24,7 +24,7 @@ from workbench.prior_defaults import resolve_priors
 from workbench.priors import coefficient_name
 from workbench.sampling.names import block_names
 
-pytestmark = pytest.mark.usefixtures("few_pictures")
+pytestmark = pytest.mark.usefixtures("one_picture")
 
 SCHOOLS = {
     "y": [28.0, 8, -3, 7, -1, 1, 18, 12],

@@ -115,7 +115,7 @@ SLOPES = {
 }
 
 
-@pytest.mark.parametrize("parametrisation", ["centered", "noncentered"])
+@pytest.mark.parametrize("parametrisation", [pytest.param("centered", marks=pytest.mark.slow), "noncentered"])
 def test_log_density_of_the_model_equals_a_plain_one(parametrisation):
     base = design_of("sleepstudy--slope")
     labels = np.array(base.blocks[0].levels)[base.blocks[0].codes]

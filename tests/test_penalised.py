@@ -16,7 +16,7 @@ from workbench.penalised.columns import group_columns
 from workbench.penalised.folds import make_folds
 from workbench.penalised.regression import Regression, Solution, effective_parameters
 
-pytestmark = pytest.mark.usefixtures("few_pictures")
+pytestmark = pytest.mark.usefixtures("one_picture")
 
 SLEEP = DATA / "datasets/sleepstudy.csv"
 

@@ -759,7 +759,10 @@ def test_ten_thousand_levels_stay_small_and_quick(tmp_path):
 # --- several grouping factors -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("formula", ["y ~ 1 + (1 | a) + (1 | b)", "y ~ x + (x | a) + (1 | a:b)"])
+@pytest.mark.parametrize(
+    "formula",
+    ["y ~ 1 + (1 | a) + (1 | b)", pytest.param("y ~ x + (x | a) + (1 | a:b)", marks=pytest.mark.slow)],
+)
 def test_crossed_and_nested_factors_are_told_apart_everywhere(tmp_path, formula, console):
     comparison = crossed(formula)
     blocks = comparison.design.blocks

@@ -28,7 +28,7 @@ from workbench.report.own_code import command, python_code
 from workbench.report.r_code import r_code
 from workbench.response import read_response
 
-pytestmark = pytest.mark.usefixtures("few_pictures")
+pytestmark = pytest.mark.usefixtures("one_picture")
 
 # d <- data.frame(s = c(2, 0, 5, 1, 0, 3), f = c(2, 3, 0, 8, 0, 1), w = c(1, 2, 1, 0.5, 1, 0), e = c(1, 2, 1, 2, 1, 1),
 #   fate = factor(c("lived", "died", "died", "lived", "died", "lived")), k = c(3, 0, 2, 7, 1, 1),

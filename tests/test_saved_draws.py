@@ -18,7 +18,7 @@ from workbench.sampling import saved
 from workbench.sampling.plain_density import log_joint
 from workbench.sampling.tree import Sampled
 
-pytestmark = pytest.mark.usefixtures("few_pictures")
+pytestmark = pytest.mark.usefixtures("one_picture")
 
 
 class Holder:

@@ -10,7 +10,7 @@ from workbench.cli import main
 from workbench.report.unchanged import earlier_run
 from workbench.study import load_study
 
-pytestmark = pytest.mark.usefixtures("few_pictures")
+pytestmark = pytest.mark.usefixtures("one_picture")
 
 STUDY = DATA.parent.parent / "models/dyestuff"
 ESTIMATORS = ("no_pooling", "reml")
