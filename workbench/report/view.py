@@ -191,8 +191,8 @@ def _bases(design: Design) -> list[str]:
     for expression, seen in design.coding.learnt.items():
         if not isinstance(seen, Labels) or seen.ordered:
             continue
-        contrasts = [f"{deparse(expression)}{level}" for level in seen.levels[1:]]
-        if contrasts and set(contrasts) <= set(design.fixed_terms):
+        columns = [f"{deparse(expression)}{level}" for level in seen.levels]
+        if columns[1:] and set(columns) & set(design.fixed_terms) == set(columns[1:]):
             base = printable(seen.levels[0])
             said.append(f"Levels of {printable(deparse(expression))} are compared with the first, {base}.")
     return said
