@@ -11,7 +11,7 @@ import workbench as wb
 from workbench.design import build_design
 from workbench.errors import OptionError
 from workbench.inference.reml_profile import reml_profiles
-from workbench.plots import variances
+from workbench.plots import likely_spreads, variances
 from workbench.plots.marginals import Marginal, parameter_prior
 from workbench.priors import Prior
 
@@ -123,15 +123,50 @@ def test_an_estimate_of_zero_has_an_open_interval():
     assert "REML's interval reaches the limit of what is possible: SD of intercepts by Batch." in view.caption
 
 
-def test_counts_have_points_and_no_sigma():
+def test_counts_have_a_profile_interval_and_no_sigma():
     table = {"s": [8, 9, 2, 1, 5, 5], "f": [2, 1, 8, 9, 5, 5], "g": list("aabbcc")}
     comparison = wb.compare("cbind(s, f) ~ 1 + (1 | g)", table, ["complete_pooling", "laplace"], family="binomial")
     view = variances.view(comparison)
     assert [panel.name for panel in view.panels] == ["sd(g, (Intercept))"]
     assert [row.estimator for row in view.panels[0].rows] == ["laplace"]
     assert view.panels[0].kind == ""
-    assert "points alone" in view.caption
+    (row,) = view.panels[0].rows
+    deviance = held_deviance(
+        comparison.design
+    )  # the interval: where it lies chi-squared's 95 % quantile above its least
+    assert deviance(row.value) == pytest.approx(min(deviance(t) for t in np.linspace(0, 4, 81)), abs=1e-2)
+    np.testing.assert_allclose([deviance(t) - deviance(row.value) for t in (row.low, row.high)], 3.8415, atol=1e-3)
+    assert "Bars of Laplace: 95 % profile intervals of its likelihood." in view.caption
     assert len(variances.draw(view)) == 1
+
+
+def held_deviance(design):
+    """-2 log of Laplace's likelihood at a held tau, its mean at its best: of one intercept by group, written out."""
+    codes = design.blocks[0].codes
+    successes, failures = (np.bincount(codes, design.weights * share) for share in (design.y, 1 - design.y))
+
+    def negative(b, tau):
+        total = 0.0
+        for s, f in zip(successes, failures, strict=True):
+
+            def joint(u, s=s, f=f):
+                return (s + f) * np.log1p(np.exp(b + tau * u)) - s * (b + tau * u) + u * u / 2
+
+            best = minimize_scalar(joint, bounds=(-8, 8), method="bounded", options={"xatol": 1e-10})
+            p = 1 / (1 + np.exp(-(b + tau * best.x)))
+            total += best.fun + np.log(1 + tau**2 * (s + f) * p * (1 - p)) / 2
+        return 2 * total
+
+    return lambda tau: minimize_scalar(negative, bounds=(-3, 3), args=(tau,), method="bounded").fun
+
+
+def test_counts_without_quick_intervals_have_points_and_say_so(monkeypatch):
+    monkeypatch.setattr(likely_spreads, "OF_COUNTS", 2)
+    table = {"s": [8, 9, 2, 1, 5, 5], "f": [2, 1, 8, 9, 5, 5], "g": list("aabbcc")}
+    view = variances.view(wb.compare("cbind(s, f) ~ 1 + (1 | g)", table, ["laplace"], family="binomial"))
+    assert not np.isfinite(view.panels[0].rows[0].low)
+    assert "Laplace: drawn without an interval" in view.caption
+    assert "Bars of Laplace" not in view.caption
 
 
 def test_large_models_keep_the_point_alone(monkeypatch, sleep):

@@ -17,24 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.coordinates import condensed
 from workbench.data import read_only
 from workbench.design import Design
-from workbench.errors import DesignError
-from workbench.glmm import search
-from workbench.glmm.quasi_newton import quasi_newton
-from workbench.glmm.rows import Rows
-from workbench.glmm.working import Working
-from workbench.inference.held import Held, Point
-from workbench.inference.parameters import Parameter
-from workbench.likelihood import conditional
-from workbench.moments import Moments, moments
-from workbench.optimum import SINGULAR, Optimum, optimum
+from workbench.inference.spread_likelihoods import SpreadProfile, profile_of
 
 Array = NDArray[np.float64]
 
@@ -116,25 +105,6 @@ class SpreadPath:
         return float(self.at[max(above[0] - 1, 0)]), float(self.at[min(above[-1] + 1, len(self.at) - 1)])
 
 
-class _Profile(Protocol):
-    """What a path needs of a likelihood."""
-
-    criterion: str
-    estimate: float
-    others: int
-    sigma: float
-    doubtful: int
-
-    def value(self, tau: float) -> float:
-        """-2 log likelihood, the others at their best, which later calls start from."""
-
-    def coefficients(self, tau: float) -> tuple[float, Array]:
-        """Population value and group coefficients, shape (J,)."""
-
-    def on_edge(self, tau: float) -> bool:
-        """Whether another variance parameter is on its boundary."""
-
-
 def spread_path(
     design: Design, block: int = 0, column: int = 0, beyond: float = 0.0, wanted: Sequence[float] = ()
 ) -> SpreadPath:
@@ -168,10 +138,9 @@ def spread_path(
     >>> round(path.estimate, 4), path.coefficients[0].round(4).tolist()      # REML; at tau = 0 all are the mean
     (2.4664, [3.8333, 3.8333, 3.8333])
     """
-    found = _profile(design, block, column)
+    found = profile_of(design, block, column)
     part = design.blocks[block]
-    information = np.bincount(part.codes, design.weights * part.Z[:, column] ** 2, len(part.levels))
-    typical = float(found.sigma / np.sqrt(np.median(information[information > 0])))
+    typical = _typical(design, block, column, found.sigma)
     least = found.value(found.estimate)
     end = _end(found, least, typical, max(beyond, 1.02 * max([w for w in wanted if np.isfinite(w)], default=0.0)))
     effects = sum(len(b.levels) * len(b.terms) for b in design.blocks)
@@ -210,37 +179,41 @@ def spread_path(
     )
 
 
-def feasible(design: Design, block: int, column: int) -> str:
-    """Why there is no path of a term; empty where there is one.
+def likely_spread(design: Design, block: int = 0, column: int = 0) -> tuple[float, float]:
+    """Ends of the 95 % profile interval that :func:`spread_path` finds, without the path.
+
+    Returns
+    -------
+    pair of float
+        0 where the interval holds that, infinity where it goes on beyond where a path would end.
+
+    Raises
+    ------
+    DesignError
+        As by :func:`spread_path`.
 
     Examples
     --------
     >>> from workbench.design import build_design
-    >>> table = {"y": [0, 3, 1, 4, 2, 2], "x": [0, 1, 2, 0, 1, 2], "g": list("aaabbb")}
-    >>> feasible(build_design("y ~ x + (x | g)", table, "poisson"), 0, 0)
-    'terms of counts and shares that are correlated with others have no path here'
+    >>> design = build_design("y ~ 1 + (1 | g)", {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")})
+    >>> found, path = likely_spread(design), spread_path(design)
+    >>> bool(np.allclose(found, path.likely, rtol=1e-4))
+    True
     """
-    if design.family == "gaussian":
-        return ""
-    if design.family not in ("binomial", "poisson"):
-        return f"there is no likelihood of {design.family} responses here"
-    if len(design.blocks[block].terms) > 1:
-        return "terms of counts and shares that are correlated with others have no path here"
-    return ""
+    found = profile_of(design, block, column)
+    end = _end(found, found.value(found.estimate), _typical(design, block, column, found.sigma), 0.0)
+    values = _walk(found, np.unique([*np.linspace(0.0, end, FEWEST), found.estimate]))
+    return _interval(found, values, min(values.values()))
 
 
-def _profile(design: Design, block: int, column: int) -> _Profile:
-    why = feasible(design, block, column)
-    if why:
-        part = design.blocks[block]
-        raise DesignError(
-            f"sd({part.group}, {part.terms[column]}) cannot be held: {why}. Take another term, or (x || g) in place of "
-            "(x | g)."
-        )
-    return _Gaussian(design, block, column) if design.family == "gaussian" else _Counts(design, block)
+def _typical(design: Design, block: int, column: int, sigma: float) -> float:
+    """The spread at which the group of median information keeps half of its own deviation."""
+    part = design.blocks[block]
+    information = np.bincount(part.codes, design.weights * part.Z[:, column] ** 2, len(part.levels))
+    return float(sigma / np.sqrt(np.median(information[information > 0])))
 
 
-def _end(found: _Profile, least: float, typical: float, beyond: float) -> float:
+def _end(found: SpreadProfile, least: float, typical: float, beyond: float) -> float:
     """How far the axis goes: at least twice the estimate, else until the profile is low, or far enough out."""
     end = max(2 * found.estimate, 0.5 * typical, beyond)
     farthest = FARTHEST * max(found.estimate, typical)
@@ -249,7 +222,7 @@ def _end(found: _Profile, least: float, typical: float, beyond: float) -> float:
     return end
 
 
-def _walk(found: _Profile, at: Array) -> dict[float, float]:
+def _walk(found: SpreadProfile, at: Array) -> dict[float, float]:
     """The criterion at points, from the one nearest to the estimate outwards, so that searches have short ways."""
     order = np.argsort(np.abs(at - found.estimate), kind="stable")
     up = [k for k in order if at[k] >= found.estimate]
@@ -266,7 +239,7 @@ def _between(at: Array, above: Array, smooth: int) -> Array:
     return np.setdiff1d(np.linspace(low, high, smooth + 2), at)
 
 
-def _interval(found: _Profile, values: dict[float, float], least: float) -> tuple[float, float]:
+def _interval(found: SpreadProfile, values: dict[float, float], least: float) -> tuple[float, float]:
     """Where the profile crosses the quantile of chi-squared with one degree of freedom, farthest to both sides."""
     from scipy.optimize import brentq
 
@@ -283,111 +256,3 @@ def _interval(found: _Profile, values: dict[float, float], least: float) -> tupl
         float(brentq(excess, at[last], at[last + 1], xtol=1e-6 * at[-1], rtol=1e-6)) if last < len(at) - 1 else np.inf
     )
     return low, high
-
-
-def _nearest(known: dict[float, Array], tau: float) -> Array | None:
-    return known[min(known, key=lambda t: abs(t - tau))] if known else None
-
-
-class _Gaussian:
-    """The REML criterion with one standard deviation held."""
-
-    criterion = "REML"
-
-    def __init__(self, design: Design, block: int, column: int) -> None:
-        self.data: Moments = moments(design)
-        best: Optimum = optimum(self.data, restricted=True)
-        name = f"sd({design.blocks[block].group}, {design.blocks[block].terms[column]})"
-        parameter = Parameter(name, "sd", block, (column,))
-        self.held = Held.of(parameter, condensed(self.data), best, restricted=True)
-        self.estimate = self.held.best
-        nu = max(self.data.n - self.data.p, 1)
-        self.sigma = 1.0 if self.data.known_se else float(np.sqrt(best.given.r2 / nu))
-        self.others = len(self.held.start)
-        self.doubtful = 0
-        self._where = (block, column)
-        self._points: dict[float, Point] = {}
-
-    def value(self, tau: float) -> float:
-        return self._at(tau).deviance
-
-    def _at(self, tau: float) -> Point:
-        if tau not in self._points:
-            near = _nearest({t: p.others for t, p in self._points.items()}, tau)
-            starts = (self.held.start,) if near is None else (near, self.held.start) if tau == 0 else (near,)
-            self._points[tau] = point = self.held.at(tau, *starts)
-            self.doubtful += self.others > 1 and not point.certified  # of sigma alone there is one minimum
-        return self._points[tau]
-
-    def on_edge(self, tau: float) -> bool:
-        held = self.held
-        free = held.theta.on_diagonal.copy()
-        free[list(held.pinned)] = False
-        others = np.zeros(len(free))
-        others[[k for k in range(len(free)) if k not in held.pinned]] = self._at(tau).others[: len(free) - 1]
-        return bool((np.abs(others[free]) < SINGULAR).any())
-
-    def coefficients(self, tau: float) -> tuple[float, Array]:
-        block, column = self._where
-        given = conditional(self.data, self.held.factors(self._at(tau)))
-        place, f = next((k, f) for k, f in enumerate(self.data.factors) if block in f.places)
-        here = f.blocks[f.places.index(block)].start + column
-        mode = np.tensordot(f.to_data[here], given.modes[place], 1)
-        shift, k = self.data.shift, f.fixed[here]
-        population = 0.0 if k is None else float(shift.to_data[k] @ given.b + shift.origin[k])
-        return population, population + mode[-1] - given.b @ mode[:-1]
-
-
-class _Counts:
-    """Laplace's deviance with one standard deviation held."""
-
-    criterion = "Laplace"
-    sigma = 1.0
-
-    def __init__(self, design: Design, block: int) -> None:
-        rows = Rows.of(design)
-        best = search.optimum(rows)
-        self.deviance = search.Deviance(Working(rows), expected=True)
-        place, f = next((k, f) for k, f in enumerate(rows.factors) if block in f.places)
-        within = f.places.index(block)
-        start, self._map = f.blocks[within].start, float(f.maps[within][0, 0])
-        self._entry = self.deviance.shape.entries.index((place, start, start))
-        self._place, self._row, self._fixed = place, start, design.blocks[block].fixed[0]
-        both = np.concatenate([best.theta.values, best.mode.b])
-        self.estimate = abs(self._map * float(both[self._entry]))
-        self.others = len(best.theta.values) - 1
-        self.doubtful = 0
-        self._found: dict[float, Array] = {self.estimate: np.delete(both, self._entry)}
-        self._values: dict[float, float] = {}
-        self._inverse: Array | None = None
-
-    def _both(self, tau: float, free: Array) -> Array:
-        return np.insert(free, self._entry, tau / abs(self._map))
-
-    def value(self, tau: float) -> float:
-        if tau not in self._values:
-
-            def objective(free: Array) -> tuple[float, Array]:
-                value, gradient = self.deviance.joint(self._both(tau, free))
-                return value, np.delete(gradient, self._entry)
-
-            start = _nearest(self._found, tau)
-            assert start is not None
-            end = quasi_newton(objective, start, self._inverse, close=search.SETTLED)
-            self._found[tau], self._values[tau], self._inverse = end.x, end.value, end.inverse
-            self.doubtful += not end.settled
-        return self._values[tau]
-
-    def on_edge(self, tau: float) -> bool:
-        self.value(tau)
-        theta = np.delete(self._both(tau, self._found[tau]), self._entry)[: self.others]
-        on_diagonal = np.delete(self.deviance.shape.on_diagonal, self._entry)
-        return bool((np.abs(theta[on_diagonal]) < SINGULAR).any())
-
-    def coefficients(self, tau: float) -> tuple[float, Array]:
-        self.value(tau)
-        both = self._both(tau, self._found[tau])
-        mode, _ = self.deviance.at(both[: self.deviance.m], both[self.deviance.m :])
-        rows, k = self.deviance.working.rows, self._fixed
-        population = 0.0 if k is None else float(rows.to_data[k] @ mode.b)
-        return population, population + self._map * mode.u[self._place][self._row]

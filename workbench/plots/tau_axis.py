@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import OptionError, WorkbenchError
-from workbench.inference.spread_path import SpreadPath, feasible, spread_path
+from workbench.inference.spread_likelihoods import feasible
+from workbench.inference.spread_path import SpreadPath, spread_path
 from workbench.plots import style
 from workbench.plots.marginals import Marginal, integrated, marginal
 from workbench.plots.tau_labels import dodged, spread_out

@@ -2,7 +2,8 @@
 
 One panel for every standard deviation, correlation and sigma. Above, the posterior density of the first fit that has
 one (:mod:`workbench.plots.marginals`), or without any the profile of the REML criterion; beneath, on the same axis, one
-row for every estimator: REML with its profile interval, full Bayes with its equal-tailed one, others as points.
+row for every estimator: REML and Laplace with their profile intervals, full Bayes with its equal-tailed one, others as
+points.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from workbench.errors import OptionError, WorkbenchError
 from workbench.inference.reml_profile import RemlProfile, reml_profiles
 from workbench.plots import style
+from workbench.plots.likely_spreads import likely_spreads, of_counts
 from workbench.plots.marginals import BAYESIAN, Marginal, marginal
 from workbench.plots.varying import INTERCEPT, Varying, figure4, printable
 from workbench.words import join
@@ -115,15 +117,16 @@ def view(comparison: Comparison, terms: Sequence[Varying] = ()) -> View:
     design = comparison.design
     fits = _own(comparison)
     profiles, why = _profiles(design)
+    likely = likely_spreads(design) if "laplace" in fits else {}
     places = _places(design, {(v.group, v.term) for v in terms})
-    panels = [_panel(comparison, name, title, fits, profiles) for name, title in places]
+    panels = [_panel(comparison, name, title, fits, profiles, likely) for name, title in places]
     panels = [panel for panel in panels if panel.rows or panel.kind]
     shown = tuple(panels[:MOST])
     names = dict.fromkeys(row.label for panel in shown for row in panel.rows)
     order = [label for label in _order(comparison, fits) if label in names]
     return View(
         title="The variance parameters: posterior, prior and point estimates" if _posterior(shown) else TITLE_WITHOUT,
-        caption=" ".join([*_caption(comparison, shown, profiles, why), *_left_out(panels)]),
+        caption=" ".join([*_caption(comparison, shown, profiles, why), *of_counts(fits, likely), *_left_out(panels)]),
         alt=" ".join(_said(panel) for panel in shown),
         warnings=(),
         labels=tuple(order),
@@ -186,10 +189,15 @@ def _profiles(design: Design) -> tuple[Mapping[str, RemlProfile], str]:
 
 
 def _panel(
-    comparison: Comparison, name: str, title: str, fits: Mapping[str, Fit], profiles: Mapping[str, RemlProfile]
+    comparison: Comparison,
+    name: str,
+    title: str,
+    fits: Mapping[str, Fit],
+    profiles: Mapping[str, RemlProfile],
+    likely: Mapping[str, tuple[float, float]],
 ) -> Panel:
     posterior, profile = marginal(comparison, name), profiles.get(name)
-    rows = _rows(fits, name, profile)
+    rows = _rows(fits, name, profile, likely)
     limits = _limits(name, rows, posterior, profile)
     x = np.linspace(*limits, FINE)
     if name.startswith("cor("):
@@ -227,12 +235,16 @@ def _smooth(profile: RemlProfile, x: Array) -> tuple[Array, Array]:
     return x, np.exp(-0.5 * PchipInterpolator(profile.value, zeta)(x) ** 2)
 
 
-def _rows(fits: Mapping[str, Fit], name: str, profile: RemlProfile | None) -> tuple[Row, ...]:
+def _rows(
+    fits: Mapping[str, Fit], name: str, profile: RemlProfile | None, likely: Mapping[str, tuple[float, float]]
+) -> tuple[Row, ...]:
     found = []
     for estimator, fit in fits.items():
         value, low, high = _value(fit, name)
         if estimator == "reml" and profile is not None:
             low, high = profile.low, profile.high
+        if estimator == "laplace" and name in likely:
+            low, high = likely[name]
         if np.isfinite(value):
             found.append(Row(estimator, style.title_of(estimator), value, low, high))
     if "reml" not in fits and profile is not None:
@@ -295,8 +307,6 @@ def _caption(
     open_ends = [p.title for p in panels if p.name in profiles and _is_open(p.name, profiles[p.name])]
     if open_ends:
         said.append(f"REML's interval reaches the limit of what is possible: {join(open_ends)}.")
-    if comparison.design.family != "gaussian" and any(name in comparison.fits for name in ("laplace", "agq")):
-        said.append("Maximum likelihood has points alone.")
     return [*said, *([why] if why else [])]
 
 
