@@ -18,6 +18,7 @@ from workbench.iterations.updates import UPDATES, default_start, iterate
 from workbench.moments import moments
 from workbench.plots import iterations as picture
 from workbench.reference import check_study
+from workbench.report.decomposition_tables import decompositions
 from workbench.study import load_study, run_study
 
 SLEEP = design_of("sleepstudy--slope")
@@ -276,13 +277,26 @@ def test_the_missing_factor_is_the_number_of_effects_over_their_effective_number
     parts = sleep("effective").trace.decomposition
     np.testing.assert_allclose(parts.mean_square * parts.factor, parts.variance, rtol=1e-9)
     np.testing.assert_allclose(parts.factor, [1.390783, 1.248775], atol=1e-6)
-    assert "J/gamma, the 18 effects over those that the data determine: 1.391 for (Intercept) and 1.249 for Days" in (
-        parts.sentence
-    )
+    figures = zip(parts.mean_square, (1.390783, 1.248775), parts.variance, strict=True)
+    products = [f"{m:.4g} x {f:.3f} = {v:.4g}" for m, f, v in figures]
+    assert parts.sentence.endswith(f"the 18 effects over those that the data determine: {' and '.join(products)}.")
     # in a balanced one-way layout a share of tau^2/(tau^2 + sigma^2/n) of J - 1 effects is determined
     design = groups(2.0)
     at = decompose(design, Spreads((np.array([[1.5]]),), 1.0))
     assert at.effective[0] == pytest.approx(6 * 1.5 / 1.75, rel=1e-12)
+
+
+def test_the_factor_is_told_only_where_it_makes_the_variance():
+    """At MacKay's fixed point 286.1 x 1.750 is 500.7, and no variance of anything."""
+    raw = sleep().trace.decomposition
+    assert not raw.lawful
+    assert "286.1 + 129.8 = 415.9 for (Intercept), where tau^2 is 302.9" in raw.sentence
+    assert "J/gamma" not in raw.sentence
+    (table,) = decompositions(
+        wb.compare("Reaction ~ Days + (Days | Subject)", DATA / "datasets/sleepstudy.csv", ["mackay", "em"])
+    )
+    assert "440.5 x 1.390 = 612.1" in table.sentence
+    assert table.sentence.index("EM: ") < table.sentence.index("MacKay: ")
 
 
 def test_a_column_without_a_population_value_has_effects_about_zero():

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+LAWFUL = 1e-6
+"""Sums that miss tau^2 by a smaller share of it make it up."""
+
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
@@ -91,13 +94,32 @@ class Decomposition:
         return pd.DataFrame(columns)
 
     @property
+    def lawful(self) -> bool:
+        """Whether the two parts make up tau^2 in every column, as at the maximum of the restricted likelihood."""
+        off = np.abs(self.mean_square + self.conditional - self.variance)
+        return bool((off <= LAWFUL * self.variance).all())
+
+    @property
     def sentence(self) -> str:
-        """Which factor a raw update lacks, with its value."""
-        shown = join(f"{significant(f)} for {t}" for f, t in zip(self.factor, self.terms, strict=True))
+        """Whether the parts make up tau^2 here, and only where they do, by which factor the mean square falls short."""
+        columns = list(zip(self.terms, self.mean_square, self.conditional, self.variance, strict=True))
+        if not self.lawful:
+            sums = join(
+                f"{significant(m)} + {significant(c)} = {significant(m + c)} for {t}, where tau^2 is {significant(v)}"
+                for t, m, c, v in columns
+            )
+            return f"At these variances the two parts do not make up tau^2: {sums}."
+        sums = join(f"{significant(m)} + {significant(c)} = {significant(v)} for {t}" for t, m, c, v in columns)
+        products = join(
+            f"{significant(m)} x {significant(f)} = {significant(v)}"
+            for (_, m, _, v), f in zip(columns, self.factor, strict=True)
+            if v > 0
+        )
+        if not products:
+            return "These variances are zero, and so are both parts."
         return (
-            "Predicted effects are shrunken: their mean square is Var E(u|y) and lacks the conditional variance "
-            f"E Var(u|y). The factor that it lacks is J/gamma, the {self.levels:,} effects over those that the data "
-            f"determine: {shown} at these variances."
+            f"At these variances the two parts make up tau^2: {sums}. The factor that the mean square lacks is then "
+            f"J/gamma, the {self.levels:,} effects over those that the data determine: {products}."
         )
 
 

@@ -17,7 +17,7 @@ from workbench.errors import OptionError, nearest
 from workbench.plots import style
 from workbench.plots.varying import Varying, figure4, measured, printable
 from workbench.sampling.predictive import LIMIT
-from workbench.words import fixed, join
+from workbench.words import fixed, join, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -172,14 +172,14 @@ def prior_view(comparison: Comparison, terms: tuple[Varying, ...] = (), estimato
     drawn = prior_draws(design, sampled.priors, rng, _replications(design))
     y = predicted(design, drawn, rng)[0]
     overlay = _overlay(design, y, wide=True)
-    low, high = np.quantile(y, [0.05, 0.95])
-    words = f"9 of 10 values that the priors foresee lie between {figure4(low)} and {figure4(high)}"
+    words = _foreseen(y)
     observed = f"the observed ones between {figure4(design.y.min())} and {figure4(design.y.max())}"
     title = style.title_of(fit.estimator)
     return View(
         title=f"What the priors foresee: {printable(measured(design), 60)}",
         caption=(
-            f"Replications by the priors of {title} alone. {_overlay_words(overlay, design.n)} {words}; {observed}."
+            f"Replications by the priors of {title} alone. {_overlay_words(overlay, design.n)} "
+            f"{words[0].upper()}{words[1:]}; {observed}."
         ),
         alt=f"Prior predictive check of {title}: {words}, {observed}.",
         x_label=measured(design),
@@ -189,6 +189,31 @@ def prior_view(comparison: Comparison, terms: tuple[Varying, ...] = (), estimato
         overlay=overlay,
         checks=(),
     )
+
+
+def _foreseen(y: Array) -> str:
+    """Between which two values nine of ten lie; of values that repeat, which share does, and how many are at the ends.
+
+    Examples
+    --------
+    >>> _foreseen(np.arange(101.0))
+    '9 of 10 values that the priors foresee lie between 5 and 95'
+    >>> _foreseen(np.repeat([0.0, 0.5, 1.0], [30, 50, 20]))
+    'all values that the priors foresee lie between 0 and 1, 30 % of them at 0 and 20 % at 1'
+    >>> _foreseen(np.repeat([0.0, 1.0, 9.0], [60, 37, 3]))
+    '97 % of the values that the priors foresee lie between 0 and 1'
+    """
+    low, high = (float(q) for q in np.quantile(y, [0.05, 0.95], method="inverted_cdf"))
+    inside, ends = float(np.mean((y >= low) & (y <= high))), f"lie between {figure4(low)} and {figure4(high)}"
+    if inside == 1 and low == high:
+        return f"all values that the priors foresee are {figure4(low)}"
+    if inside == 1:
+        at = [
+            f"{percent(float(np.mean(y == end)))}{' of them' * (end == low)} at {figure4(end)}" for end in (low, high)
+        ]
+        return f"all values that the priors foresee {ends}, {' and '.join(at)}"
+    many = "9 of 10 values" if abs(inside - 0.9) < 0.015 else f"{percent(inside)} of the values"
+    return f"{many} that the priors foresee {ends}"
 
 
 # --- the overlay --------------------------------------------------------------------------------------

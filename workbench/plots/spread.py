@@ -226,7 +226,9 @@ def _caption(v: Varying, strips: Sequence[Strip], bars: Sequence[Bar], first: st
             f"{alone}{title}'s estimates have an SD of {figure4(held.sd)}; its τ is {figure4(by['new'].sd)}{true}."
         )
     if bars:
-        said += ["Below, variances (divisor J - 1).", *(_law(bar) for bar in bars[:2])]
+        given = any(bar.names[1] == "mean conditional variance" for bar in bars)
+        known = "; conditional variances take the population values as known" if given else ""
+        said += [f"Below, variances (divisor J - 1{known}).", *(_law(bar) for bar in bars[:2])]
     if any("posterior" in bar.names[1] for bar in bars):
         said.append("A posterior variance of effects holds that of the population value and of τ too.")
     if not all(bar.parts.lawful for bar in bars):
