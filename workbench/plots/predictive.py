@@ -199,9 +199,9 @@ def _foreseen(y: Array) -> str:
     >>> _foreseen(np.arange(101.0))
     '9 of 10 values that the priors foresee lie between 5 and 95'
     >>> _foreseen(np.repeat([0.0, 0.5, 1.0], [30, 50, 20]))
-    'all values that the priors foresee lie between 0 and 1, 30 % of them at 0 and 20 % at 1'
+    'all values that the priors foresee lie between 0 and 1, 30.0 % of them at 0 and 20.0 % at 1'
     >>> _foreseen(np.repeat([0.0, 1.0, 9.0], [60, 37, 3]))
-    '97 % of the values that the priors foresee lie between 0 and 1'
+    '97.0 % of the values that the priors foresee lie between 0 and 1'
     """
     low, high = (float(q) for q in np.quantile(y, [0.05, 0.95], method="inverted_cdf"))
     inside, ends = float(np.mean((y >= low) & (y <= high))), f"lie between {figure4(low)} and {figure4(high)}"
