@@ -32,6 +32,7 @@ from workbench.report.r_code import r_code
 from workbench.report.terminal import print_checks, print_comparison, print_study
 from workbench.report.terminal_fit import print_fit
 from workbench.report.trust import banners
+from workbench.words import significant
 
 pytestmark = pytest.mark.usefixtures("few_pictures")
 
@@ -395,8 +396,8 @@ def test_findings_are_computed(twelve):
     assert f"{100 * tau2 / (tau2 + s2):.3g} % of the variance" in said
     mixed, full = (twelve.fits[name].group_effects[0].coefficient for name in ("reml", "hierarchical"))
     assert f"Full Bayes's intervals ({full.interval})" in said
-    assert f"wider than REML's ({mixed.interval}, {mixed.std_error_kind}) in 12 of 12 groups" in said
-    assert "they are 1.20 times as long. Its points lie at most 0 from REML's." in said
+    length = f"are 1.20 times as long as REML's ({mixed.interval}, {mixed.std_error_kind}): longer in 12 of 12 groups."
+    assert f"{length} Its points lie at most 0 from REML's." in said
     assert "true values" not in said
 
 
@@ -409,9 +410,8 @@ def test_full_bayes_is_set_beside_the_fixed_prior_where_there_is_no_reml_and_may
     full, plugged = (fit.group_effects[0].coefficient for fit in (exact, fixed))
     length = (full.conf_high - full.conf_low) / (plugged.conf_high - plugged.conf_low)
     wider = int((length > 1).sum())
-    assert (
-        f"wider than the fixed prior's ({plugged.interval}, {plugged.std_error_kind}) in {wider} of 12 groups" in said
-    )
+    assert "Exact full Bayes's intervals" in said  # by its own name
+    assert f"the fixed prior's ({plugged.interval}, {plugged.std_error_kind}): longer in {wider} of 12 groups." in said
     gap = np.abs(full.estimate - plugged.estimate)[:, 0]
     assert f"at most {gap.max():.4g} from the fixed prior's (group {full_level(exact, gap)})" in said
 
@@ -441,8 +441,9 @@ def test_findings_say_why_a_group_moved_most(twelve):
     j = int(moved.argmax())
     (said,) = (s for s in findings(twelve) if "farthest" in s)
     assert out[j] == out.max()
-    assert f"It lies {out[j]:.3f} from the population value, the largest such distance of 12 groups" in said
-    assert f"takes away {100 * moved[j] / out[j]:.1f} % of that" in said
+    own = f"its sample mean is {alone[j]:.3f}, which is {out[j]:.3f} from the population value"
+    assert f"{own}, the largest such distance of 12 groups; REML puts the group at {reml[j]:.4f}: pooling takes" in said
+    assert f"takes away {100 * moved[j] / out[j]:.1f} % of its distance" in said
     assert f"the median over groups is {100 * np.median(moved / out):.1f} %" in said
     correlation = spearmanr(twelve.design.blocks[0].sizes, moved).statistic
     assert f"smaller groups tend to move farther (rank correlation of size and move −{-correlation:.2f})" in said
@@ -457,11 +458,12 @@ def test_a_group_may_be_moved_farther_out():
         effects = rng.normal(size=8)[:, None] @ np.array([[2.0, 1.5]]) + rng.normal(scale=0.2, size=(8, 2))
         y = effects[codes, 0] + effects[codes, 1] * x + rng.normal(size=24)
         comparison = wb.compare("y ~ x + (x | g)", {"y": y, "x": x, "g": codes}, ["no_pooling", "reml"])
-        reml, alone = (comparison.fits[k].group_effects[0].coefficient.estimate[:, 0] for k in ("reml", "no_pooling"))
+        reml, alone = (comparison.fits[k].group_effects[0].coefficient.estimate[:, 1] for k in ("reml", "no_pooling"))
         j = int(np.abs(reml - alone).argmax())
-        lost = (alone - reml) / (alone - comparison.fits["reml"].population.estimate[0])
+        lost = (alone - reml) / (alone - comparison.fits["reml"].population.estimate[1])
         (said,) = (s for s in findings(comparison) if "farthest" in s)
-        assert (f"moves it farther out, by {abs(100 * lost[j]):.3g}"[:36] in said) == (lost[j] < 0)
+        assert (f"moves it farther out, to {significant(1 - lost[j], 3)} times that" in said) == (lost[j] < 0)
+        assert ("takes it past the population value" in said) == (lost[j] > 1)
         found += lost[j] < 0
     assert 0 < found < 40
 
@@ -489,9 +491,30 @@ def test_findings_name_estimators_that_differ_by_more_than_an_error():
     assert (ratio > 1).sum() == 3
     (said,) = (s for s in findings(comparison) if "standard error" in s)
     assert said == (
-        "Estimators that differ from REML by more than REML's standard error (coefficient SE): boundary avoiding in 3 "
-        f"of 8 groups (most at g {'ABCDEFGH'[ratio.argmax()]}: {ratio.max():.2f} standard errors)."
+        "Farthest from REML, in units of REML's standard error (coefficient SE): boundary avoiding "
+        f"{ratio.max():.2f} (g {'ABCDEFGH'[ratio.argmax()]}; more than 1 in 3 of 8 groups). With a spread of zero that "
+        "standard error is the population value's alone, and takes it as known that groups do not differ: where they "
+        "do, it is too short."
     )
+
+
+def test_an_estimator_that_just_misses_an_error_is_told_too():
+    """Under the prior Normal(0, 5) of the mean, the exact posterior of school E lies 0.9996 of REML's errors away."""
+    schools = {"y": [28, 8, -3, 7, -1, 1, 18, 12], "se": [15, 10, 16, 11, 9, 11, 10, 18], "g": list("ABCDEFGH")}
+    names = ["no_pooling", "reml", "boundary_avoiding", "exact"]
+    priors = {"(Intercept)": "Normal(0, 5)", "sd(g)": "HalfCauchy(5)"}
+    comparison = wb.compare("y ~ 1 + (1 | g)", schools, names, se="se", priors=priors)
+    reml, other = (comparison.fits[k].group_effects[0].coefficient for k in ("reml", "exact"))
+    ratio = np.abs(reml.estimate - other.estimate)[:, 0] / reml.std_error[:, 0]
+    said = findings(comparison)
+    assert any(f"exact full Bayes {ratio.max():.2f} (g {'ABCDEFGH'[ratio.argmax()]})" in s for s in said)
+    mean = comparison.fits["exact"].population.estimate[0]
+    (moved,) = (s for s in said if s.startswith("Exact full Bayes's intervals"))
+    assert f"Its population value is {mean:.3f}, under the prior Normal(0, 5), where REML's is 7.686" in moved
+    flat = wb.compare("y ~ 1 + (1 | g)", schools, names, se="se", priors=priors | {"(Intercept)": "Flat()"})
+    off = flat.fits["exact"].population.estimate[0] - 7.6856
+    assert abs(off) < 0.1 * 4.0719  # and then there is nothing to tell
+    assert not any("population value is" in s and "under the prior" in s for s in findings(flat))
 
 
 def test_findings_say_when_no_estimator_differs_by_an_error():
@@ -511,15 +534,19 @@ def test_an_answer_from_elsewhere_may_stand_alone_in_findings(twelve):
     shifted = table.assign(estimate=table["estimate"] + 5 * table["std_error"])
     both = Comparison({"no_pooling": twelve.fits["no_pooling"]}, twelve.alone).beside(mine=table, theirs=shifted)
     (said,) = (s for s in findings(both) if "standard error" in s)
-    assert said.startswith("Estimators that differ from mine by more than mine's standard error (")
-    assert "theirs in 12 of 12 groups (most at group" in said
+    assert said.startswith("Farthest from mine, in units of mine's standard error (")
+    assert re.search(r"theirs 5.00 \(group \d+; more than 1 in 12 of 12 groups\)\.", said)
 
 
 def test_findings_with_slopes_mention_shares_beyond_the_range(sleep):
-    shares = 1 - sleep.shrinkage.query("estimator == 'reml' and term == '(Intercept)'")["shrinkage"]
-    outside = int(((shares < 0) | (shares > 1)).sum())
-    assert outside > 0
-    assert any(f"In {outside} group" in sentence and "(Intercept)" in sentence for sentence in findings(sleep))
+    for term in ("(Intercept)", "Days"):
+        shares = 1 - sleep.shrinkage.query(f"estimator == 'reml' and term == '{term}'")["shrinkage"]
+        past, out = int((shares < 0).sum()), int((shares > 1).sum())
+        (said,) = (s for s in findings(sleep) if f"own deviation of {term}" in s)
+        assert said.startswith(f"REML keeps {100 * shares.median():.1f} % (median) of a group's")
+        assert past + out > 0
+        assert (f" {past} groups go past the population value" in said) == (past > 0)
+        assert (f" {out} groups go farther out than their own values" in said) == (out > 0)
 
 
 @pytest.fixture(scope="module")
@@ -540,12 +567,12 @@ def test_findings_say_of_which_groups_they_speak(ones):
     assert len(kept) == 2
     for sentence in kept:
         assert sentence.startswith("Among the 7 groups with an estimate of their own, REML keeps ")
-        assert "of the smallest groups' (n = 3; 1 group)" in sentence
+        assert "of the smallest group's (n = 3) and" in sentence
         assert sentence.endswith("5 groups (n = 1) have no estimate of their own.")
     (moved,) = (sentence for sentence in said if "farthest" in sentence)
-    own, pooled = (ones.fits[name].group_effects[0].coefficient.estimate[:, 0] for name in ("no_pooling", "reml"))
+    own, pooled = (ones.fits[name].group_effects[0].coefficient.estimate[:, 1] for name in ("no_pooling", "reml"))
     farthest = int(np.nanargmax(np.abs(own - pooled)))
-    start = f"For (Intercept), pooling moves g {farthest} farthest of the 7 groups with an estimate of their own"
+    start = f"For x, pooling moves g {farthest} farthest of the 7 groups with an estimate of their own"
     assert moved.startswith(start)
     assert ("one of the smallest of these" in moved) == (farthest == 5)
 
@@ -559,14 +586,14 @@ def test_errors_against_the_truth_are_of_the_same_groups(ones):
 
 def test_the_farthest_group_is_named_with_its_term_where_there_are_several(sleep, twelve):
     (moved,) = (s for s in findings(sleep) if "farthest" in s)
-    assert moved.startswith("For (Intercept), pooling moves Subject ")
+    assert moved.startswith("For Days, pooling moves Subject ")  # how people slow down
     assert "estimate of their own" not in moved
     assert any(s.startswith("Pooling moves group 12 farthest (n = 2") for s in findings(twelve))
 
 
 def test_a_half_reads_the_same_from_below_and_from_above():
     from workbench.plots.varying import figure4
-    from workbench.words import fixed, significant
+    from workbench.words import fixed
 
     below, above = np.nextafter(1527.5, 0), np.nextafter(1527.5, 2000)
     for x in (below - 1e-12, below, 1527.5, above):

@@ -182,5 +182,10 @@ def _full(fits: list[Fit], v: Varying, label: str) -> str:
     low, high = _interval(fits[0], v)
     if np.isfinite([low, high]).all() and fits[0].parameters is not None:
         interval = fits[0].parameters.estimates.interval
-        sentence += f", its {interval} interval from {significant(low)} to {significant(high)}"
+        whose = (
+            f"the {interval} interval by {title_of(fits[0].estimator)} is"
+            if len(known) > 1
+            else f"its {interval} interval"
+        )
+        sentence += f", {'and ' * (len(known) > 1)}{whose} from {significant(low)} to {significant(high)}"
     return sentence + "."

@@ -1,0 +1,160 @@
+"""What findings lead with. Rungs: closed form (least squares and REML's closed forms written out), figures of the fits,
+and data on which a sentence must not appear."""
+
+import numpy as np
+import pytest
+from corpus import DATA
+from posterior_like import with_posterior
+
+import workbench as wb
+from workbench.comparison import Comparison
+from workbench.report.findings import findings
+
+SLEEP = "Reaction ~ Days + (Days | Subject)"
+
+
+def table(seed=3, slope=2.0, groups=10, each=6):
+    rng = np.random.default_rng(seed)
+    g, x = np.repeat(np.arange(groups), each), np.tile(np.arange(each) - (each - 1) / 2, groups)
+    y = 2 * rng.normal(size=groups)[g] + slope * x + rng.normal(size=groups * each)
+    return {"y": y, "x": x, "g": g}
+
+
+def test_predictors_come_first_with_their_errors_and_who_puts_them_elsewhere():
+    """In a balanced layout x is within groups: all estimators' slopes are least squares', their errors are not."""
+    data = table()
+    said = findings(wb.compare("y ~ x + (1 | g)", data, ["complete_pooling", "no_pooling", "reml"]))
+    x, y, n = data["x"], data["y"], len(data["y"])
+    slope = x @ y / (x @ x)
+    within = y - (np.bincount(data["g"], y) / 6)[data["g"]] - slope * x
+    total = y - y.mean() - slope * x
+    se = np.sqrt(within @ within / (n - 11) / (x @ x))
+    pooled = np.sqrt(total @ total / (n - 2) / (x @ x))
+    assert said[0].startswith(
+        f"REML puts x at {slope:.3f} (SE {se:.5f}). The same within 0.001 of REML's standard errors: "
+    )
+    assert f"complete pooling within 0.001, with standard errors {pooled / se:.2f} times as long" in said[0]
+    assert " no pooling." in said[0]
+
+
+def test_a_slope_that_varies_is_told_with_its_spread():
+    comparison = wb.compare(SLEEP, DATA / "datasets/sleepstudy.csv", ["reml", "fixed_prior"])
+    assert findings(comparison)[0].startswith(
+        "REML puts Days at 10.47 (SE 1.546) with an SD of 5.922 between levels of Subject."  # lme4's print
+    )
+
+
+def test_a_log_link_multiplies_and_an_estimator_elsewhere_is_named():
+    """Of counts by two kinds of row, complete pooling puts the coefficient at the log of the ratio of sums."""
+    y = [3, 9, 30, 70, 1, 4, 8, 30, 2, 9, 5, 12]
+    data = {"y": y, "late": [0, 1] * 6, "g": np.repeat(np.arange(6), 2)}
+    comparison = wb.compare("y ~ late + (1 | g)", data, ["complete_pooling", "laplace"], family="poisson")
+    fit = comparison.fits["laplace"].population
+    said = findings(comparison)[0]
+    assert f"Laplace puts late at {fit.estimate[1]:.4g} (SE {fit.std_error[1]:.4f}; mean × " in said
+    assert f"× {np.exp(fit.estimate[1]):.3g})" in said
+    pooled = np.log(sum(y[1::2]) / sum(y[0::2]))
+    away = abs(pooled - fit.estimate[1]) / fit.std_error[1]
+    assert (f"complete pooling up to {away:.2g} away" in said) == (away >= 0.1)
+
+
+def test_without_predictors_the_spread_comes_first():
+    said = findings(wb.compare("Yield ~ 1 + (1 | Batch)", DATA / "datasets/Dyestuff.csv", ["reml", "fixed_prior"]))
+    share = 1764.05 / (1764.05 + 2451.25)  # exact: see models/dyestuff/reference.toml
+    assert said[0] == (
+        f"REML puts the SD between groups at 42.00 and the residual SD at 49.51: {100 * share:.1f} % of the variance "
+        "lies between groups."
+    )
+    assert not any("Others, in" in s for s in said)
+
+
+def test_more_factors_than_predictors_put_shares_of_the_variance_first():
+    data = DATA / "datasets/Penicillin.csv"
+    said = findings(wb.compare("diameter ~ 1 + (1 | plate) + (1 | sample)", data, ["reml", "fixed_prior"]))
+    variances = np.array([0.84670, 1.93160, 0.54992]) ** 2  # lme4's print
+    shares = 100 * variances / variances.sum()
+    assert f"of the variance, {shares[0]:.1f} % between levels of plate and {shares[1]:.1f} % between" in said[0]
+
+
+def test_coefficients_equal_to_many_digits_are_told_so_and_others_are_not():
+    data = DATA / "datasets/Penicillin.csv"
+    said = findings(wb.compare("diameter ~ 1 + (1 | plate) + (1 | sample)", data, ["reml", "fixed_prior"]))
+    assert any("REML and the fixed prior give the same coefficients to 6 digits." in s for s in said)
+    assert not any("differs from REML by as much" in s for s in said)  # the most is 3 in a million
+    far = findings(wb.compare(SLEEP, DATA / "datasets/sleepstudy.csv", ["reml", "fixed_prior"]))
+    assert not any("digits" in s for s in far)
+    assert any("for (Intercept) at most 0.7727 (Subject 335, 3.12 % of REML's SD between groups)" in s for s in far)
+
+
+def test_variances_that_differ_much_come_first_with_their_ratio():
+    comparison = wb.compare(SLEEP, DATA / "datasets/sleepstudy.csv", ["reml", "mackay", "em"])
+    assert findings(comparison)[0] == (
+        "The SD between groups of (Intercept) is 24.74 by REML, 17.40 by MacKay (the variance 0.495 times as large)."
+    )  # 302.90 of 612.09; of Days 31.09 of 35.07, and EM is REML
+    alike = wb.compare(SLEEP, DATA / "datasets/sleepstudy.csv", ["reml", "ml", "em"])
+    assert not any(s.startswith("The SD between groups of") for s in findings(alike))
+
+
+def test_a_spread_of_zero_is_set_beside_the_others():
+    data = DATA / "datasets/Dyestuff2.csv"
+    said = findings(wb.compare("Yield ~ 1 + (1 | Batch)", data, ["reml", "boundary_avoiding", "exact"]))
+    others = "1.489 by boundary avoiding and 1.012 by exact full Bayes (posterior mean)"
+    assert said[0] == f"The SD between groups is zero by REML, {others}."
+
+
+def test_two_estimators_of_one_posterior_are_told_apart():
+    data = DATA / "datasets/Dyestuff.csv"
+    both = with_posterior(wb.compare("Yield ~ 1 + (1 | Batch)", data, ["reml", "exact"]))
+    said = [s for s in findings(both) if "intervals" in s]
+    assert len(said) == 1
+    assert said[0].startswith("Exact full Bayes's intervals")
+    alone = Comparison({name: fit for name, fit in both.fits.items() if name != "exact"})
+    assert any(s.startswith("Full Bayes's intervals") for s in findings(alone))
+
+
+@pytest.mark.parametrize(("factor", "beyond"), [(1.01, 0), (1.2, 12)])
+def test_lengths_of_draws_are_held_to_their_monte_carlo_error(factor, beyond):
+    """An interval's relative error is sqrt(2 p (1 - p) / ESS) / (2 z phi(z)) of normal draws: 2.2 % of 1,900."""
+    from dataclasses import replace
+
+    whole = with_posterior(wb.compare("samples ~ 1 + (1 | group)", DATA / "twelve_groups.csv", ["reml"]))
+    part = whole.fits["hierarchical"].group_effects[0]
+    values, mixed = part.coefficient, whole.fits["reml"].group_effects[0].coefficient
+    reach = factor * (mixed.conf_high - mixed.conf_low) / 2
+    reach[0] = (mixed.conf_high - mixed.conf_low)[0] / 2 * 1.005
+    near = replace(values, conf_low=values.estimate - reach, conf_high=values.estimate + reach)
+    fit = replace(whole.fits["hierarchical"], group_effects=(replace(part, coefficient=near),))
+    (said,) = (s for s in findings(Comparison({**whole.fits, "hierarchical": fit})) if "intervals" in s)
+    draws = np.random.default_rng(0).normal(size=(4000, 1900))
+    spread = np.ptp(np.quantile(draws, [0.025, 0.975], axis=1), axis=0)
+    error = 100 * spread.std() / spread.mean()
+    assert error == pytest.approx(2.2, abs=0.1)
+    assert "longer in 12 of 12 groups, by more than 2 Monte Carlo errors of such a length (each about 2.21 %)" in said
+    assert f"in {max(beyond - 1, 0)}; shorter by as much in 0." in said
+
+
+def test_sizes_of_groups_are_trials_where_rows_hold_several():
+    """A group of one row may be the one with most trials."""
+    data = {"s": [20, 3, 2, 2, 4, 3, 1], "f": [10, 2, 3, 4, 1, 2, 5], "g": list("abbccdd")}
+    names = ["no_pooling", "laplace"]
+    said = findings(wb.compare("cbind(s, f) ~ 1 + (1 | g)", data, names, family="binomial"))
+    (kept,) = (s for s in said if " keeps " in s)
+    assert "of the smallest groups' (10 trials; 1" not in kept
+    assert "of the largest group's (30 trials)" in kept
+    assert not any("n = 1" in s for s in said)
+    ones = {"y": [0, 1, 1, 0, 1, 1, 0, 1, 1], "g": list("aabbbcccc")}
+    rows = findings(wb.compare("y ~ 1 + (1 | g)", ones, names, family="binomial"))
+    assert not any("trial" in s for s in rows)
+
+
+def test_errors_against_the_truth_come_first_and_ties_are_told():
+    truth = {"level": [str(j + 1) for j in range(12)], "term": ["(Intercept)"] * 12, "value": np.linspace(-1, 1, 12)}
+    names = ["no_pooling", "reml", "fixed_prior"]
+    comparison = wb.compare("samples ~ 1 + (1 | group)", DATA / "twelve_groups.csv", names, truth=truth)
+    said = findings(comparison)[0]
+    estimates = {name: fit.group_effects[0].coefficient.estimate[:, 0] for name, fit in comparison.fits.items()}
+    errors = {name: np.sqrt(np.mean((e - truth["value"]) ** 2)) for name, e in estimates.items()}
+    assert f"({100 * min(errors.values()) / errors['no_pooling']:.1f} % of no pooling's)" in said
+    assert said.endswith(" lie within 1 % of each other.")
+    alone = Comparison({name: comparison.fits[name] for name in ("no_pooling", "reml")}, truth=comparison.truth)
+    assert "each other" not in findings(alone)[0]
