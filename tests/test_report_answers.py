@@ -1,6 +1,7 @@
 """What a report answers beside its tables. Rungs: closed form (every sentence and cell recomputed from the fits), and
 silence where there is nothing to say."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -203,7 +204,30 @@ def test_the_scoreboard_holds_the_errors_and_its_sentences_are_read_off(known):
     small, large = (row for row in table.rows if row[1].text == "REML" and row[0].text != "all")
     relative = [f"{100 * row[4].sort:.3g} % of no pooling's in the smallest" for row in (small,)]
     assert all(text in table.sentence for text in relative)
-    assert f"in the largest ({large[0].text})" in table.sentence
+    assert f"in the largest ({large[0].text}" in table.sentence
+
+
+def test_ties_and_estimators_that_do_better_in_some_groups_are_told():
+    """The true values lie all at the middle: complete pooling has no error there, the fixed prior REML's."""
+    rng = np.random.default_rng(8)
+    sizes = np.repeat([2, 30], 6)
+    g = np.repeat(np.arange(12), sizes)
+    values = np.r_[np.zeros(6), np.linspace(-2, 2, 6)]
+    y = values[g] + rng.normal(size=len(g))
+    truth = {"level": [str(j) for j in range(12)], "term": ["(Intercept)"] * 12, "value": values}
+    comparison = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": g}, FOUR, truth=truth)
+    (table,) = scoreboards(comparison)
+    errors = {
+        name: np.abs(fit.group_effects[0].coefficient.estimate[:, 0] - values) for name, fit in comparison.fits.items()
+    }
+    small = {name: float(np.sqrt(np.mean(e[:6] ** 2))) for name, e in errors.items()}
+    whole = {name: float(np.sqrt(np.mean(e**2))) for name, e in errors.items()}
+    assert abs(whole["reml"] / whole["fixed_prior"] - 1) < 0.01
+    assert re.search(r"less than 1 % larger: [^.]*(REML|fixed prior)", table.sentence)
+    best = min(small, key=small.get)
+    assert best == "complete_pooling"
+    assert f"complete pooling's {significant(small[best])} is below its {small['reml']:.4f}" in table.sentence
+    assert table.sentence.count(" is below its ") == 1  # in the largest groups REML is not beaten
 
 
 def test_without_a_truth_there_is_no_scoreboard(sleep):

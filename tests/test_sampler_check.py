@@ -136,6 +136,24 @@ def test_sigma_and_covariates_are_compared_too():
     assert check.agrees
 
 
+@pytest.mark.parametrize(("largest", "words"), [(1.0, "found the posterior"), (3.3, "Such a run is rare")])
+def test_a_run_that_chance_makes_seldom_is_not_called_explained(fit, largest, words):
+    from dataclasses import replace
+
+    check = check_sampler(as_sampler(fit), fit)
+    exact = np.zeros_like(check.exact)
+    sampled = np.full(check.z.shape, 0.1)
+    sampled[0, 0] = largest
+    made = replace(check, sampled=sampled, exact=exact, error=np.ones_like(exact))
+    count = sampled.size
+    chance = 1 - (2 * NormalDist().cdf(largest) - 1) ** count
+    assert made.agrees
+    assert "Chance is not excluded at 1.00 %" in made.sentence
+    assert f"the largest of {count} such numbers exceeds {largest:.2f} by chance in at most" in made.sentence
+    assert f"at most {100 * chance:.3g}"[:12] in made.sentence
+    assert words in made.sentence
+
+
 # --- draws made wrong on purpose ----------------------------------------------------------------------
 
 
@@ -181,7 +199,10 @@ def test_the_sentence_counts_what_the_table_holds(fit, check):
     assert str(check.quantities[worst]).startswith(said[3])
     assert "where 0.46 are expected" in check.sentence  # 10 * 2 Phi(-2)
     assert "where 1.4 are expected" in check.sentence  # 30 * 2 Phi(-2)
-    assert "the largest of 40 such numbers exceeds 3.66 in one run of a hundred" in check.sentence
+    most = float(np.abs(z).max())
+    chance = 100 * (1 - (2 * NormalDist().cdf(most) - 1) ** 40)
+    found = f"the largest of 40 such numbers exceeds {most:.3g} by chance in at most {chance:.3g} % of runs"
+    assert found in check.sentence
 
 
 # --- what cannot be compared --------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from workbench.fit import Fit, text_column
 from workbench.gap import same_design
 from workbench.sampling.diagnostics import DIAGNOSED_LEVELS
 from workbench.sampling.draws import named_parameters
-from workbench.words import count, significant
+from workbench.words import count, percent, significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +53,8 @@ BEYOND = 2 * NormalDist().cdf(-FAR)
 """The share of them that chance explains."""
 CHANCE = 0.01
 """How often chance alone may raise the alarm."""
+RARE = 0.05
+"""A run that chance makes less often is called rare."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class SamplerCheck:
 
     @property
     def agrees(self) -> bool:
-        """Whether chance explains every difference."""
+        """Whether chance is not excluded, at `CHANCE`, for any difference."""
         return bool(not (np.abs(self.z) > self.limit).any())
 
     @table
@@ -147,18 +149,23 @@ class SamplerCheck:
             f"PyMC minus exact: {self._said(means, 'posterior mean', 'posterior means', [''])} "
             f"{_capital(self._said(shares, 'share', 'shares of draws below an exact quantile', quantiles))}"
         )
-        limit = (
-            f"the largest of {int((~np.isnan(self.z)).sum()):,} such numbers exceeds {significant(self.limit, 3)} in "
-            "one run of a hundred"
+        known = self.z[~np.isnan(self.z)]
+        most = float(np.abs(known).max(initial=0.0))
+        often = (
+            f"the largest of {len(known):,} such numbers exceeds {significant(most, 3)} by chance in "
+            f"{_often(chance_of(most, len(known)))} of runs"
         )
         if self.agrees:
-            return (
-                f"{said} Chance explains that: {limit}. As far as {self.draws:,} draws can tell, the sampler has found "
-                "the posterior."
+            rare = chance_of(most, len(known)) < RARE
+            and_so = (
+                "Such a run is rare: more draws would tell."
+                if rare
+                else f"As far as {self.draws:,} draws can tell, the sampler has found the posterior."
             )
+            return f"{said} Chance is not excluded at {percent(CHANCE)}: {often}. {and_so}"
         return (
-            f"{said} That is more than chance explains: {limit} at the most. The draws do not stand for the whole "
-            "posterior: look at R-hat and divergences, and draw more before you trust them."
+            f"{said} That is more than chance explains at {percent(CHANCE)}: {often}. The draws do not stand for the "
+            "whole posterior: look at R-hat and divergences, and draw more before you trust them."
         )
 
     def _said(self, z: Array, one: str, more: str, columns: Sequence[str]) -> str:
@@ -180,6 +187,21 @@ class SamplerCheck:
 
 def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
+
+
+def _often(chance: float) -> str:
+    return f"at most {percent(chance)}" if chance >= 1e-4 else "less than 0.01 %"
+
+
+def chance_of(largest: float, many: int) -> float:
+    """How probable it is at the most that one of so many standard normal numbers lies beyond, by Sidak's inequality.
+
+    Examples
+    --------
+    >>> round(chance_of(1.96, 1), 3), round(chance_of(3.42, 36), 3)
+    (0.05, 0.022)
+    """
+    return float(-np.expm1(many * np.log1p(-2 * NormalDist().cdf(-largest))))
 
 
 def sidak_limit(many: int, chance: float = CHANCE) -> float:

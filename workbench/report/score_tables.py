@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,8 +24,12 @@ NOTE = (
     "RMSE: root of the mean squared error of the group coefficients; relative: over that of no pooling. Coverage: "
     "share of the true values inside their intervals. Rank correlation: Spearman's, of estimates and true values. "
     "Log score: mean log density of the true values under normal distributions of the estimates and their standard "
-    "errors; larger is better, and standard errors that are too small are punished as well as those that are too large."
+    "errors; larger is better, and standard errors too small are punished as well as those too large. "
+    "True values are taken as the study gives them: where they are measured too, as averages of later data, their own "
+    "error is part of every estimator's, and of what their intervals miss."
 )
+TIE = 0.01
+"""Errors within this share of the smallest, and log scores this near to the best, are told with it."""
 
 
 def scoreboards(comparison: Comparison) -> tuple[Table, ...]:
@@ -75,13 +80,8 @@ def _sentences(comparison: Comparison, v: Varying, scores: pd.DataFrame) -> list
     """What the scoreboard says, each sentence read off its rows."""
     every = scores[scores["sizes"] == "all"].set_index("estimator")
     said = []
-    best = str(every["rmse"].idxmin())
     if len(every) > 1:
-        of = every["relative_rmse"][best]
-        beside = f", {percent(float(of))} of no pooling's" if np.isfinite(of) and best != "no_pooling" else ""
-        said.append(
-            f"The smallest error is that of {title_of(best)} ({significant(float(every['rmse'][best]))}{beside})."
-        )
+        said.append(_smallest(every["rmse"], every["relative_rmse"]))
     covered = every["coverage"].dropna()
     if len(covered):
         claim = _claim(comparison, v)
@@ -89,9 +89,24 @@ def _sentences(comparison: Comparison, v: Varying, scores: pd.DataFrame) -> list
         said.append(f"The intervals{f' of {claim}' if claim else ''} hold the true value in: {listed}.")
     scored = every["log_score"].dropna()
     if len(scored) > 1:
-        said.append(f"The best log score is that of {title_of(str(scored.idxmax()))}.")
+        best = scored[scored >= scored.max() - TIE].index
+        said.append(f"The best log score is that of {_names(best)}{', to 0.01' if len(best) > 1 else ''}.")
     said += _by_size(comparison, scores)
     return said
+
+
+def _names(estimators: Iterable[Any]) -> str:
+    return join(title_of(str(name)) for name in estimators)
+
+
+def _smallest(errors: pd.Series, relative: pd.Series) -> str:
+    """Whose error is the smallest, and whose is not worth telling from it."""
+    best = str(errors.idxmin())
+    least, of = float(errors[best]), float(relative[best])
+    beside = f", {percent(of)} of no pooling's" if np.isfinite(of) and best != "no_pooling" else ""
+    near = [name for name in errors.sort_values().index if name != best and errors[name] <= least * (1 + TIE)]
+    ties = f"; less than 1 % larger: {_names(near)}" if near else ""
+    return f"The smallest error is that of {title_of(best)} ({significant(least)}{beside}){ties}."
 
 
 def _claim(comparison: Comparison, v: Varying) -> str:
@@ -110,5 +125,15 @@ def _by_size(comparison: Comparison, scores: pd.DataFrame) -> list[str]:
     small, large = own.iloc[0], own.iloc[-1]
     return [
         f"{title_of(lead)}'s error is {percent(float(small['relative_rmse']))} of no pooling's in the smallest groups "
-        f"({small['sizes']}) and {percent(float(large['relative_rmse']))} in the largest ({large['sizes']})."
+        f"({small['sizes']}{_beaten(scores, small)}) and {percent(float(large['relative_rmse']))} in the largest "
+        f"({large['sizes']}{_beaten(scores, large)})."
     ]
+
+
+def _beaten(scores: pd.DataFrame, row: pd.Series) -> str:
+    """Who has a smaller error than a row's estimator in its groups, where that is more than a tie."""
+    errors = scores[(scores["sizes"] == row["sizes"])].set_index("estimator")["rmse"].dropna()
+    best, ours = str(errors.idxmin()), float(row["rmse"])
+    if not float(errors[best]) * (1 + TIE) < ours:
+        return ""
+    return f"; {title_of(best)}'s {significant(float(errors[best]))} is below its {significant(ours)}"
