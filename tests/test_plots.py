@@ -4,6 +4,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from corpus import DATA
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from posterior_like import crossed, with_posterior
 
 import workbench as wb
@@ -522,3 +523,25 @@ def test_versus_says_whether_the_fixed_prior_holds_the_mixed_models_mean_and_spr
     path = DATA / "twelve_groups.csv"
     both = wb.compare("samples ~ 1 + (1 | group)", path, ["reml", "fixed_prior"], options={"fixed_prior": options})
     assert said in versus.view(both, varying(both)[0]).caption
+
+
+def test_dots_of_many_levels_keep_their_estimators_colour():
+    """Smaller dots with white edges are grey on a screen: in a bitmap of few dots every estimator has its colour."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 200, 1500), rng.integers(0, 4, 1500)
+    table = {"y": rng.normal(size=200)[a] + rng.normal(size=1500), "a": a, "b": b}
+    comparison = wb.compare("y ~ 1 + (1 | a) + (1 | b)", table, ["reml", "ml", "fixed_prior"])
+    view = shrinkage.view(comparison, varying(comparison))
+    assert min(panel.areas.min() for row in view.rows for panel in row) >= shrinkage.LEAST
+    axes = shrinkage.draw(view)
+    figure = axes[0].figure
+    figure.set_dpi(80)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    bitmap = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
+    for ax, panel in zip(axes, view.rows[0], strict=False):
+        box = ax.get_window_extent()
+        top = bitmap.shape[0]
+        inside = bitmap[int(top - box.y1) : int(top - box.y0), int(box.x0) + 2 : int(box.x1)]
+        colour = np.array([int(style.look(panel.estimator, []).colour[k : k + 2], 16) for k in (1, 3, 5)])
+        assert (np.abs(inside - colour).max(axis=-1) <= 8).sum() > 50

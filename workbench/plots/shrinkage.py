@@ -42,6 +42,10 @@ ABREAST = 5
 """So many panels stand in one row."""
 LINES = 300
 """So many levels are drawn: more lines than that run into one another."""
+PLAIN = 60
+"""The dots of more levels have no white edges, and lines are thin."""
+LEAST = 5.0
+"""Area of the smallest dot, in square points: smaller ones have no colour on a screen."""
 BITMAP = 120
 """Panels with more levels than this become bitmaps inside SVG files."""
 WIDE = 9.0
@@ -165,7 +169,7 @@ def _panels(
             levels=tuple(v.levels[j] for j in at),
             left=left,
             right=c[at],
-            areas=_areas(v.sizes[at], largest) * style.shrink(len(at)),
+            areas=np.maximum(_areas(v.sizes[at], largest) * style.shrink(len(at)), LEAST),
             population=centres[name],
             y_limits=share,
         )
@@ -283,8 +287,8 @@ def _draw_panel(ax: Axes, panel: Panel, names: Sequence[str], first: bool) -> No
         panel.right[small_last],
         s=panel.areas[small_last],
         facecolors=[colour],
-        edgecolors="white",
-        linewidths=0.5 if count <= 60 else 0.2,
+        edgecolors="white" if count <= PLAIN else "none",  # around the dots of many levels white is all that is left
+        linewidths=0.5 if count <= PLAIN else 0.0,
         label="estimate",
         zorder=4,
         rasterized=count > BITMAP,
@@ -319,8 +323,8 @@ def _draw_from_alone(ax: Axes, panel: Panel, colour: str, small_last: NDArray[np
     lines = LineCollection(
         list(pairs),
         colors=[colour],
-        alpha=0.55 if count <= 60 else 0.2,
-        linewidths=1.1 if count <= 60 else 0.5,
+        alpha=0.55 if count <= PLAIN else 0.2,
+        linewidths=1.1 if count <= PLAIN else 0.5,
         zorder=2,
     )
     lines.set_rasterized(raster)
@@ -331,7 +335,7 @@ def _draw_from_alone(ax: Axes, panel: Panel, colour: str, small_last: NDArray[np
         s=panel.areas[small_last],
         facecolors="white",
         edgecolors=style.MUTED,
-        linewidths=0.9 if count <= 60 else 0.5,
+        linewidths=0.9 if count <= PLAIN else 0.5,
         label="alone",
         zorder=4,
         rasterized=raster,
