@@ -144,8 +144,8 @@ def test_a_published_figure_that_is_not_reached_is_named(report):
 
     manifest(report, change)
     first, whole = failed(report)
-    assert first.startswith("published figure ")
-    assert whole == "published figures"
+    assert first.startswith("reference figure ")
+    assert whole == "reference figures"
 
 
 def test_other_data_are_refused(report, tmp_path, monkeypatch):

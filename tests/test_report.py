@@ -883,7 +883,7 @@ def test_a_fit_prints_its_kinds_and_long_names_are_cut(sleep, console):
 def test_checks_and_studies_print(twelve, console):
     print_checks({"twelve_groups": CHECKS, "empty": []}, console)
     text = printed(console)
-    assert "1 of 2 published figures reached" in text
+    assert "1 of 2 reference figures reached" in text
     assert "! sigma^2 (fixed prior) is 0.1144 off" in text
     print_study(CONTEXT.study, twelve.design, {"sigma": "HalfNormal(2)"}, console)
     assert "HalfNormal(2)" in printed(console)

@@ -58,7 +58,7 @@ def test_a_second_run_fits_nothing_and_ends_as_the_first(study, capsys, monkeypa
     said = capsys.readouterr().out
     assert "dyestuff: nothing has changed since" in said
     total = len(json.loads(manifest.read_text())["published_figures"])
-    assert f"{total - 1} of {total} published figures reached" in said
+    assert f"{total - 1} of {total} reference figures reached" in said
     assert manifest.stat().st_mtime_ns == before
 
 

@@ -1,4 +1,4 @@
-"""A report held to what it says it was made from: its files, the stored optimum, the draws, the published figures.
+"""A report held to what it says it was made from: its files, the stored optimum, the draws, the reference figures.
 
 Nothing is fitted. At the variances that the report's table holds, the criterion is evaluated anew on the study's data,
 and must be the one in the manifest, and no smaller nearby; the group coefficients are predicted anew and must be those
@@ -61,7 +61,7 @@ def recheck(folder: str | Path) -> tuple[Recheck, ...]:
     Returns
     -------
     tuple of Recheck
-        Files first, then data, criteria, coefficients, draws and published figures.
+        Files first, then data, criteria, coefficients, draws and reference figures.
 
     Raises
     ------
@@ -333,7 +333,7 @@ def _draws(
 
 
 def _figures(made: Mapping[str, Any]) -> Iterator[Recheck]:
-    """Published figures, as the report holds them."""
+    """Reference figures, as the report holds them."""
     figures = made["published_figures"]
     if not figures:
         return
@@ -342,6 +342,6 @@ def _figures(made: Mapping[str, Any]) -> Iterator[Recheck]:
         holds = figure["ours"] is not None and abs(figure["ours"] - figure["published"]) <= figure["tolerance"]
         kept += holds
         if not holds or holds != figure["holds"]:
-            what = f"published figure {figure['quantity']} ({figure['estimator']})"
+            what = f"reference figure {figure['quantity']} ({figure['estimator']})"
             yield Recheck(what, significant(figure["published"], 8), significant(figure["ours"], 8), False)
-    yield Recheck("published figures", f"{len(figures):,}", f"{kept:,} reached", kept == len(figures))
+    yield Recheck("reference figures", f"{len(figures):,}", f"{kept:,} reached", kept == len(figures))

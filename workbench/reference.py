@@ -1,8 +1,8 @@
-"""Published figures against ours: ``reference.toml`` and the small language of its quantities.
+"""Reference figures against ours: ``reference.toml`` and the small language of its quantities.
 
-Each ``[[figure]]`` has `estimator`, `quantity`, `value`, `tolerance` (absolute) and `source`, and may have `options`
-for the
-estimator. A quantity is a name with arguments in brackets:
+They are published figures, those of other software, or identities, as the source of each says. Each ``[[figure]]`` has
+`estimator`, `quantity`, `value`, `tolerance` (absolute) and `source`, and may have `options` for the estimator. A
+quantity is a name with arguments in brackets:
 
 =====================================================  ==================================================
 quantity                                               is
@@ -47,7 +47,7 @@ _KEYS = ("estimator", "quantity", "value", "tolerance", "source", "options")
 
 
 def check_study(study: Study, fits: Mapping[str, Fit] = MappingProxyType({})) -> list[FigureCheck]:
-    """Hold a study's estimators to its published figures.
+    """Hold a study's estimators to its reference figures.
 
     Parameters
     ----------

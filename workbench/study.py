@@ -21,7 +21,7 @@ foreign           table: name -> file of an answer from elsewhere, from the fold
 simulation        table: what :func:`workbench.simulate.simulate_groups` was called with
 ================  ==============================================================
 
-``reference.toml`` lists published figures, ``notes.md`` holds the lesson. Nothing in a study's folder is ever
+``reference.toml`` lists reference figures, ``notes.md`` holds the lesson. Nothing in a study's folder is ever
 imported or evaluated.
 """
 
@@ -230,7 +230,7 @@ def run_study(
 
 
 def study_context(study: Study, comparison: Comparison) -> Context:
-    """What the report of a study says beside its comparison: question, notes, sources, published figures."""
+    """What the report of a study says beside its comparison: question, notes, sources, reference figures."""
     from workbench.reference import check_study
     from workbench.report import Context
 

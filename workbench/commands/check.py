@@ -1,4 +1,4 @@
-"""``workbench check``: published figures against ours."""
+"""``workbench check``: reference figures against ours."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from workbench.report import FigureCheck
 
-SUMMARY = "hold our figures against the published ones; exit code 1 where one is missed"
+SUMMARY = "hold our figures against the reference ones; exit code 1 where one is missed"
 EXAMPLES = """examples:
   workbench check
   workbench check twelve_groups sleepstudy

@@ -32,7 +32,7 @@ EXAMPLES = """examples:
   workbench run --jobs 1 --verbose
 
 A study is not fitted again where nothing has changed since its report was made. Ctrl-C keeps the reports that are
-finished. Exit code 1: a published figure was missed, or a fit did not converge.
+finished. Exit code 1: a reference figure was missed, or a fit did not converge.
 """
 
 
@@ -141,7 +141,7 @@ def one_study(study: Study, asked: Asked, watch: object = None) -> Outcome:
     said = f"Report: {folder / 'index.html'}"
     if context.figures:
         kept = len(context.figures) - len(missed)
-        said = f"Published figures: {kept} of {len(context.figures)} reached (workbench check {study.name}).\n{said}"
+        said = f"Reference figures: {kept} of {len(context.figures)} reached (workbench check {study.name}).\n{said}"
     code = exit_code(comparison) or (1 if missed else 0)
     finding = next((first_sentence(sentence) for sentence in findings(comparison)), "")
     return Outcome(study.name, code, said, f"{study.name}: {finding}", _as_text(comparison))

@@ -1,4 +1,4 @@
-"""What a study knows beside its comparison: where it comes from, and published figures to hold ours to."""
+"""What a study knows beside its comparison: where it comes from, and reference figures to hold ours to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class FigureCheck:
-    """One published figure against ours; it holds where they differ by no more than the tolerance."""
+    """One reference figure against ours; it holds where they differ by no more than the tolerance.
+
+    It is a published figure, one of other software, or an identity.
+    """
 
     estimator: str
     quantity: str

@@ -103,7 +103,7 @@ def _entry(folder: str, made: Mapping[str, Any]) -> Entry:
         question=study.get("question", ""),
         facts=f"{made['formula']} ({made['family']}): {rows}, {groups}. {len(made['fits'])} estimators.",
         finding=first_sentence(findings[0]),
-        figures=f"{kept} of {all_of} published figures reached." if all_of else "",
+        figures=f"{kept} of {all_of} reference figures reached." if all_of else "",
         picture=chosen,
     )
 

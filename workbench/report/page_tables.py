@@ -263,7 +263,7 @@ def parameters(comparison: Comparison) -> Table | None:
 
 
 def figures(checks: Sequence[FigureCheck]) -> Table | None:
-    """Published figures against ours."""
+    """Reference figures against ours: published ones, those of other software, identities."""
     if not checks:
         return None
     rows = tuple(
@@ -281,13 +281,14 @@ def figures(checks: Sequence[FigureCheck]) -> Table | None:
     columns = (
         Column("estimator", numeric=False),
         Column("quantity", numeric=False),
-        Column("published"),
+        Column("reference"),
         Column("ours"),
         Column("tolerance"),
         Column("holds", numeric=False),
         Column("source", numeric=False),
     )
-    return Table("figures", "Published figures and ours", columns, rows, (), (), "tables/figures.csv")
+    note = "A reference is a published figure, one that other software gives, or an identity: each source says which."
+    return Table("figures", "Reference figures and ours", columns, rows, (), (note,), "tables/figures.csv")
 
 
 def number_like(value: float, published: float, tolerance: float) -> Cell:

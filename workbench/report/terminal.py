@@ -89,11 +89,11 @@ def print_findings(out: Console, comparison: Comparison) -> None:
 
 
 def print_checks(checks: Mapping[str, Sequence[FigureCheck]], console: Console | None = None) -> None:
-    """Print published figures against ours, study by study."""
+    """Print reference figures against ours, study by study."""
     out = console or standard_output()
     for study, figures in checks.items():
         if not figures:
-            say(out, f"{study}: no published figures.")
+            say(out, f"{study}: no reference figures.")
             continue
         rows = []
         for c in figures:
@@ -101,8 +101,8 @@ def print_checks(checks: Mapping[str, Sequence[FigureCheck]], console: Console |
             rows.append(["yes" if c.holds else "NO", c.quantity, title_of(c.estimator), plain(published), plain(ours)])
         held = sum(c.holds for c in figures)
         print_table(
-            out, f"{study}: {held} of {len(figures)} published figures reached",
-            ["holds", "quantity", "estimator", "published", "ours"], rows, 3, fold=True,
+            out, f"{study}: {held} of {len(figures)} reference figures reached",
+            ["holds", "quantity", "estimator", "reference", "ours"], rows, 3, fold=True,
         )  # fmt: skip
         for c in figures:
             if not c.holds:

@@ -46,7 +46,7 @@ def banners(comparison: Comparison, figures: Sequence[FigureCheck] = ()) -> tupl
         quantities = join(f"{figure.quantity} ({title_of(figure.estimator)})" for figure in missed[:5])
         made.append(
             Banner(
-                f"{len(missed):,} of {count(len(figures), 'published figure')} not reached: {quantities}.",
+                f"{len(missed):,} of {count(len(figures), 'reference figure')} not reached: {quantities}.",
                 True,
             )
         )

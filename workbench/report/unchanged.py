@@ -19,7 +19,7 @@ from workbench.report.versions import versions
 
 @dataclass(frozen=True)
 class Earlier:
-    """What an earlier run came to: whether its fits converged, and how many published figures were reached."""
+    """What an earlier run came to: whether its fits converged, and how many reference figures were reached."""
 
     converged: bool
     reached: int
@@ -33,7 +33,7 @@ class Earlier:
     @property
     def sentence(self) -> str:
         """It in words."""
-        figures = f"{self.reached} of {self.figures} published figures reached" if self.figures else ""
+        figures = f"{self.reached} of {self.figures} reference figures reached" if self.figures else ""
         ended = "" if self.converged else "not every fit converged"
         return "; ".join(part for part in (figures, ended) if part) or "every fit converged"
 

@@ -24,7 +24,7 @@ def write_report(comparison: Comparison, folder: str | Path, context: Context | 
     folder : path
         Made where it is missing, with the folders above it. An earlier report in it is replaced.
     context : Context, optional
-        What a study adds: question, notes, source files, published figures.
+        What a study adds: question, notes, source files, reference figures.
     svg : bool
         Whether pictures are written as SVG too; without, their bitmaps have fewer dots, for small reports.
 
