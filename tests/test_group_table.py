@@ -1,5 +1,7 @@
 """Every group by every estimator, ranks and the scoreboard. Rungs: closed form, direct sums, invariance, draws."""
 
+import re
+
 import numpy as np
 import pytest
 from corpus import DATA
@@ -7,7 +9,9 @@ from scipy.stats import norm, spearmanr
 
 import workbench as wb
 from workbench.errors import OptionError
+from workbench.group_table import EXACT_DRAWS
 from workbench.ranking import MOST_LEVELS, normal_draws, ranks
+from workbench.report.estimate_tables import estimates
 
 ESTIMATORS = ["complete_pooling", "no_pooling", "reml", "fixed_prior", "exact", "james_stein"]
 
@@ -232,3 +236,27 @@ def test_scores_are_of_the_levels_that_all_estimators_have():
     for name in ("no_pooling", "reml"):
         error = comparison.fits[name].group_effects[0].coefficient.estimate[2:, 1] - true[2:, 1]
         assert board.loc[name, "rmse"] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-12)
+
+
+def test_probabilities_of_ranks_are_told_with_the_error_of_their_draws():
+    """Of two groups with the same data either is as likely the higher: shares of N draws miss by 0.5 / sqrt(N)."""
+    table = {"y": [1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 7.0, 5.0, 6.0], "g": list("aaabbbccc")}
+    for names, draws in ((["no_pooling", "reml"], 4000), (["no_pooling", "reml", "exact"], EXACT_DRAWS)):
+        comparison = wb.compare("y ~ 1 + (1 | g)", table, names)
+        (made,) = estimates(comparison)
+        place = [column.title for column in made.columns].index("P(highest)")
+        assert all(re.fullmatch(r"\d\.\d\d", row[place].text) for row in made.rows)  # a third digit would be chance
+        notes = " ".join(made.notes)
+        assert f"Probabilities: shares of {draws:,} draws, which miss by some {0.5 / draws**0.5:.1g} near 0.5" in notes
+        a, b = comparison.by_group(3).query(f"estimator == '{names[-1]}'")["p_top"].iloc[:2]
+        assert abs(a - b) <= 1e-9  # all three are among the top three
+
+
+def test_shares_outside_their_range_are_explained_and_others_are_not():
+    sleep = wb.compare("Reaction ~ Days + (Days | Subject)", DATA / "datasets/sleepstudy.csv", ["no_pooling", "reml"])
+    intercepts, days = (" ".join(table.notes) for table in estimates(sleep))
+    assert "above 1 it lies past the population value" in intercepts
+    assert "below 0 the estimate lies farther out than the group's own" not in intercepts
+    assert "below 0 the estimate lies farther out than the group's own" in days
+    plain = wb.compare("Yield ~ 1 + (1 | Batch)", DATA / "datasets/Dyestuff.csv", ["no_pooling", "reml"])
+    assert "population value: what else" not in " ".join(estimates(plain)[0].notes)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from workbench.estimates import GroupEffects
 from workbench.fit import Fit, text_column
-from workbench.ranking import MOST_LEVELS, normal_draws, ranks
+from workbench.ranking import DRAWS, MOST_LEVELS, normal_draws, ranks
 from workbench.sampling.names import block_names
 
 if TYPE_CHECKING:
@@ -153,6 +153,14 @@ def _draws(fit: Fit, place: int) -> Array | None:
     if fit.posterior is not None:
         return np.asarray(fit.posterior.draw(EXACT_DRAWS, 0)["effect"])[:, :, None]
     return None
+
+
+def draws_of_ranks(fit: Fit, place: int) -> int:
+    """How many draws the probabilities of a fit's ranks are shares of, so that they have an error of sqrt(p q / N)."""
+    if fit.sampled is not None:
+        chains, each = fit.sampled.drawn.effects[place].shape[:2]
+        return int(chains * each)
+    return EXACT_DRAWS if fit.posterior is not None else DRAWS
 
 
 # --- trust --------------------------------------------------------------------------------------------

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from workbench.group_table import draws_of_ranks
 from workbench.plots.style import title_of
 from workbench.plots.varying import Varying, coefficients, printable, varying
 from workbench.report import extremes
 from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.extremes import EXTREMES, WHOLE, Farthest
-from workbench.report.grid import TOP, Grid, grid
+from workbench.report.grid import TOP, Grid, GridColumn, grid, ranked_by
 from workbench.report.packed import Packed, pack
 from workbench.report.tables import EXTREMES_FILE, estimates_file, groups_file, is_large
 from workbench.words import fixed as with_places
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from workbench.fit import Fit
 
 
+EDGE = 1e-9
+"""Shares that leave 0 to 1 by less do not."""
 TABLES = 2_000_000
 """So many bytes of packed levels stand in a page, all its tables together."""
 
@@ -78,7 +81,7 @@ class _Wide:
             rows=tuple(rows),
             foot=(self.grid.foot(),),
             notes=_kinds(self.comparison, v)
-            + _column_notes(self.grid, groups_file(self.comparison))
+            + _column_notes(self.grid, groups_file(self.comparison), self.draws())
             + (_room_note(v, packed, self.file) if high else ())
             + _file_note(self.comparison),
             source=self.file,
@@ -102,6 +105,10 @@ class _Wide:
             source=EXTREMES_FILE if is_large(self.comparison) else self.file,
         )
 
+    def draws(self) -> int:
+        """How many draws the probabilities of ranks are shares of."""
+        return draws_of_ranks(self.comparison.fits[ranked_by(self.comparison)], self.v.block)
+
     def left_out(self, shown: int) -> tuple[Cell]:
         """How many levels more there are, and where."""
         return (Cell(f"… and {len(self.v.levels) - shown:,} more, all in {self.file}"),)
@@ -119,10 +126,31 @@ _MEANINGS = {
 }
 
 
-def _column_notes(shown: Grid, file: str) -> tuple[str, ...]:
-    """What the columns behind the estimates are."""
-    said = [f"{c.head.title}: {_MEANINGS[c.head.title]}" for c in shown.columns if c.head.title in _MEANINGS]
-    return ("; ".join(said)[0].upper() + "; ".join(said)[1:] + f". All digits: {file}.",) if said else ()
+def _column_notes(shown: Grid, file: str, draws: int) -> tuple[str, ...]:
+    """What the columns behind the estimates are, and how far shares of so many draws can be trusted."""
+    named = [c for c in shown.columns if c.head.title in _MEANINGS]
+    said = [f"{c.head.title}: {_MEANINGS[c.head.title]}{_outside(c)}" for c in named]
+    if not said:
+        return ()
+    shares = any(c.head.title.startswith("P(") for c in named)
+    error = f". Probabilities: shares of {draws:,} draws, which miss by some {0.5 / draws**0.5:.1g} near 0.5" * shares
+    return ("; ".join(said)[0].upper() + "; ".join(said)[1:] + f"{error}. All digits: {file}.",)
+
+
+def _outside(shown: GridColumn) -> str:
+    """What a share beyond 0 to 1 means, where the column of shrinkage has one."""
+    if shown.head.title != "shrinkage" or shown.numbers is None:
+        return ""
+    low, high = np.nanmin(shown.numbers), np.nanmax(shown.numbers)
+    ways = [
+        way
+        for way, holds in (
+            ("below 0 the estimate lies farther out than the group's own", low < -EDGE),
+            ("above 1 it lies past the population value", high > 1 + EDGE),
+        )
+        if holds
+    ]
+    return f" ({', '.join(ways)}: what else is estimated moves it too)" if ways else ""
 
 
 def _room_note(v: Varying, packed: Packed, file: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.group_table import draws_of_ranks
 from workbench.plots.style import title_of
 from workbench.plots.varying import Varying, coefficients, column, own, partial, population, printable, truth
 from workbench.report import extremes
@@ -29,6 +30,8 @@ Codes = NDArray[np.intp]
 
 TOP = 3
 """The table tells how probable it is that a group is among so many highest."""
+TOLD = 0.0025
+"""Shares of draws that may miss by more have two digits."""
 WHOLE_BAYES = ("hierarchical", "exact")
 OF_A_FIT = frozenset({"not converged", "singular", "read, not computed here"})
 """Doubts about a whole fit, which the page says once, before its findings."""
@@ -135,7 +138,7 @@ def _estimates(comparison: Comparison, v: Varying, places: int) -> list[GridColu
 def _of_one_fit(comparison: Comparison, v: Varying) -> list[GridColumn]:
     """Shrinkage, reliability, rank and its probabilities, where they are known, and doubts about single levels."""
     lead = leader(comparison)
-    whole = next((name for name in WHOLE_BAYES if name in comparison.fits), lead)
+    whole = ranked_by(comparison)
     table = comparison.by_group(TOP)
     made = []
     for name, title, key in (
@@ -150,11 +153,18 @@ def _of_one_fit(comparison: Comparison, v: Varying) -> list[GridColumn]:
         if len(known):
             shared = key == "rank" and len(values) <= extremes.WHOLE and bool((known % 1 != 0).any())
             places = int(shared) if key == "rank" else 3
+            if key.startswith("p_") and 0.5 / draws_of_ranks(comparison.fits[name], v.block) ** 0.5 > TOLD:
+                places = 2
             made.append(GridColumn(Column(title, minor=title_of(name)), values, places, beside=True))
     words, codes = _doubts(comparison, v, table)
     if any(words):
         made.append(GridColumn(Column("trust", numeric=False), words=words, codes=codes))
     return made
+
+
+def ranked_by(comparison: Comparison) -> str:
+    """The name of the fit whose probabilities of ranks are shown: full Bayes where it is there."""
+    return next((name for name in WHOLE_BAYES if name in comparison.fits), leader(comparison))
 
 
 def leader(comparison: Comparison) -> str:
