@@ -23,8 +23,8 @@ from workbench.optimum import SINGULAR, Optimum, optimum
 Array = NDArray[np.float64]
 
 
-class SpreadProfile(Protocol):
-    """What a path needs of a likelihood."""
+class HeldSpread(Protocol):
+    """A likelihood with one standard deviation held: what a path needs of it. It remembers where it was asked."""
 
     criterion: str
     estimate: float
@@ -61,7 +61,7 @@ def feasible(design: Design, block: int, column: int) -> str:
     return ""
 
 
-def profile_of(design: Design, block: int, column: int) -> SpreadProfile:
+def held_spread(design: Design, block: int, column: int) -> HeldSpread:
     """The likelihood of a design with one of its SDs held; a DesignError where there is none (see :func:`feasible`)."""
     why = feasible(design, block, column)
     if why:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from workbench.data import read_only
 from workbench.design import Design
-from workbench.inference.spread_likelihoods import SpreadProfile, profile_of
+from workbench.inference.spread_likelihoods import HeldSpread, held_spread
 
 Array = NDArray[np.float64]
 
@@ -138,7 +138,7 @@ def spread_path(
     >>> round(path.estimate, 4), path.coefficients[0].round(4).tolist()      # REML; at tau = 0 all are the mean
     (2.4664, [3.8333, 3.8333, 3.8333])
     """
-    found = profile_of(design, block, column)
+    found = held_spread(design, block, column)
     part = design.blocks[block]
     typical = _typical(design, block, column, found.sigma)
     least = found.value(found.estimate)
@@ -200,7 +200,7 @@ def likely_spread(design: Design, block: int = 0, column: int = 0) -> tuple[floa
     >>> bool(np.allclose(found, path.likely, rtol=1e-4))
     True
     """
-    found = profile_of(design, block, column)
+    found = held_spread(design, block, column)
     end = _end(found, found.value(found.estimate), _typical(design, block, column, found.sigma), 0.0)
     values = _walk(found, np.unique([*np.linspace(0.0, end, FEWEST), found.estimate]))
     return _interval(found, values, min(values.values()))
@@ -213,7 +213,7 @@ def _typical(design: Design, block: int, column: int, sigma: float) -> float:
     return float(sigma / np.sqrt(np.median(information[information > 0])))
 
 
-def _end(found: SpreadProfile, least: float, typical: float, beyond: float) -> float:
+def _end(found: HeldSpread, least: float, typical: float, beyond: float) -> float:
     """How far the axis goes: at least twice the estimate, else until the profile is low, or far enough out."""
     end = max(2 * found.estimate, 0.5 * typical, beyond)
     farthest = FARTHEST * max(found.estimate, typical)
@@ -222,7 +222,7 @@ def _end(found: SpreadProfile, least: float, typical: float, beyond: float) -> f
     return end
 
 
-def _walk(found: SpreadProfile, at: Array) -> dict[float, float]:
+def _walk(found: HeldSpread, at: Array) -> dict[float, float]:
     """The criterion at points, from the one nearest to the estimate outwards, so that searches have short ways."""
     order = np.argsort(np.abs(at - found.estimate), kind="stable")
     up = [k for k in order if at[k] >= found.estimate]
@@ -239,7 +239,7 @@ def _between(at: Array, above: Array, smooth: int) -> Array:
     return np.setdiff1d(np.linspace(low, high, smooth + 2), at)
 
 
-def _interval(found: SpreadProfile, values: dict[float, float], least: float) -> tuple[float, float]:
+def _interval(found: HeldSpread, values: dict[float, float], least: float) -> tuple[float, float]:
     """Where the profile crosses the quantile of chi-squared with one degree of freedom, farthest to both sides."""
     from scipy.optimize import brentq
 
