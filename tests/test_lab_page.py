@@ -1,0 +1,169 @@
+"""The lab in a browser: Chromium without a window, a real server, sliders moved by the keyboard and the mouse.
+
+Rungs: what a page says after a move is recomputed from the simulated samples; nothing is logged, nothing is asked of
+another host; ``pytest -m browser`` runs them.
+"""
+
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import workbench as wb
+from workbench.lab.pages import PAGES
+from workbench.simulate import simulate_groups
+
+pytestmark = pytest.mark.browser
+
+WIDTHS = (1280, 800)
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """The command itself, in a process of its own."""
+    port = free_port()
+    command = [sys.executable, "-m", "workbench", "lab", "--port", str(port)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert f"http://127.0.0.1:{port}/" in process.stderr.readline()
+        yield f"http://127.0.0.1:{port}"
+        process.terminate()
+
+
+@pytest.fixture
+def visit(browser, lab):
+    """Open a page of the lab; whatever is logged, goes wrong or is asked of another host fails the test in the end."""
+    contexts, heard = [], []
+
+    def opened(path, **options):
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        page.on("request", lambda r: r.url.startswith((lab, "data:")) or heard.append(f"request: {r.url}"))
+        page.goto(lab + path)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert heard == []
+
+
+def settled(page, act):
+    """Do something, and wait until its answer is shown."""
+    page.evaluate("document.getElementById('shown').removeAttribute('data-milliseconds')")
+    act()
+    page.wait_for_function(
+        "() => { const s = document.getElementById('shown'); return s.dataset.milliseconds && !s.ariaBusy }"
+    )
+    return float(page.locator("#shown").get_attribute("data-milliseconds"))
+
+
+def cell(page, row, column):
+    heads = page.locator("#shown thead th").all_inner_texts()
+    text = page.locator(f'#shown tr[data-row="{row}"] > *').nth(heads.index(column)).inner_text()
+    return float(text.replace("−", "-").replace(",", ""))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.key)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_opens_and_fits_its_window(visit, page, width):
+    opened = visit(f"/{page.key}", viewport={"width": width, "height": 900})
+    assert opened.locator("h1").inner_text() == page.title
+    assert opened.locator("#shown svg").count() >= 1
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    first = opened.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    assert first < 3000
+
+
+def test_a_slider_moved_by_the_keyboard_moves_the_numbers(visit):
+    page = visit("/noise")
+    page.locator("#between-handle").focus()
+    for _ in range(4):
+        settled(page, lambda: page.keyboard.press("ArrowRight"))
+    assert page.locator("#between").input_value() == "1.2"
+    fit = wb.fit(
+        "samples ~ 1 + (1 | group)", simulate_groups((100,) * 6 + (2,) * 6, 1.2, 5.0, seed=1).to_pandas(), "reml"
+    )
+    tau2, sigma2 = fit.variance["vcov"].tolist()
+    assert cell(page, "n-2", "share that REML keeps") == pytest.approx(tau2 / (tau2 + sigma2 / 2), rel=1e-3)
+    assert cell(page, "n-100", "between² + within² / n") == pytest.approx(1.44 + 0.25, rel=1e-3)
+    assert "between=1.2" in page.url
+    page.reload()  # the address holds the whole state
+    assert page.locator("#between-handle").input_value() == "1.2"
+
+
+def test_a_drag_ends_at_the_last_value(visit):
+    page = visit("/noise")
+    box = page.locator("#within-handle").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, middle)
+    page.mouse.down()
+    for k in range(25):
+        page.mouse.move(box["x"] + box["width"] * (0.5 + 0.016 * k), middle)
+    settled(page, page.mouse.up)
+    page.wait_for_function(
+        "() => document.getElementById('shown').dataset.query === "
+        "new URLSearchParams(new FormData(document.getElementById('controls'))).toString()"
+    )
+    within = float(page.locator("#within").input_value())
+    assert within > 8.0
+    assert cell(page, "n-2", "between² + within² / n") == pytest.approx(1 + within**2 / 2, rel=1e-3)
+
+
+def test_words_that_mean_nothing_get_a_sentence_and_can_be_mended(visit):
+    page = visit("/noise")
+    field = page.locator("#sizes")
+    settled(page, lambda: field.fill("many"))
+    assert "'many' is no size" in page.locator("#shown [role=alert]").inner_text()
+    settled(page, lambda: field.fill("3x4"))
+    assert page.locator("#shown [role=alert]").count() == 0
+    raw = simulate_groups((3,) * 4, 1.0, 5.0, seed=1)
+    means = np.array([raw.y[raw.group == g].mean() for g in (1, 2, 3, 4)])
+    assert cell(page, "n-3", "variance of raw means") == pytest.approx((means**2).mean(), rel=1e-3)
+
+
+def test_a_step_sets_the_controls(visit):
+    page = visit("/noise?sizes=3x4&between=2&seed=5")
+    settled(page, lambda: page.get_by_role("button", name="Other samples").press("Enter"))
+    assert page.locator("#seed").input_value() == "6"
+    settled(page, lambda: page.get_by_role("button", name="The twelve groups").press("Enter"))
+    assert page.locator("#sizes").input_value() == "100x6, 2x6"
+    assert page.locator("#between-handle").input_value() == "1"
+
+
+def test_the_keyboard_alone_reaches_everything(visit):
+    page = visit("/noise")
+    reached = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert reached[0] == "skip"
+    for wanted in ("between-handle", "between", "within-handle", "sizes", "seed"):
+        assert wanted in reached
+
+
+def test_two_labs_at_once_do_not_disturb_each_other(visit):
+    one, other = visit("/noise?seed=1"), visit("/noise?seed=2")
+    before = other.locator("#shown").inner_text()
+    settled(one, lambda: one.locator("#between").fill("3"))
+    assert other.locator("#shown").inner_text() == before
+    settled(other, lambda: other.locator("#between").fill("0.5"))
+    assert cell(one, "n-2", "between² + within² / n") == pytest.approx(9 + 12.5, rel=1e-3)
+    assert cell(other, "n-2", "between² + within² / n") == pytest.approx(0.25 + 12.5, rel=1e-3)
+
+
+def test_without_a_script_the_form_still_works(visit):
+    page = visit("/noise", java_script_enabled=False)
+    page.locator("#sizes").fill("3x4")
+    page.get_by_role("button", name="Show").click()
+    assert page.locator('#shown tr[data-row="n-3"]').count() == 1

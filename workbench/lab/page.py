@@ -1,0 +1,79 @@
+"""A page of the lab as plain data: what it asks, and what it shows for the answers.
+
+A page is written in Python alone: controls in, :class:`Shown` out. Rendering adds nothing but markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workbench.lab.controls import Control
+from workbench.lab.drawing import Drawing
+
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A small table. Cells are text; `rows` are (key, cells), and the key is where tests and scripts find a row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Step:
+    """A link that sets controls: "set them to REML's"."""
+
+    label: str
+    change: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a page shows for its values.
+
+    Attributes
+    ----------
+    says : tuple of str
+        Sentences, computed from the numbers.
+    drawings : tuple of Drawing
+    numbers : tuple of Numbers
+    steps : tuple of Step
+    warnings : tuple of str
+        What must be known before the numbers are trusted.
+    """
+
+    says: tuple[str, ...]
+    drawings: tuple[Drawing, ...]
+    numbers: tuple[Numbers, ...] = ()
+    steps: tuple[Step, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page.
+
+    Attributes
+    ----------
+    key : str
+        In the address.
+    title, question : str
+    text : tuple of str
+        Paragraphs above the controls.
+    controls : function of the address' query
+        What can be asked; it may depend on what is chosen already (another dataset has other ranges).
+    show : function of the controls' values
+    """
+
+    key: str
+    title: str
+    question: str
+    text: tuple[str, ...]
+    controls: Callable[[Mapping[str, str]], tuple[Control, ...]]
+    show: Callable[[Values], Shown]

@@ -1,0 +1,8 @@
+"""The lab's pages, one module each, in the order of the menu."""
+
+from __future__ import annotations
+
+from workbench.lab.page import Page
+from workbench.lab.pages import noise
+
+PAGES: tuple[Page, ...] = (noise.PAGE,)
