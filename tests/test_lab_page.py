@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from corpus import DATA
 
 import workbench as wb
 from workbench.lab.pages import PAGES
@@ -79,7 +80,7 @@ def cell(page, row, column):
 def test_every_page_opens_and_fits_its_window(visit, page, width):
     opened = visit(f"/{page.key}", viewport={"width": width, "height": 900})
     assert opened.locator("h1").inner_text() == page.title
-    assert opened.locator("#shown svg").count() >= 1
+    assert opened.locator("#shown svg").count() >= 1 or page.brings
     assert opened.evaluate("document.documentElement.scrollWidth") <= width
     first = opened.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
     assert first < 3000
@@ -167,3 +168,47 @@ def test_without_a_script_the_form_still_works(visit):
     page.locator("#sizes").fill("3x4")
     page.get_by_role("button", name="Show").click()
     assert page.locator('#shown tr[data-row="n-3"]').count() == 1
+
+
+def bring(page, name, content):
+    page.locator("#table").set_input_files({"name": name, "mimeType": "text/csv", "buffer": content})
+    page.get_by_role("button", name="Bring it").click()
+    page.wait_for_load_state()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_brought_table_is_estimated_and_other_pages_take_it(visit, width):
+    page = visit("/yours", viewport={"width": width, "height": 900})
+    bring(page, "sleepstudy.csv", (DATA / "datasets/sleepstudy.csv").read_bytes())
+    assert page.locator("#response option:checked").inner_text() == "Reaction"
+    fit = wb.fit("Reaction ~ 1 + (1 | Subject)", DATA / "datasets/sleepstudy.csv", "reml")
+    levels = fit.coefficients["level"].tolist()
+    found = cell(page, f"level-{levels.index('309')}", "REML")
+    assert found == pytest.approx(fit.coefficients.set_index("level").loc["309", "estimate"], rel=1e-3)
+    page.locator("#slope").select_option(label="Days")
+    page.wait_for_function("() => document.querySelectorAll('#shown svg').length === 2")
+    slopes = wb.fit("Reaction ~ Days + (Days | Subject)", DATA / "datasets/sleepstudy.csv", "reml").coefficients
+    wanted = slopes.query("level == '309' and term == 'Days'")["estimate"].item()
+    table = page.locator("#shown table").nth(1)
+    heads = table.locator("thead th").all_inner_texts()
+    row = table.locator("tr", has=page.get_by_role("rowheader", name="309")).locator("> *").all_inner_texts()
+    assert float(row[heads.index("REML")].replace("−", "-")) == pytest.approx(wanted, rel=1e-3)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.csv", b"", "empty.csv is empty"),
+        ("sums.csv", b"a,b\n1,2\n3,4\n", "has no column of groups"),
+        ("book.xlsx", b"PK", "ends in '.xlsx'"),
+        ("large.csv", b"a,b\n" + b"1,2\n" * 1_100_000, "too large for the lab"),
+    ],
+)
+def test_a_bad_table_gets_a_sentence(browser, lab, name, content, words):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(lab + "/yours")
+    bring(page, name, content)
+    assert words in page.locator("#bring [role=alert]").inner_text()
+    context.close()

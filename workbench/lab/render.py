@@ -12,24 +12,35 @@ from markupsafe import Markup
 
 from workbench.errors import WorkbenchError
 from workbench.lab.controls import texts, values
+from workbench.lab.datasets import NAME, brought, takes
 from workbench.lab.page import Page
 
 if TYPE_CHECKING:
     import jinja2
 
 TEMPLATES = Path(__file__).parent / "templates"
-CARRIED = "data"
-"""What goes along from page to page: the chosen table."""
 
 
-def whole(page: Page, pages: tuple[Page, ...], query: Mapping[str, str], root: str = "") -> str:
-    """The page with its controls, and what they show."""
-    controls = page.controls(query)
-    carried = f"?{urlencode({CARRIED: query[CARRIED]})}" if query.get(CARRIED) else ""
+def whole(page: Page, pages: tuple[Page, ...], query: Mapping[str, str], root: str = "", trouble: str = "") -> str:
+    """The page with its controls, and what they show; `trouble` is what was wrong with a table that was brought."""
+    shown = part(page, query)
+    try:
+        controls = page.controls(query)
+    except WorkbenchError:  # which the part shown says
+        query = {}
+        controls = page.controls(query)
+    carried = {other.key: _carried(other, query) for other in pages}
     return _environment().get_template("page.html.j2").render(
-        page=page, pages=pages, controls=controls, texts=texts(controls, query), shown=Markup(part(page, query)),
-        root=root, carried=carried,
+        page=page, pages=pages, controls=controls, texts=texts(controls, query), shown=Markup(shown),
+        root=root, carried=carried, trouble=trouble,
     )  # fmt: skip
+
+
+def _carried(other: Page, query: Mapping[str, str]) -> str:
+    """What a link to another page takes along: the table, if it can run on it."""
+    key = query.get(NAME, "")
+    wanted = key and (takes(other.tables, key) or (other.brings and brought(key)))
+    return f"?{urlencode({NAME: key})}" if wanted else ""
 
 
 def part(page: Page, query: Mapping[str, str]) -> str:

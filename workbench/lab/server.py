@@ -8,21 +8,27 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
 
-from workbench.errors import OptionError
+from workbench.errors import OptionError, WorkbenchError
 from workbench.lab import render
+from workbench.lab.datasets import NAME
 from workbench.lab.pages import PAGES
+from workbench.lab.pages.yours import first_choice
+from workbench.lab.uploads import LARGER, LARGEST, SHELF, Uploaded, read_table
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
 
+AROUND = 10_000
+"""Bytes that a form puts around a file."""
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -32,7 +38,7 @@ def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Starlett
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import HTMLResponse, PlainTextResponse
+    from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse
     from starlette.routing import Route
 
     pages = {page.key: page for page in PAGES}
@@ -47,7 +53,23 @@ def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Starlett
         page = pages.get(request.path_params["page"])
         if page is None:
             return PlainTextResponse("There is no such page.", 404, SAFE)
-        return HTMLResponse(render.whole(page, PAGES, dict(request.query_params), found(request)), headers=SAFE)
+        query = dict(request.query_params)
+        shorter = page.settle(query) if page.settle else None
+        if shorter is not None:
+            return RedirectResponse(f"{found(request)}/{page.key}?{urlencode(shorter)}", 303, SAFE)
+        return HTMLResponse(render.whole(page, PAGES, query, found(request)), headers=SAFE)
+
+    async def bring(request: Request) -> Response:
+        page = pages.get(request.path_params["page"])
+        if page is None or not page.brings:
+            return PlainTextResponse("Nothing can be brought here.", 404, SAFE)
+        try:
+            table = await _brought(request)
+            key = first_choice(SHELF.put(table), table).key
+        except WorkbenchError as error:
+            html = render.whole(page, PAGES, {}, found(request), str(error))
+            return HTMLResponse(html, 422, SAFE)
+        return RedirectResponse(f"{found(request)}/{page.key}?{urlencode({NAME: key})}", 303, SAFE)
 
     def shown(request: Request) -> Response:
         page = pages.get(request.path_params["page"])
@@ -68,10 +90,29 @@ def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Starlett
             Route("/lab.css", style),
             Route("/lab.js", script),
             Route("/{page:str}", whole),
+            Route("/{page:str}", bring, methods=["POST"]),
             Route("/{page:str}/shown", shown),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
     )
+
+
+async def _brought(request: Request) -> Uploaded:
+    """The table of a form; refused before it is read where it is too large or comes from another site's page."""
+    from starlette.concurrency import run_in_threadpool
+    from starlette.datastructures import UploadFile
+
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise OptionError("The table was sent by a page of another site. Bring it on the lab's own page.")
+    length = request.headers.get("content-length", "")
+    if not length.isdigit() or int(length) > LARGEST + AROUND:
+        raise OptionError(f"The table is too large for the lab, which takes {LARGEST / 1e6:g} million bytes. {LARGER}")
+    async with request.form(max_files=1, max_fields=1) as form:
+        file = form.get("table")
+        if not isinstance(file, UploadFile) or not file.filename:
+            raise OptionError("No file was chosen. Choose one, then bring it.")
+        return await run_in_threadpool(read_table, file.filename[-120:], await file.read())
 
 
 def serve(
@@ -102,6 +143,7 @@ def serve(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
+            listening.listen(128)
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise OptionError(

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from workbench.lab.page import Page
-from workbench.lab.pages import noise
+from workbench.lab.pages import noise, yours
 
-PAGES: tuple[Page, ...] = (noise.PAGE,)
+PAGES: tuple[Page, ...] = (noise.PAGE, yours.PAGE)
