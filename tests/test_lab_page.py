@@ -212,3 +212,29 @@ def test_a_bad_table_gets_a_sentence(browser, lab, name, content, words):
     bring(page, name, content)
     assert words in page.locator("#bring [role=alert]").inner_text()
     context.close()
+
+
+def test_full_bayes_runs_on_a_button_and_the_page_goes_on_answering(visit):
+    page = visit("/yours")
+    bring(page, "dyestuff.csv", (DATA / "datasets/Dyestuff.csv").read_bytes())
+    page.get_by_role("button", name="Fit full Bayes in PyMC").press("Enter")
+    page.wait_for_function("() => !document.querySelector('#work .running').hidden")
+    other = visit("/noise")
+    assert settled(other, lambda: other.locator("#between").fill("2")) < 2000
+    page.wait_for_selector("#work .found table", timeout=180_000)
+    row = page.locator('#work tr[data-row="parameter-2"]').locator("> *").all_inner_texts()
+    assert row[0] == "sd(Batch, (Intercept))"
+    exact = wb.fit("Yield ~ 1 + (1 | Batch)", DATA / "datasets/Dyestuff.csv", "exact")
+    named = {p["name"]: p for p in exact.to_dict()["parameters"]}
+    wanted = named["sd(Batch, (Intercept))"]
+    assert float(row[1]) == pytest.approx(wanted["mean"], abs=0.15 * wanted["std_error"])
+
+
+def test_a_computation_can_be_stopped(visit):
+    page = visit("/yours")
+    bring(page, "dyestuff.csv", (DATA / "datasets/Dyestuff.csv").read_bytes())
+    page.get_by_role("button", name="Fit full Bayes in PyMC").click()
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_function("() => document.querySelector('#work .running').hidden")
+    assert page.locator("#work [role=alert]").inner_text() == "stopped"
+    assert page.get_by_role("button", name="Fit full Bayes in PyMC").is_enabled()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "workbench"
 
 ORDER = [
-    "errors", "rounding", "words", "families", "formula", "tables", "data", "coding", "model_matrix", "rank",
+    "errors", "packing", "rounding", "words", "families", "formula", "tables", "data", "coding", "model_matrix", "rank",
     "least_squares", "response", "row_arguments", "design", "fingerprint", "new_rows", "centred", "blocks", "cells",
     "moments", "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta",
     "coordinates", "minimise", "optimum", "estimates", "json_rows", "group_means", "doubts", "group_regressions",

@@ -55,6 +55,32 @@ class Shown:
     warnings: tuple[str, ...] = ()
 
 
+Tell = Callable[[str, float | None], None]
+"""Is told what is being done, and the share that is done, where it is known."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What takes longer than a drag may, on a button.
+
+    Attributes
+    ----------
+    label : str
+        The button's.
+    note : str
+        What it does, and how long it takes.
+    take : function of the controls' values
+        What the work needs, which must be able to go to another process; called where the tables are.
+    do : function of that, and of whom to tell progress
+        Called in a process of its own.
+    """
+
+    label: str
+    note: str
+    take: Callable[[Values], Any]
+    do: Callable[[Any, Tell], Shown]
+
+
 @dataclass(frozen=True)
 class Page:
     """One page.
@@ -75,6 +101,7 @@ class Page:
         A shorter query that says the same, which the browser is sent to; None where it is settled.
     brings : bool
         Whether a table can be brought here.
+    work : Work, optional
     """
 
     key: str
@@ -86,3 +113,4 @@ class Page:
     tables: tuple[str, ...] = ()
     settle: Callable[[Mapping[str, str]], Mapping[str, str] | None] | None = None
     brings: bool = False
+    work: Work | None = None

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from workbench.errors import WorkbenchError
+from workbench.errors import OptionError, WorkbenchError
 from workbench.lab.controls import texts, values
 from workbench.lab.datasets import NAME, brought, takes
-from workbench.lab.page import Page
+from workbench.lab.page import Page, Tell
 
 if TYPE_CHECKING:
     import jinja2
@@ -51,6 +51,26 @@ def part(page: Page, query: Mapping[str, str]) -> str:
     except WorkbenchError as error:
         return template.render(trouble=str(error), shown=None)
     return template.render(trouble="", shown=shown)
+
+
+def taken(page: Page, query: Mapping[str, str]) -> Any:
+    """What a page's work needs, for the values of an address.
+
+    Raises
+    ------
+    WorkbenchError
+        Values that cannot be; a page without work.
+    """
+    if page.work is None:
+        raise OptionError(f"There is nothing to compute on the page {page.title}.")
+    return page.work.take(values(page.controls(query), query))
+
+
+def worked(page: Page, given: Any, tell: Tell) -> str:
+    """What a page's work finds, as HTML."""
+    assert page.work is not None
+    shown = page.work.do(given, tell)
+    return _environment().get_template("shown.html.j2").render(trouble="", shown=shown)
 
 
 def index(pages: tuple[Page, ...], root: str = "") -> str:

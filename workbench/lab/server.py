@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from workbench.errors import OptionError, WorkbenchError
 from workbench.lab import render
 from workbench.lab.datasets import NAME
+from workbench.lab.jobs import Jobs, State
 from workbench.lab.pages import PAGES
 from workbench.lab.pages.yours import first_choice
 from workbench.lab.uploads import LARGER, LARGEST, SHELF, Uploaded, read_table
@@ -38,7 +41,7 @@ def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Starlett
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+    from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
     from starlette.routing import Route
 
     pages = {page.key: page for page in PAGES}
@@ -84,11 +87,42 @@ def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Starlett
         text = (render.TEMPLATES / "lab.js").read_text("utf-8")
         return PlainTextResponse(text, media_type="text/javascript", headers=SAFE)
 
+    jobs = Jobs()
+
+    def start(request: Request) -> Response:
+        try:
+            if not _own(request):
+                raise OptionError("This was asked for by a page of another site.")
+            page = pages.get(request.path_params["page"])
+            if page is None:
+                raise OptionError("There is no such page.")
+            key = jobs.start(page.key, render.taken(page, dict(request.query_params)))
+        except WorkbenchError as error:
+            return JSONResponse({"key": "", "text": str(error)}, headers=SAFE)
+        return JSONResponse({"key": key}, headers=SAFE)
+
+    def job(request: Request) -> Response:
+        key = str(request.path_params["key"])
+        if request.method == "DELETE" and _own(request):
+            jobs.stop(key)
+        try:
+            return JSONResponse(asdict(jobs.state(key)), headers=SAFE)
+        except WorkbenchError as error:
+            return JSONResponse(asdict(State(str(error), ended=True)), headers=SAFE)
+
+    @asynccontextmanager
+    async def living(_: Starlette) -> AsyncIterator[None]:
+        yield
+        jobs.stop_all()
+
     return Starlette(
+        lifespan=living,
         routes=[
             Route("/", first),
             Route("/lab.css", style),
             Route("/lab.js", script),
+            Route("/jobs/{key:str}", job, methods=["GET", "DELETE"]),
+            Route("/{page:str}/start", start, methods=["POST"]),
             Route("/{page:str}", whole),
             Route("/{page:str}", bring, methods=["POST"]),
             Route("/{page:str}/shown", shown),
@@ -97,13 +131,18 @@ def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Starlett
     )
 
 
+def _own(request: Request) -> bool:
+    """Whether what changes something is asked for by a page of the lab's own, or by no page."""
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
+
+
 async def _brought(request: Request) -> Uploaded:
     """The table of a form; refused before it is read where it is too large or comes from another site's page."""
     from starlette.concurrency import run_in_threadpool
     from starlette.datastructures import UploadFile
 
-    origin = request.headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+    if not _own(request):
         raise OptionError("The table was sent by a page of another site. Bring it on the lab's own page.")
     length = request.headers.get("content-length", "")
     if not length.isdigit() or int(length) > LARGEST + AROUND:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from workbench.errors import OptionError
 from workbench.estimators import Settings, run_estimator
 from workbench.fit import Fit
 from workbench.lab.controls import Choice, Control
 from workbench.lab.datasets import NAME, Brought, Dataset, brought, of_table
 from workbench.lab.drawing import Dots, Drawing, Panel, Rule, Segments, limits
 from workbench.lab.page import Numbers, Page, Shown, Values
+from workbench.lab.sampled import sampling
 from workbench.lab.uploads import SHELF, Uploaded
 from workbench.plots.style import OWN, look, title_of
 from workbench.words import count, significant
@@ -177,6 +179,13 @@ def _table(found: Dataset, fits: Mapping[str, Fit], k: int) -> Numbers:
     return Numbers(f"{_label(found, k)[0].upper()}{_label(found, k)[1:]} by {block.group}", columns, rows)
 
 
+def _of(values: Values) -> Dataset:
+    own = brought(str(values.get(NAME, "")))
+    if own is None:
+        raise OptionError("There is no table yet. Bring one, then fit it.")
+    return of_table(own, SHELF.get(own.table))
+
+
 PAGE = Page(
     key="yours",
     title="Your data",
@@ -189,4 +198,5 @@ PAGE = Page(
     show=show,
     settle=settle,
     brings=True,
+    work=sampling(_of),
 )

@@ -50,4 +50,49 @@
     }
     show();
   });
+
+  const work = document.getElementById("work");
+  if (!work) return;
+  const [start, stop, running, found] = ["start", "stop", "running", "found"].map((name) => work.querySelector("." + name));
+  const bar = running.querySelector("progress"), status = running.querySelector("[role=status]");
+  let job = "";
+
+  function end(text) {
+    job = "";
+    running.hidden = true;
+    start.disabled = false;
+    if (text) { found.innerHTML = '<p class="trouble" role="alert"></p>'; found.firstChild.textContent = text; }
+  }
+
+  async function follow(key) {
+    while (job === key) {
+      const state = await (await fetch(work.dataset.jobs + key)).json();
+      if (job !== key) return;
+      status.textContent = state.text;
+      if (state.share === null) bar.removeAttribute("value"); else bar.value = state.share;
+      if (state.ended) {
+        end(state.html ? "" : state.text);
+        if (state.html) found.innerHTML = state.html;
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+  }
+
+  start.addEventListener("click", async () => {
+    start.disabled = true;
+    found.replaceChildren();
+    status.textContent = "starting";
+    bar.removeAttribute("value");
+    running.hidden = false;
+    try {
+      const state = await (await fetch(work.dataset.start + "?" + address(), { method: "POST" })).json();
+      if (!state.key) { end(state.text); return; }
+      job = state.key;
+      await follow(job);
+    } catch (error) {
+      end("The lab does not answer. Is it still running where it was started?");
+    }
+  });
+  stop.addEventListener("click", () => fetch(work.dataset.jobs + job, { method: "DELETE" }));
 })();
