@@ -64,8 +64,9 @@ def replications(
 
     Examples
     --------
-    >>> [int(word) for word in replications(lambda source: source.generate_state(1)[0], 2, seed=1)]
-    [2929836220, 3137155385]
+    >>> found = list(replications(lambda source: source.spawn_key, 3, seed=1))
+    >>> found == [source.spawn_key for source in np.random.SeedSequence(1).spawn(3)]
+    True
     """
     from threadpoolctl import threadpool_limits
 
