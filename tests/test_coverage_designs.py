@@ -222,6 +222,32 @@ def test_processes_are_started_only_where_they_save_time(monkeypatch):
         next(replications.replications(lambda source: 0, 5, 1, jobs=2))
 
 
+def test_the_linear_algebra_has_one_thread():
+    assert list(replications.replications(blas_threads, 3, 1)) == [{1}] * 3
+
+
+def test_a_process_that_is_ended_is_said(monkeypatch):
+    from concurrent.futures.process import BrokenProcessPool
+
+    class Broken:
+        def submit(self, *arguments):
+            raise BrokenProcessPool
+
+        def shutdown(self, **how):
+            pass
+
+    monkeypatch.setattr(replications, "ProcessPoolExecutor", lambda *arguments, **more: Broken())
+    monkeypatch.setattr(replications, "START_UP", -1.0)
+    with pytest.raises(OptionError, match="A process was ended from outside"):
+        list(replications.replications(abs_of_seed, 9, 1, jobs=2))
+
+
+def blas_threads(source):
+    from threadpoolctl import threadpool_info
+
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
 def abs_of_seed(source):
     return float(source.generate_state(1)[0])
 

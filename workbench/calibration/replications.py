@@ -68,6 +68,7 @@ def replications(
     >>> found == [source.spawn_key for source in np.random.SeedSequence(1).spawn(3)]
     True
     """
+    import scipy.linalg  # noqa: F401  loaded before its threads are limited
     from threadpoolctl import threadpool_limits
 
     if jobs is not None and (isinstance(jobs, bool) or not hasattr(jobs, "__index__") or index(jobs) < 1):
@@ -124,15 +125,17 @@ def _spread(
         for future in futures:
             wait([future])
             yield from future.result()
-    except BrokenProcessPool:
-        raise OptionError(
-            "A process was ended from outside, as happens when memory runs out, or in a script that does not keep its "
-            'calls under if __name__ == "__main__". Use jobs=1.'
-        ) from None
-    finally:
+    except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
         for worker in set(multiprocessing.active_children()) - before:
             worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise OptionError(
+                "A process was ended from outside, as happens when memory runs out, or in a script that does not keep "
+                'its calls under if __name__ == "__main__". Use jobs=1.'
+            ) from None
+        raise
+    pool.shutdown()
 
 
 def _advance(done: Callable[[str], None], steps: int, _: Future[list[Any]]) -> None:
@@ -168,13 +171,12 @@ def _packed(work: Work, needed: bool) -> bytes | None:
 
 def _begin(packed: bytes) -> None:
     """Leave Ctrl-C to the parent, and unpack the work."""
+    import scipy.linalg  # noqa: F401  loaded before its threads are limited
     from threadpoolctl import threadpool_limits
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    HERE[:] = [pickle.loads(packed)]
-    import scipy.linalg  # noqa: F401  loaded before its threads are limited
-
     threadpool_limits(1)
+    HERE[:] = [pickle.loads(packed)]
 
 
 def _several(seed: int, which: range) -> list[Any]:
