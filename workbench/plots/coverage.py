@@ -139,19 +139,20 @@ def _new_panels(seen: View, height: int) -> list[list[Axes]]:
 
 
 def _draw_coverage(ax: Axes, panel: Panel, seen: View, floor: float, last: bool) -> None:
-    _frame(ax, panel, "holds the truth" if last else "")
+    _frame(ax, panel, "holds the truth (%)" if last else "")
     ax.set_title(panel.title, loc="left", fontsize=style.SMALL, color=style.INK, parse_math=False)
     ax.axvline(seen.level, color=style.MUTED, linewidth=1.2, linestyle=(0, (5, 3)), zorder=2)
     _marks(ax, panel, seen, [(m.coverage, m.coverage_error) for m in panel.marks])
     ax.set_xlim(floor, 1.012)
     ax.set_yticks(range(len(panel.marks)), labels=[printable(m.label, 44) for m in panel.marks], parse_math=False)
-    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
+    ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}")
 
 
 def _draw_width(ax: Axes, panel: Panel, seen: View, last: bool) -> None:
     _frame(ax, panel, "mean width" if last else "")
     _marks(ax, panel, seen, [(m.width, m.width_error) for m in panel.marks])
-    ax.set_xlim(0, max([1.1 * m.width for m in panel.marks if np.isfinite(m.width) and m.width > 0], default=1.0))
+    ends = [m.width + ERRORS * _zero(m.width_error) for m in panel.marks if np.isfinite(m.width) and m.width > 0]
+    ax.set_xlim(0, 1.06 * max(ends, default=1.0))
     ax.set_yticks(range(len(panel.marks)), labels=[""] * len(panel.marks))
 
 
