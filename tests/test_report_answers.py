@@ -236,3 +236,14 @@ def test_sizes_are_those_of_every_factor(sleep):
     assert [(row[0].text, row[1].text, row[4].text) for row in only.rows] == [
         ("batch", "10", "6"), ("cask:batch", "30", "2"),
     ]  # fmt: skip
+
+
+def test_the_base_of_a_predictor_of_labels_is_named():
+    from workbench.design import build_design
+    from workbench.report.view import data_sentences
+
+    table = {"y": [1.0, 2.0, 4.0, 3.0, 5.0, 7.0], "r": list("BACABC"), "g": list("aabbcc"), "x": [1.0, 2, 3, 5, 4, 6]}
+    named = "Levels of r are compared with the first, A."
+    assert named in data_sentences(build_design("y ~ r + (1 | g)", table))
+    for formula in ("y ~ 0 + r + (1 | g)", "y ~ x + (1 | g)"):
+        assert not any("compared" in sentence for sentence in data_sentences(build_design(formula, table)))

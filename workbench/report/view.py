@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.coding import Labels
+from workbench.formula import deparse
 from workbench.plots.varying import printable
 from workbench.report.cells import Table
 from workbench.report.certificate import certificate
@@ -171,6 +173,7 @@ def data_sentences(design: Design) -> tuple[str, ...]:
         low, middle, high = int(sizes.min()), float(np.median(sizes)), int(sizes.max())
         rows = f"{count(low, 'row')} each" if low == high else f"{low:,} to {high:,} rows each (median {middle:g})"
         said.append(f"{len(sizes):,} levels of {group}, {rows}.")
+    said += _bases(design)
     if design.known_se:
         said.append("The standard error of each row is known.")
     elif design.family == "binomial":
@@ -180,6 +183,19 @@ def data_sentences(design: Design) -> tuple[str, ...]:
     if design.offset.any():
         said.append("The linear predictor has an offset.")
     return tuple(said)
+
+
+def _bases(design: Design) -> list[str]:
+    """Which level the others of a predictor of labels are compared with."""
+    said = []
+    for expression, seen in design.coding.learnt.items():
+        if not isinstance(seen, Labels) or seen.ordered:
+            continue
+        columns = [f"{deparse(expression)}{level}" for level in seen.levels]
+        if columns[1:] and set(columns) & set(design.fixed_terms) == set(columns[1:]):
+            base = printable(seen.levels[0])
+            said.append(f"Levels of {printable(deparse(expression))} are compared with the first, {base}.")
+    return said
 
 
 def _trials(design: Design) -> list[str]:
