@@ -7,11 +7,12 @@ and kept: they never change.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from workbench.design import Design
 from workbench.errors import OptionError
+from workbench.estimators import Settings
 from workbench.lab.controls import Choice
 from workbench.study import load_study
 from workbench.words import join
@@ -34,11 +35,14 @@ class Dataset:
         In the address.
     title : str
     design : Design
+    settings : Settings
+        The study's, with its priors.
     """
 
     key: str
     title: str
     design: Design
+    settings: Settings = field(default_factory=Settings)
 
 
 def control(query: Mapping[str, str], offered: tuple[str, ...]) -> Choice:
@@ -70,4 +74,4 @@ def chosen(query: Mapping[str, str], offered: tuple[str, ...]) -> Dataset:
 def dataset(key: str) -> Dataset:
     """One study's table."""
     study = load_study(key)
-    return Dataset(key, study.title, study.design())
+    return Dataset(key, study.title, study.design(), study.settings())

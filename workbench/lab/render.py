@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from workbench.errors import WorkbenchError
-from workbench.lab.controls import texts, values
+from workbench.lab.controls import Choice, texts, values
 from workbench.lab.page import Page
 
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ CARRIED = "data"
 
 def whole(page: Page, pages: tuple[Page, ...], query: Mapping[str, str], root: str = "") -> str:
     """The page with its controls, and what they show."""
-    controls = page.controls(query)
-    carried = f"?{urlencode({CARRIED: query[CARRIED]})}" if query.get(CARRIED) else ""
+    try:
+        controls = page.controls(query)
+    except WorkbenchError:  # which `part` says; the controls are those of the start
+        controls, query = page.controls({}), {name: text for name, text in query.items() if name == CARRIED}
+    carried = {other.key: _carried(other, query.get(CARRIED, "")) for other in pages}
     return _environment().get_template("page.html.j2").render(
         page=page, pages=pages, controls=controls, texts=texts(controls, query), shown=Markup(part(page, query)),
         root=root, carried=carried,
@@ -45,6 +48,12 @@ def part(page: Page, query: Mapping[str, str]) -> str:
 def index(pages: tuple[Page, ...], root: str = "") -> str:
     """The first page: what there is."""
     return _environment().get_template("index.html.j2").render(pages=pages, root=root)
+
+
+def _carried(page: Page, table: str) -> str:
+    """What goes along to a page: the table, where that page offers it."""
+    offered = [c for c in page.controls({}) if c.name == CARRIED and isinstance(c, Choice)] if table else []
+    return f"?{urlencode({CARRIED: table})}" if any(table in dict(c.options) for c in offered) else ""
 
 
 @cache
