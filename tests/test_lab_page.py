@@ -167,3 +167,36 @@ def test_without_a_script_the_form_still_works(visit):
     page.locator("#sizes").fill("3x4")
     page.get_by_role("button", name="Show").click()
     assert page.locator('#shown tr[data-row="n-3"]').count() == 1
+
+
+def test_the_prior_walks_from_complete_to_no_pooling_and_meets_reml(visit):
+    page = visit("/prior?data=dyestuff&mean=1500&sd=30")
+    own, kept = 1564.0, 900 / (900 + 49.5101**2 / 5)  # batch C; sigma from lme4
+    assert cell(page, "C", "your prior") == pytest.approx(1500 + kept * (own - 1500), rel=5e-4)
+    handle = page.locator("#sd-handle")
+    handle.focus()
+    settled(page, lambda: page.keyboard.press("Home"))
+    assert page.locator("#sd").input_value() == "0"
+    assert cell(page, "C", "your prior") == 1500
+    for _ in range(3):
+        settled(page, lambda: page.keyboard.press("PageUp"))
+    sd = float(page.locator("#sd").input_value())
+    assert sd == pytest.approx(widest(page) * float(handle.input_value()) ** 3, rel=5e-3)
+    kept = sd**2 / (sd**2 + 49.5101**2 / 5)
+    assert cell(page, "C", "your prior") == pytest.approx(1500 + kept * (own - 1500), rel=5e-4)
+    assert handle.get_attribute("aria-valuetext") == page.locator("#sd").input_value()
+    settled(page, lambda: page.get_by_role("button", name="REML's mean and SD").click())
+    assert {cell(page, batch, "difference") for batch in "ABCDEF"} == {0.0}
+    assert float(page.locator("#sd").input_value()) == pytest.approx(42.0006, rel=1e-4)
+
+
+def widest(page):
+    return float(page.locator("#sd").get_attribute("max"))
+
+
+def test_another_table_starts_with_ranges_of_its_own(visit):
+    page = visit("/prior?data=twelve_groups&mean=5&sd=3")
+    page.locator("#data").select_option("dyestuff")
+    page.wait_for_url("**/prior?data=dyestuff")
+    assert page.locator("#shown [role=alert]").count() == 0
+    assert 1400 < float(page.locator("#mean").input_value()) < 1700

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from workbench.lab.page import Page
-from workbench.lab.pages import noise
+from workbench.lab.pages import noise, prior
 
-PAGES: tuple[Page, ...] = (noise.PAGE,)
+PAGES: tuple[Page, ...] = (noise.PAGE, prior.PAGE)
