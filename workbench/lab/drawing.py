@@ -318,7 +318,7 @@ def _mark(mark: Mark, frame: _Frame) -> str:
             way = f"M{_round(float(frame.across(mark.at)))} {_round(frame.top)}v{_round(frame.height)}"
         return f'<path d="{way}" {_stroke(mark)}/>'
     left, top = _round(float(frame.across(mark.x))), _round(float(frame.down(mark.y)))
-    fill = f' style="fill:{_colour(mark.colour)}"' if mark.colour else ""
+    fill = f' fill="{_colour(mark.colour)}"' if mark.colour else ""
     return f'<text x="{left}" y="{top}" text-anchor="{mark.anchor}"{fill}>{escape(mark.text)}</text>'
 
 
