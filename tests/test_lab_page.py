@@ -200,3 +200,29 @@ def test_another_table_starts_with_ranges_of_its_own(visit):
     page.wait_for_url("**/prior?data=dyestuff")
     assert page.locator("#shown [role=alert]").count() == 0
     assert 1400 < float(page.locator("#mean").input_value()) < 1700
+
+
+def test_groups_move_along_their_paths_as_tau_is_dragged(visit):
+    page = visit("/tau?data=eight_schools&tau=5")
+    y, se = np.array([28.0, 8, -3, 7, -1, 1, 18, 12]), np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
+    box = page.locator("#tau-handle").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.2, middle)
+    page.mouse.down()
+    for k in range(20):
+        page.mouse.move(box["x"] + box["width"] * (0.2 + 0.02 * k), middle)
+    settled(page, page.mouse.up)
+    page.wait_for_function(
+        "() => document.getElementById('shown').dataset.query === "
+        "new URLSearchParams(new FormData(document.getElementById('controls'))).toString()"
+    )
+    tau = float(page.locator("#tau").input_value())
+    assert tau > 10
+    weight = 1 / (se**2 + tau**2)
+    mu = weight @ y / weight.sum()
+    for school, at in (("A", 0), ("E", 4)):
+        wanted = mu + tau**2 * weight[at] * (y[at] - mu)
+        assert cell(page, school, "at your τ") == pytest.approx(wanted, rel=6e-4)
+    settled(page, lambda: page.get_by_role("button", name="τ = REML's").press("Enter"))
+    assert float(page.locator("#tau").input_value()) == 0  # REML's
+    assert cell(page, "A", "at your τ") == cell(page, "A", "at REML's τ") == cell(page, "H", "at your τ")

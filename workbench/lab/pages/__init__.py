@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from workbench.lab.page import Page
-from workbench.lab.pages import noise, prior
+from workbench.lab.pages import noise, prior, tau
 
-PAGES: tuple[Page, ...] = (noise.PAGE, prior.PAGE)
+PAGES: tuple[Page, ...] = (noise.PAGE, prior.PAGE, tau.PAGE)
