@@ -83,6 +83,13 @@ def test_what_cannot_be_is_refused_in_words(query, words):
         values(asked, query)
 
 
+def test_a_handle_with_a_power_is_finer_near_its_low_end():
+    slider = Slider("sd", "SD", 1.0, 9.0, 0.1, 2.0, power=3.0)
+    for place in (0.0, 0.25, 0.5, 1.0):
+        assert slider.place(str(1 + 8 * place**3)) == pytest.approx(place, abs=1e-12)
+    assert [slider.place(text) for text in ("much", "nan", "-3", "1e9")] == [0, 0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "sizes"),
     [("100x6, 2x6", (100,) * 6 + (2,) * 6), ("5 5 10", (5, 5, 10)), ("3 × 2;4", (3, 3, 4)), ("2 X 2", (2, 2))],
@@ -190,6 +197,18 @@ def test_every_page_shows_itself_without_being_asked_for_anything(page):
         assert html.count(f' id="{control.name}"') == 1
     ids = re.findall(r' id="([^"]+)"', html)
     assert len(ids) == len(set(ids))
+
+
+def test_a_table_goes_along_where_the_other_page_has_it():
+    html = render.whole(BY_KEY["prior"], PAGES, {"data": "dyestuff"})
+    assert 'href="/prior?data=dyestuff"' in html
+    assert 'href="/noise"' in html  # makes its own data
+
+
+def test_a_table_that_a_page_does_not_have_gets_a_sentence():
+    html = render.whole(BY_KEY["prior"], PAGES, {"data": "radon", "mean": "3"})
+    assert "There is no table &#39;radon&#39; for this page." in html
+    assert 'id="mean"' in html
 
 
 def test_what_is_typed_does_not_become_markup():

@@ -238,3 +238,62 @@ def test_a_computation_can_be_stopped(visit):
     page.wait_for_function("() => document.querySelector('#work .running').hidden")
     assert page.locator("#work [role=alert]").inner_text() == "stopped"
     assert page.get_by_role("button", name="Fit full Bayes in PyMC").is_enabled()
+
+
+def test_the_prior_walks_from_complete_to_no_pooling_and_meets_reml(visit):
+    page = visit("/prior?data=dyestuff&mean=1500&sd=30")
+    own, kept = 1564.0, 900 / (900 + 49.5101**2 / 5)  # batch C; sigma from lme4
+    assert cell(page, "C", "your prior") == pytest.approx(1500 + kept * (own - 1500), rel=5e-4)
+    handle = page.locator("#sd-handle")
+    handle.focus()
+    settled(page, lambda: page.keyboard.press("Home"))
+    assert page.locator("#sd").input_value() == "0"
+    assert cell(page, "C", "your prior") == 1500
+    for _ in range(3):
+        settled(page, lambda: page.keyboard.press("PageUp"))
+    sd = float(page.locator("#sd").input_value())
+    assert sd == pytest.approx(widest(page) * float(handle.input_value()) ** 3, rel=5e-3)
+    kept = sd**2 / (sd**2 + 49.5101**2 / 5)
+    assert cell(page, "C", "your prior") == pytest.approx(1500 + kept * (own - 1500), rel=5e-4)
+    assert handle.get_attribute("aria-valuetext") == page.locator("#sd").input_value()
+    settled(page, lambda: page.get_by_role("button", name="REML's mean and SD").click())
+    assert {cell(page, batch, "difference") for batch in "ABCDEF"} == {0.0}
+    assert float(page.locator("#sd").input_value()) == pytest.approx(42.0006, rel=1e-4)
+
+
+def widest(page):
+    return float(page.locator("#sd").get_attribute("max"))
+
+
+def test_another_table_starts_with_ranges_of_its_own(visit):
+    page = visit("/prior?data=twelve_groups&mean=5&sd=3")
+    page.locator("#data").select_option("dyestuff")
+    page.wait_for_url("**/prior?data=dyestuff")
+    assert page.locator("#shown [role=alert]").count() == 0
+    assert 1400 < float(page.locator("#mean").input_value()) < 1700
+
+
+def test_groups_move_along_their_paths_as_tau_is_dragged(visit):
+    page = visit("/tau?data=eight_schools&tau=5")
+    y, se = np.array([28.0, 8, -3, 7, -1, 1, 18, 12]), np.array([15.0, 10, 16, 11, 9, 11, 10, 18])
+    box = page.locator("#tau-handle").bounding_box()
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] * 0.2, middle)
+    page.mouse.down()
+    for k in range(20):
+        page.mouse.move(box["x"] + box["width"] * (0.2 + 0.02 * k), middle)
+    settled(page, page.mouse.up)
+    page.wait_for_function(
+        "() => document.getElementById('shown').dataset.query === "
+        "new URLSearchParams(new FormData(document.getElementById('controls'))).toString()"
+    )
+    tau = float(page.locator("#tau").input_value())
+    assert tau > 10
+    weight = 1 / (se**2 + tau**2)
+    mu = weight @ y / weight.sum()
+    for school, at in (("A", 0), ("E", 4)):
+        wanted = mu + tau**2 * weight[at] * (y[at] - mu)
+        assert cell(page, school, "at your τ") == pytest.approx(wanted, rel=6e-4)
+    settled(page, lambda: page.get_by_role("button", name="τ = REML's").press("Enter"))
+    assert float(page.locator("#tau").input_value()) == 0  # REML's
+    assert cell(page, "A", "at your τ") == cell(page, "A", "at REML's τ") == cell(page, "H", "at your τ")

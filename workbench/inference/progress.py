@@ -12,7 +12,9 @@ from workbench.sampling.stages import listener
 
 @contextmanager
 def bar(text: str, total: int, wanted: bool) -> Iterator[Callable[[str], None]]:
-    """Show progress on standard error where that is a terminal, or tell who listens; yields what to call after each step, with its name.
+    """Show progress on standard error where that is a terminal, or tell who listens (:func:`workbench.sampling.stages.told`).
+
+    Yields what to call after each step, with its name.
 
     Examples
     --------

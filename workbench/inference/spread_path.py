@@ -116,8 +116,8 @@ class SpreadPath:
         return float(self.at[max(above[0] - 1, 0)]), float(self.at[min(above[-1] + 1, len(self.at) - 1)])
 
 
-class _Profile(Protocol):
-    """What a path needs of a likelihood."""
+class HeldSpread(Protocol):
+    """A likelihood with one standard deviation held: what a path needs of it. It remembers where it was asked."""
 
     criterion: str
     estimate: float
@@ -168,7 +168,7 @@ def spread_path(
     >>> round(path.estimate, 4), path.coefficients[0].round(4).tolist()      # REML; at tau = 0 all are the mean
     (2.4664, [3.8333, 3.8333, 3.8333])
     """
-    found = _profile(design, block, column)
+    found = held_spread(design, block, column)
     part = design.blocks[block]
     information = np.bincount(part.codes, design.weights * part.Z[:, column] ** 2, len(part.levels))
     typical = float(found.sigma / np.sqrt(np.median(information[information > 0])))
@@ -229,7 +229,8 @@ def feasible(design: Design, block: int, column: int) -> str:
     return ""
 
 
-def _profile(design: Design, block: int, column: int) -> _Profile:
+def held_spread(design: Design, block: int, column: int) -> HeldSpread:
+    """The likelihood as a function of one varying term's SD; errors are those of `spread_path`."""
     why = feasible(design, block, column)
     if why:
         part = design.blocks[block]
@@ -240,7 +241,7 @@ def _profile(design: Design, block: int, column: int) -> _Profile:
     return _Gaussian(design, block, column) if design.family == "gaussian" else _Counts(design, block)
 
 
-def _end(found: _Profile, least: float, typical: float, beyond: float) -> float:
+def _end(found: HeldSpread, least: float, typical: float, beyond: float) -> float:
     """How far the axis goes: at least twice the estimate, else until the profile is low, or far enough out."""
     end = max(2 * found.estimate, 0.5 * typical, beyond)
     farthest = FARTHEST * max(found.estimate, typical)
@@ -249,7 +250,7 @@ def _end(found: _Profile, least: float, typical: float, beyond: float) -> float:
     return end
 
 
-def _walk(found: _Profile, at: Array) -> dict[float, float]:
+def _walk(found: HeldSpread, at: Array) -> dict[float, float]:
     """The criterion at points, from the one nearest to the estimate outwards, so that searches have short ways."""
     order = np.argsort(np.abs(at - found.estimate), kind="stable")
     up = [k for k in order if at[k] >= found.estimate]
@@ -266,7 +267,7 @@ def _between(at: Array, above: Array, smooth: int) -> Array:
     return np.setdiff1d(np.linspace(low, high, smooth + 2), at)
 
 
-def _interval(found: _Profile, values: dict[float, float], least: float) -> tuple[float, float]:
+def _interval(found: HeldSpread, values: dict[float, float], least: float) -> tuple[float, float]:
     """Where the profile crosses the quantile of chi-squared with one degree of freedom, farthest to both sides."""
     from scipy.optimize import brentq
 

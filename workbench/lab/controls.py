@@ -30,6 +30,9 @@ class Slider:
     whole : bool
         Whether it counts something.
     hint : str
+    power : float
+        1 is an even handle. With more, the number is low + (high - low) place^power, the handle's place being from 0 to
+        1: it moves in ever finer steps towards the low end, where that is 0 on all scales at once.
     """
 
     name: str
@@ -40,8 +43,26 @@ class Slider:
     value: float
     whole: bool = False
     hint: str = ""
+    power: float = 1.0
 
     kind = "slider"
+
+    def place(self, text: str) -> float:
+        """Where the handle of a slider with a power stands, from 0 to 1; at 0 where the text is no number.
+
+        Examples
+        --------
+        >>> Slider("sd", "SD", 0.0, 8.0, 0.1, 1.0, power=3.0).place("1")
+        0.5
+        """
+        try:
+            number = float(text)
+        except ValueError:
+            return 0.0
+        if math.isnan(number):
+            return 0.0
+        share = min(max((number - self.low) / (self.high - self.low), 0.0), 1.0)
+        return round(float(share ** (1 / self.power)), 12)
 
     def read(self, text: str) -> float:
         """The number that stands in an address.

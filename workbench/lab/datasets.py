@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from workbench.design import Design, build_design
 from workbench.errors import OptionError
+from workbench.estimators import Settings
 from workbench.lab.controls import Choice
 from workbench.lab.uploads import SHELF, Uploaded
 from workbench.study import load_study
@@ -36,11 +37,14 @@ class Dataset:
         In the address.
     title : str
     design : Design
+    settings : Settings
+        The study's, with its priors.
     """
 
     key: str
     title: str
     design: Design
+    settings: Settings = field(default_factory=Settings)
 
 
 @dataclass(frozen=True)
@@ -119,7 +123,7 @@ def chosen(query: Mapping[str, str], offered: tuple[str, ...]) -> Dataset:
 def dataset(key: str) -> Dataset:
     """One study's table."""
     study = load_study(key)
-    return Dataset(key, study.title, study.design())
+    return Dataset(key, study.title, study.design(), study.settings())
 
 
 def formula(own: Brought, table: Uploaded) -> str:

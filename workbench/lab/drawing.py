@@ -121,6 +121,8 @@ class Panel:
         Places with words, in place of numbers.
     height : float
         In units of a page that is 720 wide.
+    left : float
+        Room for the words of the upright axis.
     """
 
     marks: tuple[Mark, ...]
@@ -132,6 +134,7 @@ class Panel:
     x_ticks: tuple[tuple[float, str], ...] | None = None
     y_ticks: tuple[tuple[float, str], ...] | None = None
     height: float = 300.0
+    left: float = LEFT
 
 
 @dataclass(frozen=True)
@@ -235,12 +238,12 @@ def _legend(panel: Panel, width: float) -> list[list[Mark]]:
 
 
 def _whole_height(panel: Panel, width: float) -> float:
-    return panel.height + len(_legend(panel, width - LEFT)) * LEGEND_ROW + 6
+    return panel.height + len(_legend(panel, width - panel.left)) * LEGEND_ROW + 6
 
 
 def _panel(panel: Panel, left: float, top: float, width: float, key: str) -> str:
     frame = _Frame(
-        left + LEFT, top + TOP, width - LEFT - RIGHT, panel.height - TOP - BOTTOM, panel.x, panel.y
+        left + panel.left, top + TOP, width - panel.left - RIGHT, panel.height - TOP - BOTTOM, panel.x, panel.y
     )  # fmt: skip
     inside = "".join(_mark(mark, frame) for mark in panel.marks)
     corner = f'x="{_round(frame.left)}" y="{_round(frame.top)}"'
@@ -277,7 +280,7 @@ def _axes(panel: Panel, frame: _Frame) -> str:
     if panel.title or panel.y_label:
         words = panel.title or panel.y_label
         parts.append(
-            f'<text class="label" x="{_round(frame.left - LEFT + 4)}" y="{_round(frame.top - 12)}">'
+            f'<text class="label" x="{_round(frame.left - panel.left + 4)}" y="{_round(frame.top - 12)}">'
             f"{escape(words)}</text>"
         )
     return "".join(parts)
@@ -315,7 +318,7 @@ def _mark(mark: Mark, frame: _Frame) -> str:
             way = f"M{_round(float(frame.across(mark.at)))} {_round(frame.top)}v{_round(frame.height)}"
         return f'<path d="{way}" {_stroke(mark)}/>'
     left, top = _round(float(frame.across(mark.x))), _round(float(frame.down(mark.y)))
-    fill = f' style="fill:{_colour(mark.colour)}"' if mark.colour else ""
+    fill = f' fill="{_colour(mark.colour)}"' if mark.colour else ""
     return f'<text x="{left}" y="{top}" text-anchor="{mark.anchor}"{fill}>{escape(mark.text)}</text>'
 
 
@@ -365,7 +368,7 @@ def _dots(mark: Dots, x: Array, y: Array) -> str:
 
 def _legend_marks(panel: Panel, frame: _Frame, top: float, width: float) -> str:
     parts = []
-    for r, row in enumerate(_legend(panel, width - LEFT)):
+    for r, row in enumerate(_legend(panel, width - panel.left)):
         x, y = frame.left, top + LEGEND_ROW * (r + 0.5)
         for mark in row:
             at = np.array([x + 11])

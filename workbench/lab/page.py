@@ -95,8 +95,6 @@ class Page:
     controls : function of the address' query
         What can be asked; it may depend on what is chosen already (another dataset has other ranges).
     show : function of the controls' values
-    tables : tuple of str
-        The studies that it offers under ``data``; none where it makes its own samples.
     settle : function of the address' query, optional
         A shorter query that says the same, which the browser is sent to; None where it is settled.
     brings : bool
@@ -110,7 +108,6 @@ class Page:
     text: tuple[str, ...]
     controls: Callable[[Mapping[str, str]], tuple[Control, ...]]
     show: Callable[[Values], Shown]
-    tables: tuple[str, ...] = ()
     settle: Callable[[Mapping[str, str]], Mapping[str, str] | None] | None = None
     brings: bool = False
     work: Work | None = None

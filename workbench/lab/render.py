@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from workbench.errors import OptionError, WorkbenchError
-from workbench.lab.controls import texts, values
-from workbench.lab.datasets import NAME, brought, takes
+from workbench.lab.controls import Choice, texts, values
+from workbench.lab.datasets import NAME
 from workbench.lab.page import Page, Tell
 
 if TYPE_CHECKING:
@@ -27,20 +27,13 @@ def whole(page: Page, pages: tuple[Page, ...], query: Mapping[str, str], root: s
     try:
         controls = page.controls(query)
     except WorkbenchError:  # which the part shown says
-        query = {}
-        controls = page.controls(query)
-    carried = {other.key: _carried(other, query) for other in pages}
+        query = {name: text for name, text in query.items() if name == NAME}
+        controls = page.controls({})
+    carried = {other.key: _carried(other, query.get(NAME, "")) for other in pages}
     return _environment().get_template("page.html.j2").render(
         page=page, pages=pages, controls=controls, texts=texts(controls, query), shown=Markup(shown),
         root=root, carried=carried, trouble=trouble,
     )  # fmt: skip
-
-
-def _carried(other: Page, query: Mapping[str, str]) -> str:
-    """What a link to another page takes along: the table, if it can run on it."""
-    key = query.get(NAME, "")
-    wanted = key and (takes(other.tables, key) or (other.brings and brought(key)))
-    return f"?{urlencode({NAME: key})}" if wanted else ""
 
 
 def part(page: Page, query: Mapping[str, str]) -> str:
@@ -76,6 +69,17 @@ def worked(page: Page, given: Any, tell: Tell) -> str:
 def index(pages: tuple[Page, ...], root: str = "") -> str:
     """The first page: what there is."""
     return _environment().get_template("index.html.j2").render(pages=pages, root=root)
+
+
+def _carried(page: Page, table: str) -> str:
+    """What goes along to a page: the table, where that page offers it."""
+    if not table:
+        return ""
+    try:
+        offered = [c for c in page.controls({NAME: table}) if c.name == NAME and isinstance(c, Choice)]
+    except WorkbenchError:
+        return ""
+    return f"?{urlencode({NAME: table})}" if any(table in dict(c.options) for c in offered) else ""
 
 
 @cache

@@ -190,6 +190,7 @@ def serve(
                 "with --port, or --port 0 for any that is free."
             ) from None
         warm_up()
+        listening.listen()  # who comes before the server runs waits for it, in place of being refused
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{listening.getsockname()[1]}/")
         settings = uvicorn.Config(application((host, "localhost", *names)), log_level="warning", access_log=False)

@@ -38,7 +38,7 @@ def controls(query: Mapping[str, str]) -> tuple[Control, ...]:
 
     slope = NONE if own.slope is None else str(own.slope)
     return (
-        Choice(NAME, "Table", ((own.key, table.name),), own.key),
+        Choice(NAME, "Table", ((own.key, table.name),), own.key, anew=True),
         menu("response", "Response", table.numbers, str(own.response), "what was measured: a column of numbers"),
         menu(
             "group", "Groups", table.labels, str(own.group), "a column of labels, or of whole numbers that are labels"

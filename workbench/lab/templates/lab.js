@@ -7,6 +7,25 @@
   let busy = false, again = false;
   const address = () => new URLSearchParams(new FormData(form)).toString();
 
+  // A handle with a power stands at a place from 0 to 1; its number is low + (high - low) place^power.
+  const ends = (handle) => [Number(handle.dataset.low), Number(handle.dataset.high)];
+  function numberOf(handle) {
+    if (!handle.dataset.power) return handle.value;
+    const [low, high] = ends(handle), exact = low + (high - low) * Number(handle.value) ** Number(handle.dataset.power);
+    return String(Math.min(Math.max(Number(exact.toPrecision(3)), low), high));
+  }
+  function put(handle, value) {
+    const [low, high] = ends(handle);
+    if (!handle.dataset.power) { handle.value = value; return; }
+    handle.value = Math.max((Number(value) - low) / (high - low), 0) ** (1 / Number(handle.dataset.power));
+    handle.setAttribute("aria-valuetext", value);
+  }
+  // Another table, or another of its terms, starts anew: ranges of numbers are its own.
+  function anew() {
+    const kept = [...form.querySelectorAll("[data-anew]")].map((field) => [field.name, field.value]);
+    location.search = "?" + new URLSearchParams(kept).toString();
+  }
+
   async function show() {
     if (busy) { again = true; return; }
     busy = true;
@@ -32,10 +51,13 @@
 
   form.addEventListener("input", (event) => {
     const from = event.target;
-    if (from.type === "range") form.elements[from.dataset.of].value = from.value;
-    if (from.type === "number") form.querySelector(`[data-of="${from.name}"]`).value = from.value;
+    if (from.type === "range") {
+      form.elements[from.dataset.of].value = numberOf(from);
+      if (from.dataset.power) from.setAttribute("aria-valuetext", numberOf(from));
+    }
+    if (from.type === "number") put(form.querySelector(`[data-of="${from.name}"]`), from.value);
     if (from.type === "checkbox") form.elements[from.dataset.of].value = from.checked ? "1" : "0";
-    if ("anew" in from.dataset) { location.search = "?" + address(); return; }
+    if ("anew" in from.dataset) { anew(); return; }
     show();
   });
   form.addEventListener("submit", (event) => { event.preventDefault(); show(); });
@@ -46,7 +68,7 @@
       const field = form.elements[name];
       field.value = value;
       const twin = form.querySelector(`[data-of="${name}"]`);
-      if (twin && twin.type === "checkbox") twin.checked = value === "1"; else if (twin) twin.value = value;
+      if (twin && twin.type === "checkbox") twin.checked = value === "1"; else if (twin) put(twin, value);
     }
     show();
   });
