@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 WIDTH = 720.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 30.0, 44.0
-LEGEND_ROW, LETTER = 20.0, 7.1
+LEGEND_ROW, LEGEND_MARK, LETTER = 20.0, 44.0, 7.1
 TICKS = 6
 """About so many ticks on an axis."""
 
@@ -225,7 +225,7 @@ def _legend(panel: Panel, width: float) -> list[list[Mark]]:
         label = getattr(mark, "label", "")
         if not label:
             continue
-        need = 34 + LETTER * len(label)
+        need = LEGEND_MARK + LETTER * len(label)
         if rows[-1] and used + need > width:
             rows.append([])
             used = 0.0
@@ -315,7 +315,7 @@ def _mark(mark: Mark, frame: _Frame) -> str:
             way = f"M{_round(float(frame.across(mark.at)))} {_round(frame.top)}v{_round(frame.height)}"
         return f'<path d="{way}" {_stroke(mark)}/>'
     left, top = _round(float(frame.across(mark.x))), _round(float(frame.down(mark.y)))
-    fill = f' style="fill:{_colour(mark.colour)}"' if mark.colour else ""
+    fill = f' fill="{_colour(mark.colour)}"' if mark.colour else ""
     return f'<text x="{left}" y="{top}" text-anchor="{mark.anchor}"{fill}>{escape(mark.text)}</text>'
 
 
@@ -379,5 +379,5 @@ def _legend_marks(panel: Panel, frame: _Frame, top: float, width: float) -> str:
                 parts.append(f'<path d="M{_round(x)} {_round(y)}h22" {_stroke(mark)}/>')
             label = getattr(mark, "label", "")
             parts.append(f'<text x="{_round(x + 28)}" y="{_round(y + 4)}">{escape(label)}</text>')
-            x += 34 + LETTER * len(label)
+            x += LEGEND_MARK + LETTER * len(label)
     return "".join(parts)
