@@ -5,6 +5,7 @@
   if (!form) return;
   document.documentElement.classList.add("scripted");
   let busy = false, again = false;
+  const field = (name) => form.querySelector(`[name="${name}"]`);  // form.elements finds ids, too
   const address = () => new URLSearchParams(new FormData(form)).toString();
 
   async function show() {
@@ -32,9 +33,9 @@
 
   form.addEventListener("input", (event) => {
     const from = event.target;
-    if (from.type === "range") form.elements[from.dataset.of].value = from.value;
+    if (from.type === "range") field(from.dataset.of).value = from.value;
     if (from.type === "number") form.querySelector(`[data-of="${from.name}"]`).value = from.value;
-    if (from.type === "checkbox") form.elements[from.dataset.of].value = from.checked ? "1" : "0";
+    if (from.type === "checkbox") field(from.dataset.of).value = from.checked ? "1" : "0";
     if ("anew" in from.dataset) { location.search = "?" + address(); return; }
     show();
   });
@@ -43,8 +44,7 @@
     const button = event.target.closest("[data-set]");
     if (!button) return;
     for (const [name, value] of Object.entries(JSON.parse(button.dataset.set))) {
-      const field = form.elements[name];
-      field.value = value;
+      field(name).value = value;
       const twin = form.querySelector(`[data-of="${name}"]`);
       if (twin && twin.type === "checkbox") twin.checked = value === "1"; else if (twin) twin.value = value;
     }
