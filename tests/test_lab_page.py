@@ -238,3 +238,28 @@ def test_a_computation_can_be_stopped(visit):
     page.wait_for_function("() => document.querySelector('#work .running').hidden")
     assert page.locator("#work [role=alert]").inner_text() == "stopped"
     assert page.get_by_role("button", name="Fit full Bayes in PyMC").is_enabled()
+
+
+def test_moving_the_origin_moves_intercepts_and_an_uncorrelated_models_slopes(visit):
+    page = visit("/slopes")
+    settled(page, lambda: page.locator("#origin_sleepstudy").fill("4.5"))
+    sleep = wb.fit("Reaction ~ Days + (Days | Subject)", "models/sleepstudy/data.csv", estimator="reml")
+    (a, _), (_, d) = covariance = sleep.components[0].covariance
+    moved = (a + 2 * 4.5 * covariance[0, 1] + 4.5**2 * d) ** 0.5
+    assert cell(page, "correlated", "SD of intercepts") == pytest.approx(moved, rel=1e-3)
+    assert cell(page, "correlated", "REML criterion") == pytest.approx(sleep.criterion, abs=6e-4)
+    rest = cell(page, "uncorrelated", "REML criterion") - sleep.criterion
+    assert rest > 5
+    alone = page.locator("#drawing-plane").get_attribute("aria-label")
+    settled(page, lambda: page.locator("#correlated").press("Space"))
+    assert page.locator("#drawing-plane").get_attribute("aria-label") != alone
+
+
+def test_another_table_has_its_own_origin_and_groups(visit):
+    page = visit("/slopes?origin_sleepstudy=9")
+    with page.expect_navigation():
+        page.locator("#data").select_option("radon")
+    assert page.locator("#shown [role=alert]").count() == 0
+    assert page.locator("#origin_radon").input_value() == "0"
+    settled(page, lambda: page.locator("#group_radon").select_option("AITKIN"))
+    assert "county AITKIN" in page.locator("#drawing-origin").text_content()

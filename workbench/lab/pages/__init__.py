@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from workbench.lab.page import Page
-from workbench.lab.pages import noise, yours
+from workbench.lab.pages import noise, slopes, yours
 
-PAGES: tuple[Page, ...] = (noise.PAGE, yours.PAGE)
+PAGES: tuple[Page, ...] = (noise.PAGE, slopes.PAGE, yours.PAGE)
