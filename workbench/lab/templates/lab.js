@@ -8,6 +8,16 @@
   const field = (name) => form.querySelector(`[name="${name}"]`);  // form.elements finds ids, too
   const address = () => new URLSearchParams(new FormData(form)).toString();
 
+  function put(html) {  // whoever was in there stays at the same button, or in the same card
+    const held = shown.contains(document.activeElement) && document.activeElement !== shown ? document.activeElement : null;
+    const card = held && held.closest("[data-card]"), words = held && held.textContent;
+    shown.innerHTML = html;
+    if (!held) return;
+    const part = (card && shown.querySelector(`[data-card="${card.dataset.card}"]`)) || shown;
+    const same = [...part.querySelectorAll("button")].find((button) => button.textContent === words);
+    (same || part).focus({ preventScroll: true });
+  }
+
   async function show() {
     if (busy) { again = true; return; }
     busy = true;
@@ -17,7 +27,7 @@
       const answer = await fetch(form.dataset.shown + "?" + query);
       const html = await answer.text();
       if (!answer.headers.get("content-type").startsWith("text/html")) throw new Error(answer.statusText);
-      shown.innerHTML = html;
+      put(html);
       history.replaceState(null, "", "?" + query);
     } catch (error) {
       shown.innerHTML = '<p class="trouble" role="alert">The lab does not answer. Is it still running where it was started?</p>';
