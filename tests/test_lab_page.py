@@ -297,3 +297,38 @@ def test_groups_move_along_their_paths_as_tau_is_dragged(visit):
     settled(page, lambda: page.get_by_role("button", name="τ = REML's").press("Enter"))
     assert float(page.locator("#tau").input_value()) == 0  # REML's
     assert cell(page, "A", "at your τ") == cell(page, "A", "at REML's τ") == cell(page, "H", "at your τ")
+
+
+def test_moving_the_origin_moves_intercepts_and_an_uncorrelated_models_slopes(visit):
+    page = visit("/slopes")
+    settled(page, lambda: page.locator("#origin_sleepstudy").fill("4.5"))
+    sleep = wb.fit("Reaction ~ Days + (Days | Subject)", "models/sleepstudy/data.csv", estimator="reml")
+    (a, _), (_, d) = covariance = sleep.components[0].covariance
+    moved = (a + 2 * 4.5 * covariance[0, 1] + 4.5**2 * d) ** 0.5
+    assert cell(page, "correlated", "SD of intercepts") == pytest.approx(moved, rel=1e-3)
+    assert cell(page, "correlated", "REML criterion") == pytest.approx(sleep.criterion, abs=6e-4)
+    rest = cell(page, "uncorrelated", "REML criterion") - sleep.criterion
+    assert rest > 5
+    alone = page.locator("#drawing-plane").get_attribute("aria-label")
+    settled(page, lambda: page.locator("#correlated").press("Space"))
+    assert page.locator("#drawing-plane").get_attribute("aria-label") != alone
+
+
+def test_another_table_has_its_own_origin_and_groups(visit):
+    page = visit("/slopes?origin_sleepstudy=9")
+    with page.expect_navigation():
+        page.locator("#data").select_option("radon")
+    assert page.locator("#shown [role=alert]").count() == 0
+    assert page.locator("#origin_radon").input_value() == "0"
+    settled(page, lambda: page.locator("#group_radon").select_option("AITKIN"))
+    assert "county AITKIN" in page.locator("#drawing-origin").text_content()
+
+
+def test_the_design_is_repeated_on_a_button(visit):
+    page = visit("/cost?sizes=5x6&times=40&within=2&seed=2")
+    page.get_by_role("button", name="Repeat the design").press("Enter")
+    page.wait_for_selector("#work .found table", timeout=60_000)
+    found = wb.coverage((5,) * 6, 1.0, 2.0, simulations=40, seed=2).summary
+    wanted = found.query("estimator == 'no_pooling' and quantity == 'coefficient'")["coverage"].item()
+    text = page.locator('#work tr[data-row="no_pooling-coefficient-sampling-SE-0"] td').nth(1).inner_text()
+    assert float(text.split(" ")[0]) == pytest.approx(100 * wanted, abs=0.06)

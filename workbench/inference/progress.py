@@ -12,7 +12,7 @@ from workbench.sampling.stages import listener
 
 @contextmanager
 def bar(text: str, total: int, wanted: bool) -> Iterator[Callable[[str], None]]:
-    """Show progress on standard error where that is a terminal, or tell who listens (:func:`workbench.sampling.stages.told`).
+    """Show progress on standard error where that is a terminal, or tell who listens.
 
     Yields what to call after each step, with its name.
 

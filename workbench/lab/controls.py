@@ -1,8 +1,9 @@
-"""What a page can be asked, as plain data: sliders, choices, ticks and words; and their values from an address."""
+"""What a page can be asked, as plain data (sliders, choices, ticks, words, tokens), and the values from an address."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from workbench.words import join
 
 LONGEST = 400
 """Letters in words that are typed."""
+TOKEN = re.compile(r"[0-9a-zA-Z]{0,40}")
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,36 @@ class Words:
         return self.means(text)
 
 
-Control = Slider | Choice | Tick | Words
+@dataclass(frozen=True)
+class Token:
+    """Something that buttons set and no field shows: which answers are open, say."""
+
+    name: str
+    label: str
+    value: str = ""
+    hint: str = ""
+
+    kind = "token"
+
+    def read(self, text: str) -> str:
+        """The token that stands in an address.
+
+        Raises
+        ------
+        OptionError
+            Something that no button sets.
+
+        Examples
+        --------
+        >>> Token("root", "The first answer").read("4af0")
+        '4af0'
+        """
+        if not TOKEN.fullmatch(text):
+            raise OptionError(f"{self.label} is {text[:40]!r}, but must be letters and digits, as its button sets it.")
+        return text
+
+
+Control = Slider | Choice | Tick | Words | Token
 
 
 def values(controls: Sequence[Control], query: Mapping[str, str]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 WIDTH = 720.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 30.0, 44.0
-LEGEND_ROW, LETTER = 20.0, 7.1
+LEGEND_ROW, LEGEND_MARK, LETTER = 20.0, 44.0, 7.1
 TICKS = 6
 """About so many ticks on an axis."""
 
@@ -123,6 +123,8 @@ class Panel:
         In units of a page that is 720 wide.
     left : float
         Room for the words of the upright axis.
+    share : float
+        Of the width, relative to the others of its row.
     """
 
     marks: tuple[Mark, ...]
@@ -135,6 +137,7 @@ class Panel:
     y_ticks: tuple[tuple[float, str], ...] | None = None
     height: float = 300.0
     left: float = LEFT
+    share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -151,10 +154,13 @@ class Drawing:
         parts: list[str] = []
         top = 0.0
         for row in self.rows:
-            each = (WIDTH - RIGHT * (len(row) - 1)) / len(row)
-            tall = max(_whole_height(panel, each) for panel in row)
-            for k, panel in enumerate(row):
-                parts.append(_panel(panel, k * (each + RIGHT), top, each, f"{self.key}-{len(parts)}"))
+            room, whole = WIDTH - RIGHT * (len(row) - 1), sum(panel.share for panel in row)
+            widths = [room * panel.share / whole for panel in row]
+            tall = max(_whole_height(panel, width) for panel, width in zip(row, widths, strict=True))
+            left = 0.0
+            for panel, width in zip(row, widths, strict=True):
+                parts.append(_panel(panel, left, top, width, f"{self.key}-{len(parts)}"))
+                left += width + RIGHT
             top += tall
         return Markup(
             f'<svg id="drawing-{escape(self.key)}" viewBox="0 0 {WIDTH:g} {_round(top)}" role="img" '
@@ -228,7 +234,7 @@ def _legend(panel: Panel, width: float) -> list[list[Mark]]:
         label = getattr(mark, "label", "")
         if not label:
             continue
-        need = 34 + LETTER * len(label)
+        need = LEGEND_MARK + LETTER * len(label)
         if rows[-1] and used + need > width:
             rows.append([])
             used = 0.0
@@ -382,5 +388,5 @@ def _legend_marks(panel: Panel, frame: _Frame, top: float, width: float) -> str:
                 parts.append(f'<path d="M{_round(x)} {_round(y)}h22" {_stroke(mark)}/>')
             label = getattr(mark, "label", "")
             parts.append(f'<text x="{_round(x + 28)}" y="{_round(y + 4)}">{escape(label)}</text>')
-            x += 34 + LETTER * len(label)
+            x += LEGEND_MARK + LETTER * len(label)
     return "".join(parts)

@@ -34,6 +34,34 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Card:
+    """A part of a page with a heading of its own: something claimed, say, with its check.
+
+    Attributes
+    ----------
+    key : str
+        Where tests and scripts find it.
+    title : str
+    text : tuple of str
+        Paragraphs.
+    steps : tuple of Step
+    verdict : str
+        In a few words; empty before there is one.
+    says, drawings, numbers
+        As of :class:`Shown`.
+    """
+
+    key: str
+    title: str
+    text: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    verdict: str = ""
+    says: tuple[str, ...] = ()
+    drawings: tuple[Drawing, ...] = ()
+    numbers: tuple[Numbers, ...] = ()
+
+
+@dataclass(frozen=True)
 class Shown:
     """What a page shows for its values.
 
@@ -46,6 +74,8 @@ class Shown:
     steps : tuple of Step
     warnings : tuple of str
         What must be known before the numbers are trusted.
+    cards : tuple of Card
+        Below everything else.
     """
 
     says: tuple[str, ...]
@@ -53,6 +83,7 @@ class Shown:
     numbers: tuple[Numbers, ...] = ()
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
+    cards: tuple[Card, ...] = ()
 
 
 Tell = Callable[[str, float | None], None]

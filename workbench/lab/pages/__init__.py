@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from workbench.lab.page import Page
-from workbench.lab.pages import noise, prior, tau, yours
+from workbench.lab.pages import cost, noise, prior, slopes, tau, yours
 
-PAGES: tuple[Page, ...] = (noise.PAGE, prior.PAGE, tau.PAGE, yours.PAGE)
+PAGES: tuple[Page, ...] = (noise.PAGE, prior.PAGE, tau.PAGE, cost.PAGE, slopes.PAGE, yours.PAGE)

@@ -5,6 +5,7 @@
   if (!form) return;
   document.documentElement.classList.add("scripted");
   let busy = false, again = false;
+  const field = (name) => form.querySelector(`[name="${name}"]`);  // form.elements finds ids, too
   const address = () => new URLSearchParams(new FormData(form)).toString();
 
   // A handle with a power stands at a place from 0 to 1; its number is low + (high - low) place^power.
@@ -26,6 +27,16 @@
     location.search = "?" + new URLSearchParams(kept).toString();
   }
 
+  function replace(html) {  // whoever was in there stays at the same button, or in the same card
+    const held = shown.contains(document.activeElement) && document.activeElement !== shown ? document.activeElement : null;
+    const card = held && held.closest("[data-card]"), words = held && held.textContent;
+    shown.innerHTML = html;
+    if (!held) return;
+    const part = (card && shown.querySelector(`[data-card="${card.dataset.card}"]`)) || shown;
+    const same = [...part.querySelectorAll("button")].find((button) => button.textContent === words);
+    (same || part).focus({ preventScroll: true });
+  }
+
   async function show() {
     if (busy) { again = true; return; }
     busy = true;
@@ -35,7 +46,7 @@
       const answer = await fetch(form.dataset.shown + "?" + query);
       const html = await answer.text();
       if (!answer.headers.get("content-type").startsWith("text/html")) throw new Error(answer.statusText);
-      shown.innerHTML = html;
+      replace(html);
       history.replaceState(null, "", "?" + query);
     } catch (error) {
       shown.innerHTML = '<p class="trouble" role="alert">The lab does not answer. Is it still running where it was started?</p>';
@@ -52,11 +63,11 @@
   form.addEventListener("input", (event) => {
     const from = event.target;
     if (from.type === "range") {
-      form.elements[from.dataset.of].value = numberOf(from);
+      field(from.dataset.of).value = numberOf(from);
       if (from.dataset.power) from.setAttribute("aria-valuetext", numberOf(from));
     }
     if (from.type === "number") put(form.querySelector(`[data-of="${from.name}"]`), from.value);
-    if (from.type === "checkbox") form.elements[from.dataset.of].value = from.checked ? "1" : "0";
+    if (from.type === "checkbox") field(from.dataset.of).value = from.checked ? "1" : "0";
     if ("anew" in from.dataset) { anew(); return; }
     show();
   });
@@ -65,8 +76,7 @@
     const button = event.target.closest("[data-set]");
     if (!button) return;
     for (const [name, value] of Object.entries(JSON.parse(button.dataset.set))) {
-      const field = form.elements[name];
-      field.value = value;
+      field(name).value = value;
       const twin = form.querySelector(`[data-of="${name}"]`);
       if (twin && twin.type === "checkbox") twin.checked = value === "1"; else if (twin) put(twin, value);
     }
