@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from workbench.lab.page import Page
-from workbench.lab.pages import noise, prior, tau
+from workbench.lab.pages import boundary, noise, prior, tau
 
-PAGES: tuple[Page, ...] = (noise.PAGE, prior.PAGE, tau.PAGE)
+PAGES: tuple[Page, ...] = (noise.PAGE, prior.PAGE, tau.PAGE, boundary.PAGE)
