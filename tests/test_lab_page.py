@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import polars as pl
 import pytest
 from corpus import DATA
 
@@ -332,3 +333,22 @@ def test_the_design_is_repeated_on_a_button(visit):
     wanted = found.query("estimator == 'no_pooling' and quantity == 'coefficient'")["coverage"].item()
     text = page.locator('#work tr[data-row="no_pooling-coefficient-sampling-SE-0"] td').nth(1).inner_text()
     assert float(text.split(" ")[0]) == pytest.approx(100 * wanted, abs=0.06)
+
+
+def test_reml_leaves_zero_as_groups_are_pulled_apart(visit):
+    page = visit("/boundary?data=dyestuff2")
+    assert cell(page, "reml", "τ") == 0
+    before = cell(page, "boundary_avoiding", "τ")
+    table = pl.read_csv("models/dyestuff2/data.csv")
+    y = np.array([part["Yield"].to_numpy() for part in table.partition_by("Batch")])
+    between, within = 5 * y.mean(axis=1).var(ddof=1), y.var(axis=1, ddof=1).mean()
+    handle = page.locator("#factor-handle")
+    handle.focus()
+    for _ in range(8):
+        settled(page, lambda: page.keyboard.press("ArrowRight"))
+    factor = float(page.locator("#factor").input_value())
+    assert factor == pytest.approx(1.4)
+    assert cell(page, "reml", "τ") == pytest.approx(np.sqrt((factor**2 * between - within) / 5), rel=6e-4)
+    assert cell(page, "boundary_avoiding", "τ") > before
+    settled(page, lambda: page.get_by_role("button", name="Where REML leaves zero").press("Enter"))
+    assert float(page.locator("#factor").input_value()) == pytest.approx(np.sqrt(within / between), abs=1e-3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from workbench.lab.page import Page
-from workbench.lab.pages import cost, noise, prior, slopes, tau, yours
+from workbench.lab.pages import boundary, cost, noise, prior, slopes, tau, yours
 
-PAGES: tuple[Page, ...] = (noise.PAGE, prior.PAGE, tau.PAGE, cost.PAGE, slopes.PAGE, yours.PAGE)
+PAGES: tuple[Page, ...] = (
+    noise.PAGE, prior.PAGE, tau.PAGE, cost.PAGE, slopes.PAGE, boundary.PAGE, yours.PAGE,
+)  # fmt: skip

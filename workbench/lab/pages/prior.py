@@ -254,7 +254,7 @@ def _agreement(data: Dataset, base: Ground, yours: Array, mean: float, sd: float
             Line(_root(at), typical, "ink", dash="2 4", label="root mean square"),
             Dots(_root(here), now, "ink", prior.marker, filled=False, size=6.5, label="your prior"),
         ),
-        x=(0.0, float(_root(base.widest))),
+        x=(-0.015 * float(_root(base.widest)), float(_root(base.widest))),
         y=(-0.05 * high, 1.1 * high),
         x_label="SD of the prior, at the chosen mean (axis as the handle: cube root)",
         y_label=f"difference from REML's estimates, in units of {data.design.response}",

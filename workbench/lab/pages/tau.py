@@ -16,7 +16,7 @@ from workbench.inference.spread_path import SpreadPath, held_spread, spread_path
 from workbench.lab import groups
 from workbench.lab.controls import Choice, Control, Slider
 from workbench.lab.datasets import NAME, Dataset, chosen, control, dataset
-from workbench.lab.drawing import Area, Dots, Drawing, Line, Mark, Panel, Rule, Words, limits, ticks
+from workbench.lab.drawing import LEFT, RIGHT, WIDTH, Area, Dots, Drawing, Line, Mark, Panel, Rule, Words, limits, ticks
 from workbench.lab.page import Numbers, Page, Shown, Step, Values
 from workbench.plots.style import OWN, look, title_of
 from workbench.plots.tau_labels import dodged
@@ -32,8 +32,6 @@ SETTLED = ("reml", "ml", "boundary_avoiding")
 HUES = ("#2E86C1", "#D55E00", "#009E73", "#A4428A", "#A67C00", "#7A7A7A")
 DASHES = ("", "7 3", "2 3")
 """Lines go through all hues, then on with dashes."""
-NAMES = 0.17
-"""Room for groups' names at the right, as a share of the axis."""
 MIDDLE = (0.025, 0.5, 0.975)
 
 
@@ -164,7 +162,7 @@ def _steps(base: Ground) -> tuple[Step, ...]:
 def _says(data: Dataset, base: Ground, tau: float, relative: float, population: float, now: Array) -> tuple[str, ...]:
     low, high = base.path.likely
     said = [
-        f"At τ = {significant(tau)} the estimates lie between {significant(float(now.min()))} and "
+        f"At τ = {groups.typed(tau)} the estimates lie between {significant(float(now.min()))} and "
         f"{significant(float(now.max()))}; groups' own values between {significant(float(base.own.min()))} and "
         f"{significant(float(base.own.max()))}."
         if tau > 0
@@ -199,7 +197,7 @@ def _inside(within: bool) -> str:
 
 def _axis(data: Dataset, base: Ground, column: int, tau: float, relative: float, now: Array) -> Drawing:
     end = float(base.path.tau[-1])
-    across, at = (-0.02 * end, end * (1 + NAMES)), tuple((t, groups.typed(t)) for t in ticks(0.0, end))
+    across, at = (-0.02 * end, end * (1 + _room(data))), tuple((t, groups.typed(t)) for t in ticks(0.0, end))
     plain = data.design.fixed_terms == ("(Intercept)",)
     called = "mean" if plain else _called(data.design.blocks[0].terms[column])
     paths = Panel(
@@ -227,6 +225,12 @@ def _axis(data: Dataset, base: Ground, column: int, tau: float, relative: float,
         f"Relative likelihood of the chosen τ: {significant(relative, 3)}."
     )
     return Drawing("axis", "Every group along τ, and how likely each τ is", alt, ((paths,), (likely,)))
+
+
+def _room(data: Dataset) -> float:
+    """Room for groups' names at the right, as a share of the axis."""
+    need = 34 + groups.LETTER * max(len(level) for level in data.design.blocks[0].levels)
+    return need / (WIDTH - LEFT - RIGHT - need)
 
 
 def _paths(data: Dataset, base: Ground, tau: float, now: Array) -> tuple[Mark, ...]:
