@@ -20,7 +20,7 @@ ORDER = [
     "exact_posterior", "sampling", "glmm", "plug_in", "plug_in_doubts", "prediction", "standard_errors", "simulate",
     "iterations", "penalised", "statsmodels_fits", "estimators", "adapters", "gap", "sampler_check", "inference",
     "calibration", "ranking", "group_table", "scoreboard", "agreement", "comparison", "plots", "report", "reference",
-    "study", "recheck", "api", "lab", "commands", "cli", "__init__", "__main__",
+    "study", "recheck", "api", "lab", "lessons", "commands", "cli", "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 
