@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from workbench.commands import calibrate, check, compare, completion, fit, lab, lists, run, simulate
+from workbench.commands import calibrate, check, compare, completion, fit, lab, lesson, lists, run, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     run.add_arguments(command("run", run.run, run.SUMMARY, run.EXAMPLES))
-    for module in (compare, fit, check, calibrate, simulate, lab):
+    for module in (compare, fit, check, calibrate, simulate, lab, lesson):
         module.add_arguments(command(module.__name__.rpartition(".")[2], module.run, module.SUMMARY, module.EXAMPLES))
     run.add_demo(command("demo", run.demo, run.DEMO))
     lists.add_study(command("show", lists.show, lists.SHOW))

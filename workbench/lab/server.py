@@ -81,7 +81,8 @@ def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Starlett
         return HTMLResponse(render.part(page, dict(request.query_params)), headers=SAFE)
 
     def style(request: Request) -> Response:
-        return PlainTextResponse((render.TEMPLATES / "lab.css").read_text("utf-8"), media_type="text/css", headers=SAFE)
+        text = "".join((render.TEMPLATES / name).read_text("utf-8") for name in ("drawing.css", "lab.css"))
+        return PlainTextResponse(text, media_type="text/css", headers=SAFE)
 
     def script(request: Request) -> Response:
         text = (render.TEMPLATES / "lab.js").read_text("utf-8")

@@ -60,6 +60,27 @@ class Revealed(Told):
     because: str
 
 
+@dataclass(frozen=True)
+class Later(Told):
+    """What would give an answer away: empty before the guess.
+
+    Attributes
+    ----------
+    question : Question
+    then : str
+        HTML: what is shown after it.
+    """
+
+    question: Question
+    then: str
+
+
+def later(form: Any, *told: Told) -> Later:
+    """Show something only once a question has been answered."""
+    then = "".join(part.html for part in told)
+    return Later("" if form.value is None else then, form.question, then)
+
+
 def guess(key: str, words: str, low: float, high: float, step: float) -> Any:
     """Ask for a number; the value is None until it is submitted.
 
@@ -92,7 +113,7 @@ def _known(form: Any, question: Question) -> Any:
 def question_of(shown: Any) -> Question | None:
     """The question that a cell shows, if it shows one."""
     found = getattr(shown, "question", None)
-    return found if isinstance(found, Question) and not isinstance(shown, Revealed) else None
+    return found if isinstance(found, Question) and not isinstance(shown, Told) else None
 
 
 def reveal(form: Any, answer: float | str, because: str, near: float = 0.0) -> Revealed:

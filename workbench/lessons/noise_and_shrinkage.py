@@ -12,12 +12,12 @@ def _():
 
     import workbench as wb
     from workbench.lab.pages import noise
-    from workbench.lessons.asking import choose, guess, reveal
+    from workbench.lessons.asking import choose, guess, later, reveal
     from workbench.lessons.telling import numbers, opening, picture, say
     from workbench.simulate import simulate_groups
     from workbench.words import significant
 
-    return choose, guess, noise, np, numbers, opening, pd, picture, reveal, say, significant, simulate_groups, wb
+    return choose, guess, later, noise, np, numbers, opening, pd, picture, reveal, say, significant, simulate_groups, wb
 
 
 @app.cell
@@ -78,8 +78,8 @@ def _(between, drawn, few, many, np, reveal, significant, spread_guess, within):
 
 
 @app.cell
-def _(picture, shown):
-    picture(shown.drawings[1])
+def _(later, picture, shown, spread_guess):
+    later(spread_guess, picture(shown.drawings[1]))
 
 
 @app.cell
@@ -131,11 +131,6 @@ def _(few, kept_guess, many, reveal, sigma, significant, tau):
 
 
 @app.cell
-def _(picture, shown):
-    picture(shown.drawings[0])
-
-
-@app.cell
 def _(guess):
     nearer_guess = guess(
         "nearer", "In how many of the twelve groups is the shrunken mean nearer to the truth?", 0, 12, 1
@@ -165,7 +160,12 @@ def _(drawn, fit, nearer_guess, np, raw, reveal, significant):
 
 
 @app.cell
-def _(drawn, few, many, np, numbers, off_raw, off_shrunken, pd, sizes):
+def _(later, nearer_guess, picture, shown):
+    later(nearer_guess, picture(shown.drawings[0]))
+
+
+@app.cell
+def _(drawn, few, later, many, nearer_guess, np, numbers, off_raw, off_shrunken, pd, sizes):
     by_size = pd.DataFrame(
         {
             "samples in the group": [few, many],
@@ -175,19 +175,20 @@ def _(drawn, few, many, np, numbers, off_raw, off_shrunken, pd, sizes):
             "nearer to the truth": [int(np.sum((off_shrunken < off_raw)[sizes == n])) for n in (few, many)],
         }
     )
-    numbers(by_size, f"Errors of {len(drawn.sizes)} groups, by size")
+    later(nearer_guess, numbers(by_size, f"Errors of {len(drawn.sizes)} groups, by size"))
     return (by_size,)
 
 
 @app.cell
-def _(by_size, say):
+def _(by_size, later, nearer_guess, say):
     worse = by_size.iloc[1]
     lost = worse["squared error of shrunken means"] > worse["squared error of raw means"]
-    say(f"""
+    _gain = say(f"""
     The gain is in the small groups. The large ones hardly need help, and in these samples they
     {"even lose a little" if lost else "gain a little, too"}: REML's τ is an estimate as well, and the same share is
     taken from a deviation that was true as from one that was noise.
     """)
+    later(nearer_guess, _gain)
 
 
 @app.cell

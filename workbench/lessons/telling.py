@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from workbench.lab.drawing import Drawing
+from workbench.lab.render import TEMPLATES
 from workbench.lessons import lesson
 from workbench.words import significant
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+STYLE = Path(__file__).parent / "templates" / "told.css"
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,13 @@ def _flush(text: str) -> str:
 
 
 def opening(number: int) -> Told:
-    """Title, length and goals of a lesson."""
+    """Title, length and goals of a lesson, and how its drawings look."""
+    style = "".join(path.read_text("utf-8") for path in (TEMPLATES / "drawing.css", STYLE))
     found = lesson(number)
     goals = "".join(f"<li>{escape(goal)}</li>" for goal in found.goals)
     low, high = found.minutes
     return Told(
-        f'<header class="opening"><h1>{found.number}. {escape(found.title)}</h1>'
+        f'<style>{style}</style><header class="opening"><h1>{found.number}. {escape(found.title)}</h1>'
         f"<p>{low} to {high} minutes. Afterwards you can</p><ul>{goals}</ul></header>"
     )
 
