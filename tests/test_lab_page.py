@@ -352,3 +352,36 @@ def test_reml_leaves_zero_as_groups_are_pulled_apart(visit):
     assert cell(page, "boundary_avoiding", "τ") > before
     settled(page, lambda: page.get_by_role("button", name="Where REML leaves zero").press("Enter"))
     assert float(page.locator("#factor").input_value()) == pytest.approx(np.sqrt(within / between), abs=1e-3)
+
+
+def test_a_claim_is_checked_by_the_keyboard_once_somebody_asks(visit):
+    page = visit("/myths")
+    card = page.locator('[data-card="root"]')
+    assert card.locator(".verdict, svg").count() == 0
+    settled(page, lambda: card.get_by_role("button", name="Check it on these data").press("Enter"))
+    drawn = simulate_groups((100,) * 6 + (2,) * 6, 1.0, 5.0, seed=1)
+    tau2, sigma2 = wb.fit("samples ~ 1 + (1 | group)", drawn.to_pandas(), "reml").variance["vcov"].tolist()
+    own = np.array([drawn.y[drawn.group == g].mean() for g in range(1, 13)])
+    centre = drawn.y.mean()
+    rule = centre + np.sqrt(tau2 / (tau2 + sigma2 / np.array(drawn.sizes))) * (own - centre)
+    wanted = np.mean((rule - drawn.truth) ** 2)
+    assert cell(page, "square-root", "mean squared error") == pytest.approx(wanted, rel=1e-3)
+    assert card.locator(".verdict").inner_text().startswith("Half of it is true here")
+    assert page.evaluate("document.activeElement.dataset.card") == "root"  # the focus stays with the answer
+    assert page.locator('[data-card="spread"] .verdict').count() == 0
+    with page.expect_navigation():
+        page.locator("#data").select_option("simulated")
+    assert page.locator(".verdict").count() == 0
+
+
+def test_simulated_groups_hide_their_answers_when_a_slider_moves(visit):
+    page = visit("/myths?data=simulated&sizes=5x8")
+    card = page.locator('[data-card="spread"]')
+    settled(page, lambda: card.get_by_role("button").click())
+    drawn = simulate_groups((5,) * 8, 1.0, 2.0, seed=1)
+    tau2 = wb.fit("samples ~ 1 + (1 | group)", drawn.to_pandas(), "reml").variance["vcov"][0]
+    assert cell(page, "part-4", "value") == pytest.approx(tau2, rel=1e-3)
+    page.reload()  # the address holds the open answer
+    assert card.locator(".verdict").count() == 1
+    settled(page, lambda: page.locator("#between").fill("2"))
+    assert card.locator(".verdict").count() == 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from workbench.lab.page import Page
-from workbench.lab.pages import boundary, cost, noise, prior, slopes, tau, yours
+from workbench.lab.pages import boundary, cost, myths, noise, prior, slopes, tau, yours
 
 PAGES: tuple[Page, ...] = (
-    noise.PAGE, prior.PAGE, tau.PAGE, cost.PAGE, slopes.PAGE, boundary.PAGE, yours.PAGE,
+    noise.PAGE, prior.PAGE, tau.PAGE, cost.PAGE, slopes.PAGE, boundary.PAGE, myths.PAGE, yours.PAGE,
 )  # fmt: skip
