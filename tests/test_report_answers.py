@@ -229,6 +229,9 @@ def test_a_spread_of_zero_is_said():
     school = {"y": [28.0, 8, -3, 7, -1, 1, 18, 12], "se": [15.0, 10, 16, 11, 9, 11, 10, 18], "g": list("ABCDEFGH")}
     said = instead(wb.compare("y ~ 1 + (1 | g)", school, FOUR, se="se"))
     assert any("; REML puts the SD between groups at zero ((Intercept) by g), and a prior" in s for s in said)
+    dyes = instead(wb.compare("Yield ~ 1 + (1 | Batch)", DATA / "datasets/Dyestuff2.csv", ["reml", "fixed_prior"]))
+    assert "For the intervals, no: at a prior SD of zero they have no length." in dyes
+    assert not any("display()" in s or "0 times" in s for s in dyes)
 
 
 def test_full_bayes_is_set_beside_the_mixed_model(sleep):

@@ -240,8 +240,10 @@ def _intervals(comparison: Comparison, hub: str) -> str:
     ratio, name = _ratios(comparison, "fixed_prior", hub), called(hub)
     if not len(ratio):
         return ""
+    if not ratio.any():
+        return "For the intervals, no: at a prior SD of zero they have no length."
     unlike, kind = _unlike(comparison, hub), _kind(comparison, hub, "coefficient")
-    answer = f"no for coefficients ({unlike})" if unlike else "yes"
+    answer = f"no ({unlike})" if unlike else "yes"
     counted = any(k is not None for block in comparison.design.blocks for k in block.fixed)
     coefficients = f"{_times(ratio)} as long as those of {name}'s group coefficients ({kind})"
     coefficients += ", which count the error of the population value as well" if counted else ""
@@ -250,7 +252,8 @@ def _intervals(comparison: Comparison, hub: str) -> str:
     if not len(given) or not holds or not counted:
         return f"For the intervals, {answer}: they are {coefficients.removesuffix(' as well')}."
     if unlike:
-        answer = f"{'yes' if SHORTER <= float(np.median(given)) <= LONGER else 'no'} for effects, {answer}"
+        effects = "yes" if SHORTER <= float(np.median(given)) <= LONGER else "no"
+        answer = f"{effects} for effects, no for coefficients ({unlike})"
     left = _left(comparison, hub) if np.abs(given - 1).max() > ALIKE else ""
     return (
         f"For the intervals, {answer}: they are {_times(given)} as long as those of {name}'s group effects ({HOLDS}), "
@@ -276,10 +279,9 @@ def _left(comparison: Comparison, hub: str) -> str:
     """What else can make errors of effects differ: everything that does differ between the two, or nothing known."""
     fixed, mixed = comparison.fits["fixed_prior"], comparison.fits[hub]
     causes = []
-    if fixed.sigma != mixed.sigma:
+    if abs(fixed.sigma - mixed.sigma) > ALIKE * mixed.sigma:  # less cannot lengthen an interval by as much
         one, other = told_apart(fixed.sigma, mixed.sigma)
-        if one != other:
-            causes.append(f"the residual SD is {one} against {other}")
+        causes.append(f"the residual SD is {one} against {other}")
     t_prior = np.isfinite(fixed.diagnostics.get("prior_df", np.inf)) or fixed.diagnostics.get("prior_scaled")
     if t_prior or any(pair.differs for pair in pairs(comparison, hub)):
         causes.append("the prior is another")

@@ -150,11 +150,13 @@ def estimated(fixed: Fit) -> list[int]:
 def summary_over_display(fixed: Fit) -> float:
     """How many times as long as display()'s the standard errors of summary() are, in R's arm, of a fixed prior's fit.
 
-    NaN where both are the same (no dispersion is estimated), where arm's function holds none, or no row is left over.
+    NaN where both are the same (no dispersion is estimated), where arm's function cannot give the fit (a dispersion
+    that is held, a prior SD of zero), or where no row is left over.
     """
     design = fixed.design
     free = design.family == "gaussian" and not design.known_se and fixed.read_from is None
-    if not free or fixed.diagnostics.get("dispersion_rule") != "em":
+    possible = all((part.sd > 0).all() for part in fixed.components)
+    if not free or not possible or fixed.diagnostics.get("dispersion_rule") != "em":
         return float("nan")
     effects = sum(part.effect.estimate.size for part in fixed.group_effects)
     left = int((design.weights > 0).sum()) - effects - len(estimated(fixed))
