@@ -60,7 +60,7 @@ def test_group_means_have_the_mixed_models_mean_and_sd(dyestuff):
         "b <- bayesglm(Yield ~ 0 + Batch, data = d, prior.df = Inf, scaled = FALSE,",
         "              prior.mean = fixef(fit),",
         '              prior.scale = attr(VarCorr(fit)[["Batch"]], "stddev"))',
-        "display(b)                                # its standard errors; summary(b) has others",
+        "display(b)                                # the column's standard errors; summary(b) has others",
     ]
 
 
@@ -83,6 +83,7 @@ def test_a_stated_mean_and_sd_are_printed(cbpp):
         "              prior.scale = c(rep(0.6475184, 15), rep(Inf, 3)))",
     ]
     assert "fixef" not in "\n".join(lines)
+    assert lines[-1].endswith("# the column's standard errors")  # of counts, summary(b) has the same
 
 
 def test_counts_hold_what_does_not_vary_where_laplace_has_it():

@@ -51,7 +51,8 @@ def bayesglm_code(comparison: Comparison, arguments: str) -> list[str]:
             "# arm's priors are independent: correlations of terms are left out, here as in the report's column"
         )
     one = _in_coefficients(fixed, arguments) if _is_simple(fixed) else _in_effects(fixed, arguments)
-    return [*lines, *one, "display(b)                                # its standard errors; summary(b) has others"]
+    other = "; summary(b) has others" if fixed.design.family in ("gaussian", "gamma") else ""
+    return [*lines, *one, f"display(b)                                # the column's standard errors{other}"]
 
 
 def _cannot(fixed: Fit) -> str:
