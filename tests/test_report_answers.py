@@ -243,6 +243,11 @@ def test_full_bayes_is_set_beside_the_mixed_model(sleep):
     assert "its intervals of group coefficients are 1.20 times as long as REML's (coefficient SE), and its p" in said
     assert said.endswith("its points are REML's, to rounding.")
     assert "fixed prior" not in said
+    full = with_draws.fits["hierarchical"]
+    moved = replace(whole, estimate=whole.estimate + 0.3 * reml.std_error)
+    effects = replace(full.group_effects[0], coefficient=moved)
+    fits = dict(with_draws.fits) | {"hierarchical": replace(full, group_effects=(effects,))}
+    assert "in REML's standard errors at most 0.30 (" in instead(Comparison(fits))[-1]
 
 
 def test_the_answer_has_six_sentences_at_most(sleep, sheets):

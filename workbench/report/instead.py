@@ -377,7 +377,8 @@ def _whole_bayes(comparison: Comparison, whole: str, hub: str) -> str:
     if not len(ratio) or not np.isfinite(plain.size):
         return ""
     name, kind = called(hub), _kind(comparison, hub, "coefficient")
-    points = f"its points differ from {name}'s, {_how_far(comparison, plain, scaled, f'its standard errors ({kind})')}"
+    how_far = _how_far(comparison, plain, scaled, f"{name}'s standard errors")
+    points = f"its points differ from {name}'s, {how_far}"
     if plain.size == 0:
         points = f"its points are {name}'s, to rounding"
     return (
