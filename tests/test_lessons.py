@@ -74,7 +74,7 @@ def test_pages_hold_everything_and_ask_nothing_of_a_network(found):
 
 def test_two_exports_are_the_same_bytes(tmp_path):
     first, second = (export([lesson(1)], tmp_path / turn, answers=True) for turn in "ab")
-    assert [p.name for p in first] == ["noise_and_shrinkage.html", "answers.html"]
+    assert [p.name for p in first] == ["noise_and_shrinkage.html", "answers.html", "instructors.html"]
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
@@ -125,3 +125,15 @@ def test_the_command_lists_exports_and_refuses(tmp_path, capsys):
     (tmp_path / "file").write_text("")
     assert main(["lesson", "export", "1", "--out", str(tmp_path / "file/below")]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_page_for_who_teaches_names_what_is_there():
+    from workbench.lab.pages import PAGES
+    from workbench.lessons.export import instructors
+
+    html = instructors()
+    for words in ("In 15 minutes", "In 45 minutes", "In 90 minutes", "A study of your own", "For a class"):
+        assert f"<h2>{words}</h2>" in html
+    named = re.findall("<em>([^<]+)</em>", html)
+    assert len(named) >= 7
+    assert set(named) <= {page.title for page in PAGES} | {one.title for one in LESSONS}

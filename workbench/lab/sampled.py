@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
-from workbench.estimators import Settings, run_estimator
+from workbench.estimators import run_estimator
 from workbench.fit import Fit
 from workbench.lab.datasets import Dataset
 from workbench.lab.drawing import Dots, Drawing, Mark, Panel, Segments, limits
@@ -34,9 +35,9 @@ def beside(found: Dataset, tell: Tell) -> Shown:
     """Full Bayes beside REML, group by group."""
     fits: dict[str, Fit] = {}
     tell("REML", None)
-    fits["reml"] = run_estimator("reml", found.design, Settings(), None, {})
+    fits["reml"] = run_estimator("reml", found.design, replace(found.settings, priors={}), None, {})
     with told(lambda name, share: tell(STAGES.get(name, name), share if name == "sampling" else None)):
-        fits["hierarchical"] = run_estimator("hierarchical", found.design, Settings(), None, fits)
+        fits["hierarchical"] = run_estimator("hierarchical", found.design, found.settings, None, fits)
     terms = range(len(found.design.blocks[0].terms))
     return Shown(
         says=_says(found, fits),

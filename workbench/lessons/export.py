@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from workbench.errors import OptionError
+from workbench.lab.render import TEMPLATES as DRAWING
 from workbench.lessons import LESSONS, Lesson
 from workbench.lessons.asking import Later, Question, Revealed, question_of
-from workbench.lessons.telling import Told
+from workbench.lessons.telling import Told, say
 from workbench.report.versions import versions
 from workbench.words import significant
 
@@ -95,11 +96,21 @@ def page(found: Ran) -> str:
 
 def key(found: Sequence[Ran]) -> str:
     """The answers of lessons, for who teaches them."""
-    return _environment().get_template("answers.html.j2").render(found=found, versions=versions())
+    return _environment().get_template("answers.html.j2").render(found=found, versions=versions(), colours=_colours())
+
+
+def _colours() -> str:
+    return (DRAWING / "drawing.css").read_text("utf-8")
+
+
+def instructors() -> str:
+    """The page for who teaches."""
+    text = (Path(__file__).parent / "instructors.md").read_text("utf-8")
+    return _environment().get_template("instructors.html.j2").render(text=say(text).html, colours=_colours())
 
 
 def export(lessons: Sequence[Lesson], folder: Path, answers: bool = False) -> list[Path]:
-    """Write lessons to a folder, ``KEY.html`` each, and the answer key if it is wanted.
+    """Write lessons to a folder, ``KEY.html`` each; with `answers` the key and the page for who teaches, too.
 
     Raises
     ------
@@ -117,6 +128,8 @@ def export(lessons: Sequence[Lesson], folder: Path, answers: bool = False) -> li
         if answers:
             written.append(folder / "answers.html")
             written[-1].write_text(key(done), encoding="utf-8")
+            written.append(folder / "instructors.html")
+            written[-1].write_text(instructors(), encoding="utf-8")
     except OSError as error:
         raise OptionError(f"Lessons cannot be written to {folder}: {error.strerror}. Name another folder.") from None
     return written

@@ -12,6 +12,7 @@ from workbench.lab.controls import Choice, Control, Slider, Tick
 from workbench.lab.drawing import Dots, Drawing, Line, Panel, Rule, Segments, Words, limits
 from workbench.lab.origins import Found, Table, at, curve, span, table, uncorrelated_origin
 from workbench.lab.page import Numbers, Page, Shown, Step, Values
+from workbench.lab.sampled import sampling
 from workbench.plots.arrows import SDS, contours
 from workbench.plots.style import OWN, look
 from workbench.words import count, minus, significant
@@ -279,4 +280,5 @@ PAGE = Page(
     ),
     controls=controls,
     show=show,
+    work=sampling(lambda values: datasets.chosen(values, datasets.SLOPES)),
 )

@@ -18,6 +18,7 @@ from workbench.lab.controls import Choice, Control, Slider
 from workbench.lab.datasets import NAME, Dataset, chosen, control, dataset
 from workbench.lab.drawing import LEFT, RIGHT, WIDTH, Area, Dots, Drawing, Line, Mark, Panel, Rule, Words, limits, ticks
 from workbench.lab.page import Numbers, Page, Shown, Step, Values
+from workbench.lab.sampled import sampling
 from workbench.plots.style import OWN, look, title_of
 from workbench.plots.tau_labels import dodged
 from workbench.plots.tau_words import INTERVAL, doubts
@@ -337,4 +338,5 @@ PAGE = Page(
     ),
     controls=controls,
     show=show,
+    work=sampling(lambda values: chosen(values, OFFERED)),
 )
