@@ -1,8 +1,11 @@
-"""What a run leaves out is said at its end; reports of a few pictures, for tests of what stands beside them."""
+"""What all tests share: what a run leaves out is said at its end; reports of few pictures; Chromium."""
+
+import os
+import shutil
 
 import pytest
 
-LEFT_OUT = {"slow": "those of more than a few seconds", "browser": "those of the report in Chromium"}
+LEFT_OUT = {"slow": "those of more than a few seconds", "browser": "those of pages in Chromium"}
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -33,3 +36,16 @@ def few_pictures():
 def one_picture():
     """Reports show one picture alone, where only what stands beside the pictures matters."""
     yield from _drawing_only("shrinkage")
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a window, at $CHROMIUM or by its usual names."""
+    from playwright.sync_api import sync_playwright
+
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    assert found, "There is no Chromium here. Install it (apt-get install chromium), or name it in $CHROMIUM."
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()

@@ -728,8 +728,8 @@ def test_equations_follow_the_design(sleep):
 
 def test_code_lines_name_the_model(twelve, sleep):
     assert "lmer(Reaction ~ Days + (Days | Subject), data = d)" in r_code(sleep, Context())
-    assert "bayesglm" not in r_code(sleep, Context())
     assert "prior.mean = fixef(fit)" in r_code(twelve, CONTEXT)
+    assert "bayesglm" not in r_code(Comparison({"reml": sleep.fits["reml"]}), Context())
     lines = python_code(twelve, CONTEXT)
     assert '"samples ~ 1 + (1 | group)"' in lines
     assert "seed=7" in lines

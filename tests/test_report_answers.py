@@ -13,9 +13,11 @@ import workbench as wb
 from workbench.comparison import Comparison
 from workbench.plots.style import title_of
 from workbench.report import Context
+from workbench.report.costs import costs
 from workbench.report.data_tables import data_tables
 from workbench.report.glossary import WORDS, _pieces, occurs
-from workbench.report.instead import costs, instead
+from workbench.report.instead import instead
+from workbench.report.prior_held import summary_over_display
 from workbench.report.score_tables import scoreboards
 from workbench.report.view import page
 from workbench.sampling.stages import clock, stage
@@ -41,6 +43,27 @@ def known():
     return wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": codes}, FOUR, truth=truth)
 
 
+def _counts():
+    """Few counts on each of many sheets, half of them late: Laplace's coefficients are not those of the joint mode."""
+    rng = np.random.default_rng(9)
+    sheet = np.repeat(np.arange(60), 2)
+    late, x = (sheet % 2).astype(float), rng.normal(size=120)
+    y = rng.poisson(np.exp(-1.2 * late + 0.5 * x + 1.3 * rng.normal(size=60)[sheet]))
+    return {"y": y, "late": late, "x": x, "sheet": sheet}
+
+
+SHEETS = _counts()
+
+
+@pytest.fixture(scope="module")
+def sheets():
+    """Counts whose fixed prior has a stated mean and SD: Laplace's, and population coefficients of its own."""
+    formula = "y ~ late + x + (1 | sheet)"
+    mixed = wb.fit(formula, SHEETS, "laplace", family="poisson")
+    own = {"mean": float(mixed.population.estimate[0]), "sd": float(mixed.components[0].sd[0])}
+    return wb.compare(formula, SHEETS, ["laplace", "fixed_prior"], family="poisson", options={"fixed_prior": own})
+
+
 def part(comparison, name):
     return comparison.fits[name].group_effects[0].coefficient
 
@@ -49,76 +72,188 @@ def part(comparison, name):
 
 
 def test_the_answer_is_the_largest_difference_in_standard_errors(sleep):
-    fixed, reml = part(sleep, "fixed_prior"), part(sleep, "reml")
-    ratio = np.abs(fixed.estimate - reml.estimate) / reml.std_error
-    gap = np.abs(fixed.estimate - reml.estimate)
-    effects = sleep.fits["reml"].group_effects[0]
-    first, needed, intervals = instead(sleep)
+    fixed, reml = (sleep.fits[name].group_effects[0] for name in ("fixed_prior", "reml"))
+    gap = np.abs(fixed.effect.estimate - reml.effect.estimate)
+    ratio = gap / reml.effect.std_error
+    points, population, intervals, arm, prior = instead(sleep)
     (j, k), (a, b) = (np.unravel_index(x.argmax(), x.shape) for x in (ratio, gap))
-    assert first.startswith("For the points, yes: the fixed prior's group coefficients and REML's differ, ")
-    at, widest = (f"{effects.terms[t]} of Subject {effects.levels[i]}" for i, t in ((j, k), (a, b)))
+    assert points.startswith("For the points, yes: the fixed prior's group effects and REML's differ, ")
+    at, widest = (f"{reml.terms[t]} of Subject {reml.levels[i]}" for i, t in ((j, k), (a, b)))
     there = "" if at == widest else f" ({widest})"
-    assert f"in the units of the response at most {significant(gap.max())}{there}, " in first
-    assert f"in REML's standard errors at most {significant(ratio.max(), 2)} ({at})." in first
-    assert needed.startswith("It does not replace REML")
-    length = (fixed.conf_high - fixed.conf_low) / (reml.conf_high - reml.conf_low)
-    low, middle, high = (significant(x, 3) for x in (length.min(), np.median(length), length.max()))
-    assert f"{low} to {high} times (median {middle}) as long as REML's" in intervals
-    assert fixed.std_error_kind in intervals
-    assert reml.std_error_kind in intervals
+    assert f"in the units of the response at most {significant(gap.max())}{there}, " in points
+    assert f"in REML's standard errors (conditional SD) at most {significant(ratio.max(), 2)} ({at})." in points
+    assert population == "Its population values are held, without standard errors."
+    lengths = fixed.effect.std_error / reml.effect.std_error, fixed.coefficient.std_error / reml.coefficient.std_error
+    given, whole = (f"{significant(x.min(), 3)} to {significant(x.max(), 3)} times" for x in lengths)
+    assert significant(lengths[0].min(), 3) == significant(lengths[0].max(), 3) == given.split()[0]
+    assert f"they are {given.split()[0]} times as long as those of REML's group effects (conditional SD)" in intervals
+    assert "(the residual SD is 25.54 against 25.59 and the prior's terms are independent where REML's c" in intervals
+    assert (
+        f"{whole} (median 0.995) as long as those of REML's group coefficients (coefficient SE), which c" in intervals
+    )
+    assert "their standard errors" not in arm
+    assert prior.startswith("It does not replace REML")
 
 
-@pytest.mark.parametrize(("shift", "answer"), [(0.3, "nearly"), (2.0, "not here"), (0.0, "yes: the fixed prior's")])
+@pytest.mark.parametrize(("shift", "answer"), [(0.3, "nearly"), (2.0, "no"), (0.0, "yes: the fixed prior's")])
 def test_the_answer_follows_the_difference(sleep, shift, answer):
-    reml = sleep.fits["reml"]
-    moved = replace(part(sleep, "reml"), estimate=part(sleep, "reml").estimate + shift * part(sleep, "reml").std_error)
-    effects = replace(reml.group_effects[0], coefficient=moved)
+    reml, own = sleep.fits["reml"], sleep.fits["reml"].group_effects[0]
+    moved = replace(own.coefficient, estimate=own.coefficient.estimate + shift * own.effect.std_error)
+    effects = replace(own, coefficient=moved)
     fits = {"reml": reml, "fixed_prior": replace(sleep.fits["fixed_prior"], group_effects=(effects,))}
     said = instead(Comparison(fits))[0]
     assert said.startswith(f"For the points, {answer}")
     if shift:
-        assert f"in REML's standard errors at most {significant(shift, 2)} (" in said
+        assert f"in REML's standard errors (conditional SD) at most {significant(shift, 2)} (" in said
+
+
+def test_the_verdict_covers_population_coefficients(sheets):
+    """Poisson counts: the joint mode's population coefficients are not the marginal ones."""
+    fixed, mixed = sheets.fits["fixed_prior"].population, sheets.fits["laplace"].population
+    off = np.abs(fixed.estimate - mixed.estimate) / mixed.std_error
+    length = fixed.std_error / mixed.std_error
+    points, population, *_ = instead(sheets)
+    assert off[1] > 0.5 > 0.1 > off[2]
+    assert points.startswith("For the points, nearly for groups, no for late: ")
+    assert (
+        f"2 population coefficients that it estimates, late differs most: {significant(fixed.estimate[1])} again"
+        in (population)
+    )
+    assert f"{significant(off[1], 2)} of Laplace's standard error; their standard errors are " in population
+    assert f"{significant(length[1:].min(), 3)} to {significant(length[1:].max(), 3)} times" in population
+    assert population.endswith("as long as Laplace's; (Intercept) is held, without a standard error.")
+
+
+def test_coefficients_held_at_the_mixed_models_are_not_judged(sheets):
+    """By default a fixed prior of counts holds what does not vary where Laplace has it."""
+    held = wb.compare(str(sheets.design.formula), SHEETS, ["laplace", "fixed_prior"], family="poisson")
+    points, population, *_ = instead(held)
+    assert points.startswith("For the points, yes: ")
+    assert population == "Its population values are held, without standard errors."
+
+
+def test_one_population_coefficient_is_told_by_its_name():
+    table = {"y": [1.0, 2, 4, 3, 7, 6, 2, 5], "x": [0.0, 1, 0, 1, 1, 0, 1, 1], "g": list("aabbccdd")}
+    two = wb.compare("y ~ x + (1 | g)", table, ["reml", "fixed_prior"])
+    fixed, reml = (two.fits[name].population for name in ("fixed_prior", "reml"))
+    said = instead(two)[1]
+    assert said.startswith("It estimates one population coefficient, x: ")
+    assert f"its standard error is {significant(fixed.std_error[1] / reml.std_error[1], 3)} times as long as" in said
 
 
 @pytest.mark.parametrize(("times", "told"), [(0.8, True), (1.2, True), (1.05, False)])
 def test_intervals_of_another_length_are_said_at_once(sleep, times, told):
-    reml = sleep.fits["reml"]
-    own = part(sleep, "reml")
-    middle, half = (own.conf_high + own.conf_low) / 2, (own.conf_high - own.conf_low) / 2
-    moved = replace(own, conf_low=middle - times * half, conf_high=middle + times * half)
-    effects = replace(reml.group_effects[0], coefficient=moved)
+    reml, own = sleep.fits["reml"], sleep.fits["reml"].group_effects[0]
+    moved = []
+    for e, by in ((own.coefficient, times), (own.effect, 1.0)):
+        middle, half = (e.conf_high + e.conf_low) / 2, (e.conf_high - e.conf_low) / 2
+        moved.append(replace(e, conf_low=middle - by * half, conf_high=middle + by * half))
+    effects = replace(own, coefficient=moved[0], effect=moved[1])
     fits = {"reml": reml, "fixed_prior": replace(sleep.fits["fixed_prior"], group_effects=(effects,))}
-    said = instead(Comparison(fits))[0]
-    headline = f"For the points, yes; for the intervals, no: {significant(times, 3)} times as long as REML's by Subject"
-    assert said.startswith(headline) == told
+    said = instead(Comparison(fits))[2]
+    unlike = f"yes for effects, no for coefficients ({significant(times, 3)} times by Subject, median)"
+    assert said.startswith(f"For the intervals, {unlike if told else 'yes'}: they are 1.00 times as long as those of R")
+    assert f"and {significant(times, 3)} times as long as those of REML's group coefficients" in said
 
 
-def test_your_own_mean_and_sd_need_no_mixed_model(sleep):
+def test_a_held_mean_is_what_shortens_intervals_of_crossed_factors():
+    """Two levels of the second factor: the mean is known so badly that it makes up most of the coefficient SE."""
+    rng = np.random.default_rng(5)
+    a, b = np.repeat(np.arange(12), 6), np.tile(np.arange(3), 24)
+    y = 0.3 * rng.normal(size=12)[a] + np.array([-3.0, 0.0, 3.0])[b] + 0.5 * rng.normal(size=72)
+    both = wb.compare("y ~ 1 + (1 | a) + (1 | b)", {"y": y, "a": a, "b": b}, ["reml", "fixed_prior"])
+    fixed, reml = (both.fits[name].group_effects[0] for name in ("fixed_prior", "reml"))
+    said = next(s for s in instead(both) if s.startswith("For the intervals"))
+    shorter = np.median(fixed.coefficient.std_error / reml.coefficient.std_error)
+    assert shorter < 0.5
+    np.testing.assert_allclose(fixed.effect.std_error, reml.effect.std_error, rtol=2e-3)
+    assert f"yes for effects, no for coefficients ({significant(shorter, 3)} times by a" in said
+
+
+def test_without_a_population_value_errors_are_set_beside_once():
     table = {"y": [1.0, 2, 4, 3, 7, 6, 2, 4], "g": list("aabbccdd")}
-    given = {"mean": 3.0, "sd": {"(Intercept)": 2.0}}
-    own = wb.compare("y ~ 1 + (1 | g)", table, ["reml", "fixed_prior"], options={"fixed_prior": given})
-    assert not any("does not replace" in sentence for sentence in instead(own))
-    assert any(sentence.startswith("The mean and the SD were given with the call;") for sentence in instead(own))
-    usual = wb.compare("y ~ 1 + (1 | g)", table, ["reml", "fixed_prior"])
-    assert any("does not replace REML" in sentence for sentence in instead(usual))
+    said = instead(wb.compare("y ~ 0 + (1 | g)", table, ["reml", "fixed_prior"]))
+    assert not any("population value" in sentence for sentence in said)
+    assert any(sentence.startswith("For the intervals, yes: they are ") for sentence in said)
+
+
+def test_both_of_arms_standard_errors_are_told():
+    """Figures of R 4.2.2, arm 1.13-1: display() shows 19.51863, summary() 20.03862 in every batch."""
+    dyes = wb.compare("Yield ~ 1 + (1 | Batch)", DATA / "datasets/Dyestuff.csv", ["reml", "fixed_prior"])
+    np.testing.assert_allclose(part(dyes, "fixed_prior").std_error, 19.51863, rtol=1e-5)
+    np.testing.assert_allclose(summary_over_display(dyes.fits["fixed_prior"]), 20.03862 / 19.51863, rtol=1e-5)
+    (said,) = [s for s in instead(dyes) if "display()" in s]
+    both = 20.03862 / part(dyes, "reml").std_error[0, 0]
+    assert f"{significant(20.03862 / 19.51863, 4)} times as long, and {significant(both, 3)} times as long as" in said
+
+
+@pytest.mark.parametrize("given", [{"se": "e"}, {"options": {"fixed_prior": {"dispersion": "reml"}}}])
+def test_arms_errors_are_not_told_where_no_dispersion_is_estimated(sheets, given):
+    table = {"y": [1.0, 2, 4, 3, 7, 6, 2, 4], "e": [1.0] * 8, "g": list("aabbccdd")}
+    held = wb.compare("y ~ 1 + (1 | g)", table, ["reml", "fixed_prior"], **given)
+    for comparison in (held, sheets):
+        assert not any("display()" in sentence for sentence in instead(comparison))
+
+
+def test_a_stated_prior_is_told_with_both_pairs():
+    table = {"y": [1.0, 2, 4, 3, 7, 6, 2, 4], "g": list("aabbccdd")}
+
+    def told(**options):
+        said = instead(wb.compare("y ~ 1 + (1 | g)", table, ["reml", "fixed_prior"], options={"fixed_prior": options}))
+        return next(s for s in said if "prior" in s and not s.startswith("For the "))
+
+    reml = wb.fit("y ~ 1 + (1 | g)", table, "reml")
+    mean, sd = float(reml.population.estimate[0]), float(reml.components[0].sd[0])
+    lead = "The mean and the SD of its prior"
+    assert told().startswith("It does not replace REML: ")
+    both = told(mean=3.0, sd={"(Intercept)": 2.0})
+    assert both.startswith(f"{lead} were stated, not estimated here, and are not REML's: ")
+    assert f"mean of (Intercept) 3.000 against {significant(mean)}" in both
+    assert f"SD by g 2.000 against {significant(sd)}" in both
+    alone = told(sd=2.0)
+    assert alone.startswith(f"{lead} (a stated SD, the rest of REML) are not REML's: SD by g 2.000 against ")
+    assert "mean of" not in alone
+    same = told(mean=mean, sd=sd)
+    assert same == f"{lead} were stated, not estimated here, and are REML's estimates all the same."
+    assert told(plug_in="ml").startswith(f"{lead} (mean and SD of ML) are not REML's: SD by g ")
+
+
+def test_another_mean_is_judged_by_coefficients():
+    """Effects that deviate from two population values are not alike, however alike the coefficients are."""
+    table = {"y": [1.0, 2, 4, 3, 7, 6, 2, 4] * 20, "g": list("aabbccdd") * 20}
+    own = {"fixed_prior": {"mean": 3.0, "sd": 2.0}}
+    other = wb.compare("y ~ 1 + (1 | g)", table, ["reml", "fixed_prior"], options=own)
+    assert instead(other)[0].startswith("For the points, yes: the fixed prior's group coefficients and REML's differ, ")
 
 
 def test_a_spread_of_zero_is_said():
     school = {"y": [28.0, 8, -3, 7, -1, 1, 18, 12], "se": [15.0, 10, 16, 11, 9, 11, 10, 18], "g": list("ABCDEFGH")}
     said = instead(wb.compare("y ~ 1 + (1 | g)", school, FOUR, se="se"))
-    assert any(s.startswith("REML puts the SD between groups at zero ((Intercept) by g)") for s in said)
+    assert any("; REML puts the SD between groups at zero ((Intercept) by g), and a prior" in s for s in said)
+    dyes = instead(wb.compare("Yield ~ 1 + (1 | Batch)", DATA / "datasets/Dyestuff2.csv", ["reml", "fixed_prior"]))
+    assert "For the intervals, no: at a prior SD of zero they have no length." in dyes
+    assert not any("display()" in s or "0 times" in s for s in dyes)
 
 
-def test_full_bayes_is_set_beside_the_fixed_prior(sleep):
+def test_full_bayes_is_set_beside_the_mixed_model(sleep):
     with_draws = with_posterior(sleep)
     said = instead(with_draws)[-1]
-    whole, fixed = part(with_draws, "hierarchical"), part(with_draws, "fixed_prior")
-    length = (whole.conf_high - whole.conf_low) / (fixed.conf_high - fixed.conf_low)
-    shown = [significant(x, 3) for x in (length.min(), length.max())]
-    lengths = f"{shown[0]} times" if shown[0] == shown[1] else f"{shown[0]} to {shown[1]} times"
-    assert f"its intervals are {lengths}" in said
-    ratio = np.abs(whole.estimate - fixed.estimate) / fixed.std_error
-    assert f"in the fixed prior's standard errors at most {significant(ratio.max(), 2)} (" in said
+    whole, reml = part(with_draws, "hierarchical"), part(with_draws, "reml")
+    length = (whole.conf_high - whole.conf_low) / (reml.conf_high - reml.conf_low)
+    np.testing.assert_allclose(length, 1.2, rtol=1e-4)
+    assert "its intervals of group coefficients are 1.20 times as long as REML's (coefficient SE), and its p" in said
+    assert said.endswith("its points are REML's, to rounding.")
+    assert "fixed prior" not in said
+    full = with_draws.fits["hierarchical"]
+    moved = replace(whole, estimate=whole.estimate + 0.3 * reml.std_error)
+    effects = replace(full.group_effects[0], coefficient=moved)
+    fits = dict(with_draws.fits) | {"hierarchical": replace(full, group_effects=(effects,))}
+    assert "in REML's standard errors at most 0.30 (" in instead(Comparison(fits))[-1]
+
+
+def test_the_answer_has_six_sentences_at_most(sleep, sheets):
+    assert len(instead(with_posterior(sleep))) == 6
+    assert len(instead(sheets)) <= 6
 
 
 def test_nothing_is_answered_where_there_is_nothing_to_compare(sleep):
@@ -175,6 +310,12 @@ def test_every_estimator_and_each_abbreviation_of_the_tables_is_explained(sleep)
     alone = page(sleep, Context())
     assert not {"R-hat", "E-BFMI", "ESS"} & {word for word, _ in alone.words}
     assert ("words", "Words") in shown.contents
+
+
+def test_the_fixed_priors_words_say_whose_mean_and_sd_it_holds(sleep, sheets):
+    assert dict(page(sleep, Context()).estimators)["fixed prior"] == "Plugged in: mean and SD of REML as a fixed prior."
+    own = dict(page(sheets, Context()).estimators)["fixed prior"]
+    assert own == "Plugged in: a stated mean and SD as a fixed prior."
 
 
 # --- against the truth --------------------------------------------------------------------------------

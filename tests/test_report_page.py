@@ -4,9 +4,7 @@ the comparison; nothing is logged, nothing is asked of the network.
 A machine without Chromium fails these tests; ``pytest -m browser`` runs them, and what is usual leaves them out.
 """
 
-import os
 import re
-import shutil
 from time import perf_counter
 
 import numpy as np
@@ -22,23 +20,6 @@ FOUR = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]
 GROUPS = 100_000
 CONTRAST = 4.5
 """What WCAG 2 asks of text, level AA."""
-
-
-def chromium():
-    """Where Chromium is: $CHROMIUM, or by its usual names."""
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    assert found, "There is no Chromium here. Install it (apt-get install chromium), or name it in $CHROMIUM."
-    return found
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from corpus import DATA
 
 import workbench as wb
 from workbench.cli import _parser, main
-from workbench.commands import calibrate, check, compare, completion, fit, run
+from workbench.commands import calibrate, check, compare, completion, fit, run, simulate
 from workbench.commands.parallel import jobs_at_once, run_studies
 from workbench.commands.run import Asked
 from workbench.errors import OptionError
@@ -213,7 +213,9 @@ def test_verbose_says_what_is_done(capsys):
 # --- help and completion ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", [run, compare, fit, check, calibrate, completion], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module", [run, compare, fit, check, calibrate, simulate, completion], ids=lambda m: m.__name__
+)
 def test_every_example_of_the_help_is_understood(module):
     lines = [line.strip() for line in module.EXAMPLES.splitlines() if line.startswith("  workbench ")]
     assert lines

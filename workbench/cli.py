@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from workbench.commands import calibrate, check, compare, completion, fit, lists, run
+from workbench.commands import calibrate, check, compare, completion, fit, lab, lesson, lists, run, simulate
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,6 +47,8 @@ EXAMPLES = """examples:
   workbench fit data.csv "y ~ 1 + (1 | g)" --estimator reml --json
   workbench check twelve_groups
   workbench calibrate twelve_groups
+  workbench simulate 100x6,2x6 --replications 500
+  workbench lab
 
 Each command has examples of its own: workbench compare --help. Exit codes: 0 done, 1 a check did not hold or a fit did
 not converge, 2 bad usage or bad input, 130 interrupted. Colours are left out where NO_COLOR is set.
@@ -81,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         return made
 
     run.add_arguments(command("run", run.run, run.SUMMARY, run.EXAMPLES))
-    for module in (compare, fit, check, calibrate):
+    for module in (compare, fit, check, calibrate, simulate, lab, lesson):
         module.add_arguments(command(module.__name__.rpartition(".")[2], module.run, module.SUMMARY, module.EXAMPLES))
     run.add_demo(command("demo", run.demo, run.DEMO))
     lists.add_study(command("show", lists.show, lists.SHOW))

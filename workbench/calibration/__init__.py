@@ -4,7 +4,8 @@
 computation are right. :func:`coverage` asks every estimator's intervals how often they hold the truth, in one design.
 """
 
-from workbench.calibration.coverages import Coverage, coverage
+from workbench.calibration.coverage_result import Coverage
+from workbench.calibration.coverages import coverage
 from workbench.calibration.result import Calibration
 from workbench.calibration.simulation_based import calibrate
 

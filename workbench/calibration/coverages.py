@@ -1,174 +1,109 @@
 """How often intervals hold the truth, in one design simulated many times: :func:`coverage`.
 
-    m_j ~ N(mean, between_sd^2),     y_ij ~ N(m_j, within_sd^2),     i = 1, ..., n_j
+    u_j ~ N(0, Sigma),     y ~ p(y | X b + Z u + offset, sigma),     the same b, Sigma and sigma in every simulation
 
-Every simulation draws new group means and samples (the model of :mod:`workbench.simulate`). A group's *coefficient* has
-the truth m_j, its *effect* m_j - mean. Beside each estimator's own intervals stand, for maximised likelihoods, those of
-the other standard errors of :mod:`workbench.standard_errors`: above all the conditional SD about the coefficient, as
-pictures of lme4's modes are commonly drawn. What it leaves out (that the population value and the variances are
-estimated) is what its coverage lacks, most of all where the spread between groups is estimated as zero: the conditional
-SD is zero then, and the interval a point.
+Every simulation draws new group effects and a response (:mod:`workbench.calibration.populations`), fits every estimator
+to it and holds their intervals to the truth (:mod:`workbench.calibration.intervals`). A group's *effect* has the truth
+u_j, its *coefficient* the population value + u_j. Sizes alone stand for the one-way design
+
+    m_j ~ N(mean, between_sd^2),     y_ij ~ N(m_j, within_sd^2),     i = 1, ..., n_j
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from operator import index
-from statistics import NormalDist
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.data import read_only
+from workbench.calibration.coverage_result import Coverage
+from workbench.calibration.intervals import Key, figures_of
+from workbench.calibration.populations import Population, population_of
+from workbench.calibration.replications import replications
 from workbench.design import Design, build_design
-from workbench.errors import OptionError
-from workbench.estimates import Estimates, table
-from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
+from workbench.errors import DesignError, OptionError, WorkbenchError
+from workbench.estimators import DEFAULTS, REGISTRY, Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit
-from workbench.inference.progress import bar
-from workbench.prediction.joint_error import AT_VARIANCES
+from workbench.priors import Prior
 from workbench.simulate import simulate_groups
-from workbench.standard_errors import standard_errors
-
-if TYPE_CHECKING:
-    import pandas as pd
+from workbench.words import join
 
 Array = NDArray[np.float64]
 
-ESTIMATORS = ("complete_pooling", "no_pooling", "reml", "fixed_prior", "exact")
 FEWEST = 2
-FIGURES = ("coverage", "width", "squared_error", "zero_width")
-"""Of every interval: holds the truth, length, squared distance of the estimate from the truth, has no length."""
+AT_ONCE = 5
+"""So many refusals by an estimator and no fit at the start are not bad luck."""
+FAILURES = (WorkbenchError, ArithmeticError, np.linalg.LinAlgError, RuntimeError)
+ONE_WAY = (1.0, 5.0, 0.0)
+"""between_sd, within_sd and mean of designs given by sizes, where they are left out."""
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-Key = tuple[str, str, str]
-"""Estimator, quantity, standard-error kind."""
-
-
-@dataclass(frozen=True, eq=False)
-class Coverage:
-    """Intervals against known truths, over many simulations of one design.
-
-    Attributes
-    ----------
-    sizes : tuple of int
-        Samples in each of the J groups.
-    between_sd, within_sd, mean, level : float
-    seed, asked : int
-        `asked` simulations were wanted; fewer are there where `interrupted`.
-    interrupted : bool
-    priors : mapping of str to str
-        As given; what is not named has the default for each simulated response.
-    keys : tuple of (estimator, quantity, standard-error kind)
-        The K kinds of intervals; quantity is ``coefficient`` or ``effect``.
-    figures : array, shape (simulations, K, J, 4)
-        The `FIGURES` of every interval.
-    """
-
-    sizes: tuple[int, ...]
-    between_sd: float
-    within_sd: float
-    mean: float
-    level: float
-    seed: int
-    asked: int
-    interrupted: bool
-    priors: Mapping[str, str]
-    keys: tuple[Key, ...]
-    figures: Array
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "figures", read_only(self.figures))
-
-    @table
-    def summary(self) -> pd.DataFrame:
-        """One row per kind of interval and group size.
-
-        Columns ``estimator, quantity, std_error_kind, n, groups, simulations``, then means over all groups of the size
-        with their Monte Carlo errors: ``coverage, coverage_error, width, width_error, squared_error,
-        squared_error_error``, and ``zero_width``, the share of intervals that are points. The errors are of means of
-        independent simulations: groups of one simulation share its estimates.
-        """
-        import pandas as pd
-
-        rows = []
-        for k, (estimator, quantity, kind) in enumerate(self.keys):
-            for n in sorted(set(self.sizes)):
-                own = np.flatnonzero(np.array(self.sizes) == n)
-                by_simulation = self.figures[:, k, own].mean(axis=1)  # (S, 4)
-                means = by_simulation.mean(axis=0)
-                errors = by_simulation.std(axis=0, ddof=1) / np.sqrt(len(by_simulation))
-                row: dict[str, Any] = {"estimator": estimator, "quantity": quantity, "std_error_kind": kind, "n": n}
-                row |= {"groups": len(own), "simulations": len(by_simulation)}
-                for name, value, error in zip(FIGURES[:3], means, errors, strict=False):
-                    row |= {name: float(value), f"{name}_error": float(error)}
-                rows.append(row | {"zero_width": float(means[3])})
-        return pd.DataFrame(rows)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is to be known of the simulations, in words."""
-        if not self.interrupted:
-            return ()
-        return (f"Interrupted after {len(self.figures):,} of {self.asked:,} simulations.",)
-
-    def __repr__(self) -> str:
-        """One line: the design, how many simulations and kinds of intervals."""
-        state = ", INTERRUPTED" if self.interrupted else ""
-        return (
-            f"<Coverage of {100 * self.level:.4g} % intervals: {len(self.sizes)} groups, {len(self.figures):,} "
-            f"simulations, {len(self.keys)} kinds{state}>"
-        )
 
 
 def coverage(
-    sizes: Sequence[int],
-    between_sd: float = 1.0,
-    within_sd: float = 5.0,
-    mean: float = 0.0,
+    sizes: Sequence[int] | Design,
+    between_sd: float | None = None,
+    within_sd: float | None = None,
+    mean: float | None = None,
     *,
+    truth: Fit | Mapping[str, float] | None = None,
     simulations: int = 2000,
-    estimators: Sequence[str] = ESTIMATORS,
-    priors: Mapping[str, Any] = NOTHING,
+    estimators: Sequence[str] | None = None,
+    priors: Mapping[str, Prior | str] = NOTHING,
     options: Mapping[str, Any] = NOTHING,
     seed: int = 1,
     level: float = 0.95,
+    jobs: int | None = 1,
     progress: bool = False,
 ) -> Coverage:
-    """Simulate groups with known means many times, and count which intervals hold them.
+    """Simulate a design many times from a known truth, and count which intervals hold it.
 
     Parameters
     ----------
-    sizes : sequence of int
-        Samples in each group.
-    between_sd, within_sd, mean : float
-        The truth, the same in every simulation.
+    sizes : sequence of int, or Design
+        Samples in each group of a one-way design; or any design (:func:`workbench.design.build_design`,
+        ``load_study(...).design()``): gaussian, binomial or Poisson, nested or crossed, with slopes, weights or known
+        standard errors. Of a design all but the response is kept.
+    between_sd, within_sd, mean : float, optional
+        The truth of a one-way design: by default 1, 5 and 0 of sizes; of a design with only an intercept, which varies
+        by one factor, in place of what it would be simulated from.
+    truth : Fit or mapping of parameter to number, optional
+        Of a design: the fit to simulate from, or values by name (``{"Days": 10.0, "sd(Subject, Days)": 6.0}``). What is
+        not stated is that of the design's own fit, by `reml` or, of counts and shares, by `laplace`.
     simulations : int
-    estimators : sequence of str
+    estimators : sequence of str, optional
+        By default no and complete pooling, the maximised likelihood, the fixed prior and `exact` full Bayes, without
+        those that do not take the design, which ``found.warnings`` names. `hierarchical` can be named: a fit of it
+        takes seconds.
     priors : mapping of str to prior or its text
-        For Bayesian estimators, with the parameters ``(Intercept)``, ``sigma`` and ``sd(group, (Intercept))``; what is
-        not named has its default for each simulated response, as in a fit of it.
+        For Bayesian estimators (sizes have the parameters ``(Intercept)``, ``sigma`` and ``sd(group, (Intercept))``);
+        what is not named has its default for each simulated response, as in a fit of it.
     options : mapping of str to options
         By estimator.
     seed : int
-        Simulation i depends on the seed and i alone.
+        Simulation i depends on the seed and i alone, to the bit, but for samplers' draws.
     level : float
         Probability of the intervals.
+    jobs : int or None
+        Processes at most, None as many as there are cores; the result is the same. None are started where that takes
+        longer than it saves. In a script, calls with several must stand under ``if __name__ == "__main__"``.
     progress : bool
         Show a bar where standard error is a terminal.
 
     Returns
     -------
     Coverage
+        A simulated response that an estimator refuses counts as its failure, and is left out of its figures.
 
     Raises
     ------
     OptionError, PriorError, DesignError
-        Bad input; a simulated response that an estimator refuses.
+        Bad input; an estimator that refuses the first five simulated responses.
     KeyboardInterrupt
         Ctrl-C before two simulations were finished. Later, what is finished is returned, marked `interrupted`, with a
         RuntimeWarning.
@@ -184,50 +119,84 @@ def coverage(
     >>> found.summary.query("estimator == 'no_pooling'")[["quantity", "n", "groups", "simulations"]].values.tolist()
     [['coefficient', 20, 6, 50]]
     """
-    wanted, sizes = _checked(simulations, estimators), tuple(sizes)
-    settings = Settings(level=level, seed=seed, priors=priors)
-    made = {name: make_options(lookup(name), options.get(name)) for name in estimators}
-    rows: list[Array] = []
-    keys: tuple[Key, ...] = ()
-    design: Design | None = None
+    wanted, settings = _checked(simulations, estimators), Settings(level=level, seed=seed, priors=priors)
+    population = _population(sizes, (between_sd, within_sd, mean), truth, settings.level)
+    names = tuple(_defaults(population.design) if estimators is None else estimators)
+    plan = _Plan(population, {name: make_options(lookup(name), options.get(name)) for name in names}, settings)
+    left_out: tuple[str, ...] = ()
+    if estimators is None:
+        plan, left_out = plan.without_unsuited()
+    rows: list[_Simulated] = []
     interrupted = False
-    with bar("coverage", wanted, progress) as done:
+    with closing(replications(plan, wanted, index(settings.seed), jobs, progress, "simulations")) as made:
         try:
-            for source in np.random.SeedSequence(index(seed)).spawn(wanted):
-                drawn = simulate_groups(sizes, between_sd, within_sd, mean, _seed(source, words=2), generator="numpy")
-                design = _design(drawn.group, drawn.y) if design is None else replace(design, y=drawn.y)
-                found = dict(_intervals(design, made, replace(settings, seed=_seed(source))))
-                keys = keys or tuple(found)
-                rows.append(np.stack([_figures(found[key], key[1], drawn.truth, mean) for key in keys]))
-                done("")
+            for row in made:
+                rows.append(row)
+                if len(rows) == min(AT_ONCE, wanted):
+                    _check_failures(rows)
         except KeyboardInterrupt:
             if len(rows) < FEWEST:
                 raise
             interrupted = True
-    result = Coverage(
-        sizes=tuple(int(n) for n in sizes),
-        between_sd=float(between_sd),
-        within_sd=float(within_sd),
-        mean=float(mean),
-        level=settings.level,
-        seed=index(settings.seed),
-        asked=wanted,
-        interrupted=interrupted,
-        priors=MappingProxyType({name: str(prior) for name, prior in settings.priors.items()}),
-        keys=keys,
-        figures=np.array(rows),
-    )
+    result = _result(plan, rows, wanted, left_out, interrupted)
     if interrupted:
         warnings.warn(result.warnings[0] + " What is finished is returned.", RuntimeWarning, stacklevel=2)
     return result
 
 
-def _checked(simulations: Any, estimators: Sequence[str]) -> int:
-    if isinstance(simulations, bool) or not hasattr(simulations, "__index__") or index(simulations) < FEWEST:
-        raise OptionError(f"simulations is {simulations!r}, but a whole number of at least {FEWEST} is needed.")
-    if isinstance(estimators, str) or not estimators:
-        raise OptionError(f'estimators is {estimators!r}, but a list of names is needed, such as ["reml", "exact"].')
-    return index(simulations)
+# --- one simulation -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Simulated:
+    """One simulation: the figures, shape (M, 4), of each kind of interval, and why estimators refused the response."""
+
+    figures: Mapping[Key, Array]
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What all simulations share: called with a source of randomness, it makes one."""
+
+    population: Population
+    options: Mapping[str, Any]
+    settings: Settings
+
+    def __call__(self, source: np.random.SeedSequence) -> _Simulated:
+        design, truth = self.population.draw(np.random.default_rng(_seed(source, words=2)))
+        settings = Settings(self.settings.level, _seed(source), priors=self.settings.priors)
+        bare = Settings(self.settings.level, _seed(source))
+        fits: dict[str, Fit] = {}
+        found: dict[Key, Array] = {}
+        refused = {}
+        for name, own in self.options.items():
+            try:
+                fits[name] = run_estimator(name, design, settings if REGISTRY[name].bayesian else bare, own, fits)
+                found |= figures_of(fits[name], self.settings.level, truth)
+            except FAILURES as error:
+                refused[name] = str(error)
+        return _Simulated(found, refused)
+
+    def without_unsuited(self) -> tuple[_Plan, tuple[str, ...]]:
+        """The same without estimators that do not take such a design, and a sentence on each of them."""
+        design, _ = self.population.draw(np.random.default_rng(index(self.settings.seed)))
+        said = {}
+        for name, own in self.options.items():
+            if name not in UNSURE:
+                continue
+            try:
+                run_estimator(name, design, self.settings, own)
+            except DesignError as error:
+                said[name] = f"{name} is left out. {error}"
+            except FAILURES:  # of this response, perhaps: counted later
+                continue
+        kept = {name: own for name, own in self.options.items() if name not in said}
+        return _Plan(self.population, kept, self.settings), tuple(said.values())
+
+
+UNSURE = ("exact",)
+"""Estimators of the defaults that take some designs only, which they know best themselves."""
 
 
 def _seed(source: np.random.SeedSequence, words: int = 1) -> int:
@@ -235,46 +204,95 @@ def _seed(source: np.random.SeedSequence, words: int = 1) -> int:
     return sum(int(word % 2**31) << (31 * k) for k, word in enumerate(source.generate_state(words)))
 
 
-def _design(group: NDArray[np.int64], y: Array) -> Design:
-    """Intercepts that vary by group; the levels in the order of the groups."""
-    width = len(str(group.max()))
-    return build_design("y ~ 1 + (1 | group)", {"y": y, "group": [f"{g:0{width}d}" for g in group.tolist()]})
+# --- all of them --------------------------------------------------------------------------------------
 
 
-def _intervals(design: Design, options: Mapping[str, Any], settings: Settings) -> Iterator[tuple[Key, Estimates]]:
-    """Every estimator's intervals of the groups' coefficients and effects, with other standard errors beside."""
-    fits: dict[str, Fit] = {}
-    bare = replace(settings, priors={})
-    for name, own in options.items():
-        fits[name] = fit = run_estimator(name, design, settings if REGISTRY[name].bayesian else bare, own, fits)
-        part = fit.group_effects[0]
-        yield (name, "coefficient", part.coefficient.std_error_kind), part.coefficient
-        if name in ("complete_pooling", "no_pooling"):
-            continue  # without a population of groups there is no effect
-        yield (name, "effect", part.effect.std_error_kind), part.effect
-        if name in AT_VARIANCES:
-            errors = standard_errors(fit)
-            z = NormalDist().inv_cdf(0.5 + settings.level / 2)
-            for which, kind, column in (
-                ("coefficient", "conditional SD", "conditional_sd"),
-                ("effect", "effect prediction SE", "effect_prediction_se"),
-            ):
-                about = part.coefficient if which == "coefficient" else part.effect
-                error = errors[column].to_numpy()[:, None]
-                yield (
-                    (name, which, kind),
-                    replace(
-                        about,
-                        std_error=error,
-                        conf_low=about.estimate - z * error,
-                        conf_high=about.estimate + z * error,
-                        std_error_kind=kind,
-                    ),
+def _checked(simulations: Any, estimators: Sequence[str] | None) -> int:
+    if isinstance(simulations, bool) or not hasattr(simulations, "__index__") or index(simulations) < FEWEST:
+        raise OptionError(f"simulations is {simulations!r}, but a whole number of at least {FEWEST} is needed.")
+    if estimators is not None and (isinstance(estimators, str) or not estimators):
+        raise OptionError(f'estimators is {estimators!r}, but a list of names is needed, such as ["reml", "exact"].')
+    return index(simulations)
+
+
+def _defaults(design: Design) -> Iterable[str]:
+    """The defaults of a comparison, with full Bayes integrated in place of sampled."""
+    several = len(design.groups) > 1
+    for name in DEFAULTS[design.family]:
+        if REGISTRY[name].several_factors or not several:
+            yield "exact" if name == "hierarchical" else name
+
+
+def _population(
+    sizes: Sequence[int] | Design, one_way: tuple[float | None, ...], truth: Fit | Mapping[str, float] | None,
+    level: float,
+) -> Population:  # fmt: skip
+    names = ("between_sd", "within_sd", "mean")
+    given = {name: value for name, value in zip(names, one_way, strict=True) if value is not None}
+    if not isinstance(sizes, Design):
+        if truth is not None:
+            raise OptionError("truth is of a design; beside sizes, give between_sd, within_sd and mean.")
+        values = [default if value is None else value for value, default in zip(one_way, ONE_WAY, strict=True)]
+        drawn = simulate_groups(sizes, values[0], values[1], values[2], 0, "numpy")  # checks what was given
+        width = len(str(len(drawn.sizes)))
+        groups = [f"{g:0{width}d}" for g in drawn.group.tolist()]
+        design = build_design("y ~ 1 + (1 | group)", {"y": np.arange(len(drawn.y)) + 0.0, "group": groups})
+        b, covariance = np.array([drawn.mean]), np.array([[drawn.between_sd**2]])
+        return Population(design, b, drawn.within_sd, (covariance,), "the values given")
+    if not given:
+        return population_of(sizes, truth, level)
+    if truth is not None:
+        raise OptionError(f"The truth is given, and {join(list(given))} beside it. Keep one of them.")
+    terms = [term for block in sizes.blocks for term in block.terms]
+    if terms != ["(Intercept)"] or sizes.fixed_terms != ("(Intercept)",):
+        raise OptionError(
+            f"{join(list(given))}: for a design with only an intercept, which varies by one factor. Of "
+            f"{sizes.formula} state the truth by name (truth=, --truth)."
+        )
+    called = dict(zip(names, (f"sd({sizes.blocks[0].group})", "sigma", "(Intercept)"), strict=True))
+    return population_of(sizes, {called[name]: value for name, value in given.items()}, level)
+
+
+def _check_failures(rows: Sequence[_Simulated]) -> None:
+    """Refuse an estimator that has refused every response so far."""
+    for name, said in rows[0].refused.items():
+        if all(name in row.refused for row in rows):
+            raise OptionError(f"{name} refuses each of the first {len(rows)} simulated responses. {said}")
+
+
+def _result(
+    plan: _Plan, rows: Sequence[_Simulated], wanted: int, left_out: tuple[str, ...], interrupted: bool
+) -> Coverage:
+    design = plan.population.design
+    blocks = design.blocks
+    seen = dict.fromkeys(key for row in rows for key in row.figures)
+    keys = tuple(key for name in plan.options for key in seen if key[0] == name)
+    nothing = np.full((sum(len(b.levels) * len(b.terms) for b in blocks), 4), np.nan)
+    return Coverage(
+        formula=str(design.formula),
+        family=design.family,
+        truth=plan.population.values,
+        source=plan.population.source,
+        level=plan.settings.level,
+        seed=index(plan.settings.seed),
+        asked=wanted,
+        interrupted=interrupted,
+        priors=MappingProxyType({name: str(prior) for name, prior in plan.settings.priors.items()}),
+        keys=keys,
+        groups=tuple(b.group for b in blocks for _ in range(len(b.levels) * len(b.terms))),
+        terms=tuple(term for b in blocks for _ in range(len(b.levels)) for term in b.terms),
+        sizes=tuple(int(n) for b in blocks for n in b.sizes for _ in b.terms),
+        figures=np.array([[row.figures.get(key, nothing) for key in keys] for row in rows]),
+        refusals=MappingProxyType(
+            {
+                name: said
+                for name in plan.options
+                if (
+                    said := tuple(
+                        f"Simulation {i + 1}: {r.refused[name]}" for i, r in enumerate(rows) if name in r.refused
+                    )
                 )
-
-
-def _figures(found: Estimates, quantity: str, truth: Array, mean: float) -> Array:
-    """The `FIGURES` of one kind of interval, shape (J, 4)."""
-    true = truth if quantity == "coefficient" else truth - mean
-    estimate, low, high = (part[:, 0] for part in (found.estimate, found.conf_low, found.conf_high))
-    return np.column_stack([(low <= true) & (true <= high), high - low, (estimate - true) ** 2, high == low])
+            }
+        ),
+        left_out=left_out,
+    )

@@ -57,8 +57,29 @@ class Truth:
 
     def coefficient(self, design: Design, block: int, level: int, term: int) -> float:
         """Population value + effect of one group."""
-        column = design.blocks[block].fixed[term]
-        return float(self.effects[block][level, term] + (0.0 if column is None else self.b[column]))
+        return float(self.coefficients(design, block)[level, term])
+
+    def coefficients(self, design: Design, block: int) -> Array:
+        """Population value + effect of every group of a block, shape (J, q)."""
+        columns = design.blocks[block].fixed
+        return np.asarray(self.effects[block] + [0.0 if column is None else self.b[column] for column in columns])
+
+
+def check_responses(design: Design) -> None:
+    """Refuse a design whose rows no single draw can make, with an OptionError.
+
+    These are families without simulated responses, and weights that say how often a row counts, whose likelihood is
+    none of a response that was drawn once.
+    """
+    check_sampled(design)
+    if design.family == "poisson" or design.formula.cbind is not None:
+        if (design.prior_weights != 1).any():
+            raise OptionError(
+                "Weights of counts say how often a row counts, but a simulated row is drawn once: no posterior would "
+                "be calibrated, and no interval right. Leave the weights out, or repeat the rows."
+            )
+    elif design.family == "binomial" and (design.weights != np.rint(design.weights)).any():
+        raise OptionError("Weights of shares are their trials, which must be whole numbers for responses to be drawn.")
 
 
 def check_drawable(design: Design, priors: Mapping[str, Prior]) -> None:
@@ -67,20 +88,11 @@ def check_drawable(design: Design, priors: Mapping[str, Prior]) -> None:
     Raises
     ------
     OptionError
-        A family without simulated responses, or weights that say how often a row counts, whose likelihood is none of
-        a response that was drawn once.
+        As :func:`check_responses`.
     PriorError
         Flat priors, which are improper; the message names all of them.
     """
-    check_sampled(design)
-    if design.family == "poisson" or design.formula.cbind is not None:
-        if (design.prior_weights != 1).any():
-            raise OptionError(
-                "Weights of counts say how often a row counts, but a simulated row is drawn once: no posterior would "
-                "be calibrated. Leave the weights out, or repeat the rows."
-            )
-    elif design.family == "binomial" and (design.weights != np.rint(design.weights)).any():
-        raise OptionError("Weights of shares are their trials, which must be whole numbers for responses to be drawn.")
+    check_responses(design)
     flat = [name for name, prior in priors.items() if prior.kind == "Flat"]
     if flat:
         raise PriorError(

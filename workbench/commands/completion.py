@@ -42,6 +42,7 @@ def _mark(parser: argparse.ArgumentParser, names: dict[str, list[str]]) -> None:
     kinds = {
         "DATA": FILES, "STUDY|DATA": FILES, "DIR": FOLDERS,
         "E": {"bash": "_workbench_E", "zsh": f"({' '.join(names['E'])})"},
+        "STUDY|DESIGN": {"bash": "_workbench_STUDY_or_folder", "zsh": "_files"},
         "STUDY": {"bash": "_workbench_STUDY_or_folder", "zsh": f"({' '.join(names['STUDY'])})"},
     }  # fmt: skip
     for action in parser._actions:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
+
+from workbench.sampling.stages import listener
 
 
 @contextmanager
 def bar(text: str, total: int, wanted: bool) -> Iterator[Callable[[str], None]]:
-    """Show progress on standard error where that is a terminal; yields what to call after each step, with its name.
+    """Show progress on standard error where that is a terminal, or tell who listens.
+
+    Yields what to call after each step, with its name.
 
     Examples
     --------
     >>> with bar("profile", 2, wanted=False) as done:
     ...     done("sigma")
     """
+    tell, steps = listener(), count(1)
+    if tell is not None:
+        yield lambda name: tell(text, next(steps) / total)
+        return
     if not (wanted and sys.stderr.isatty()):
         yield lambda name: None
         return

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from workbench.estimators import REGISTRY
 from workbench.plots.style import title_of
 from workbench.report.cells import Table
+from workbench.report.prior_held import whose
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -35,7 +36,9 @@ def estimator_words(comparison: Comparison) -> tuple[tuple[str, str], ...]:
     """Title and a sentence of what it does, of every estimator of a comparison."""
     said = []
     for name, fit in comparison.fits.items():
-        if name in REGISTRY and fit.read_from is None:
+        if name == "fixed_prior" and fit.read_from is None:
+            what = f"Plugged in: {whose(fit)} as a fixed prior."
+        elif name in REGISTRY and fit.read_from is None:
             use = REGISTRY[name].use
             what = f"{use[0].upper()}{use[1:]}."
         else:

@@ -1,14 +1,14 @@
-"""The same model in R: lme4's functions, and arm's bayesglm with their mean and SD as its prior."""
+"""The same model in R: lme4's functions, and arm's bayesglm where the comparison has a fixed prior."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from workbench.coding import Labels
 from workbench.formula import Name
+from workbench.report.bayesglm_code import backtick, bayesglm_code, population_part
 from workbench.report.equations import INTERCEPT, one_line, weighted
 from workbench.report.own_code import data_name
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def r_code(comparison: Comparison, context: Context) -> str:
-    """The same model in R: lme4 and, for group means, arm's bayesglm with REML's mean and SD as its prior."""
+    """The same model in R: lme4, and the lines of arm's bayesglm that give the fixed prior's column."""
     design, name = comparison.design, data_name(context)
     if design.known_se:
-        return _known_errors_in_r(design, context)
+        return "\n".join([_known_errors_in_r(design, context), *bayesglm_code(comparison, "")])
     weights = context.study.get("weights") or "w"
-    more = f", weights = {weights}" if weighted(design) else ""
+    more = by_weight = f", weights = {weights}" if weighted(design) else ""
     if design.coding.offset is not None:
-        more += f", offset = {_backtick(design.coding.offset) if design.coding.offset_is_column else 'offset'}"
+        more += f", offset = {backtick(design.coding.offset) if design.coding.offset_is_column else 'offset'}"
     gaussian, family = design.family == "gaussian", f'{design.family.replace("gamma", "Gamma")}("{design.link}")'
     fitted = f"fit <- lmer({one_line(str(design.formula))}, data = d{more})   # REML"
     if not gaussian:
@@ -37,52 +37,9 @@ def r_code(comparison: Comparison, context: Context) -> str:
         fitted,
         "coef(fit); VarCorr(fit)",
     ]
-    if not design.offset.any() and not more:
-        lines += _fixed_prior_in_r(comparison, "" if gaussian else f"family = {family}, ")
-    return "\n".join(lines)
-
-
-def _fixed_prior_in_r(comparison: Comparison, family: str) -> list[str]:
-    """arm's bayesglm with the mixed model's mean and SD as the prior of group means.
-
-    Other population coefficients are held at the mixed model's where the comparison's fixed prior holds them.
-    """
-    design = comparison.design
-    block, others = design.blocks[0], len(design.fixed_terms) - 1
-    if len(design.blocks) > 1 or block.terms != (INTERCEPT,) or design.fixed_terms[:1] != (INTERCEPT,):
-        return []
-    if ":" in block.group:
-        return []
-    rest = re.sub(r"^1\s*\+?\s*", "", _population_part(design))
-    mean, scale = "fixef(fit)[1]", "as.data.frame(VarCorr(fit))$sdcor[1]"
-    right, before, more = f"0 + {_backtick(block.group)}", [], ""
-    fixed = comparison.fits.get("fixed_prior")
-    if others and fixed is not None and fixed.diagnostics.get("held"):
-        before = [f"d$others <- drop(model.matrix(~ {rest}, d)[, -1, drop = FALSE] %*% fixef(fit)[-1])   # held"]
-        more = "offset = others, "
-    elif others:
-        J = len(block.levels)
-        right += f" + {rest}"
-        mean = f"c(rep({mean}, {J}), rep(0, {others}))"
-        scale = f"c(rep({scale}, {J}), rep(Inf, {others}))"
-    return [
-        "",
-        "library(arm)                              # the same mean and SD, as a fixed prior",
-        *before,
-        f"bayesglm({_response_part(design)} ~ {right}, data = d, {family}{more}prior.df = Inf, scaled = FALSE,",
-        f"         prior.mean = {mean},",
-        f"         prior.scale = {scale})",
-    ]
-
-
-def _response_part(design: Design) -> str:
-    return one_line(str(design.formula)).partition("~")[0].strip()
-
-
-def _population_part(design: Design) -> str:
-    """The right-hand side without what varies by group."""
-    right = one_line(str(design.formula)).partition("~")[2]
-    return re.sub(r"\s*\+\s*\([^()]*\|[^()]*\)", "", right).strip()
+    arguments = [] if gaussian else [f"family = {family}"]
+    arguments += [by_weight.removeprefix(", ")] if by_weight else []
+    return "\n".join([*lines, *bayesglm_code(comparison, "".join(f"{part}, " for part in arguments))])
 
 
 MOST_LABELS = 40
@@ -106,26 +63,26 @@ def _reading_in_r(design: Design, name: str) -> list[str]:
         levels = ", ".join(json.dumps(label, ensure_ascii=False) for label in seen.levels)
         order = f", levels = c({levels})" if 0 < len(seen.levels) <= MOST_LABELS else ""
         ordered = ", ordered = TRUE" * seen.ordered
-        lines.append(f"d${_backtick(column)} <- factor(d${_backtick(column)}{order}{ordered})")
+        lines.append(f"d${backtick(column)} <- factor(d${backtick(column)}{order}{ordered})")
     return [*lines, *_outcomes_in_r(design)]
 
 
 def _known_errors_in_r(design: Design, context: Context) -> str:
     """A model whose residual SDs are known: nlme fixes the residual scale at one, which lme4 cannot."""
-    se = f"d${_backtick(context.study.get('se') or 'se')}"
+    se = f"d${backtick(context.study.get('se') or 'se')}"
     block, random = design.blocks[0], design.formula.random
     if len(random) != 1 or len(random[0].group) != 1 or block.terms != (INTERCEPT,):
         return (
             "# lme4 always estimates a residual variance. With known standard errors see metafor::rma.mv,\n"
             f"# whose likelihood for {one_line(str(design.formula))} is the same."
         )
-    fixed = _population_part(design)
+    fixed = population_part(design)
     y = one_line(design.response)
     return "\n".join(
         [
             "# lme4 always estimates a residual variance; with known ones the restricted likelihood is soon written",
             *_reading_in_r(design, data_name(context)),
-            f"y <- with(d, {y}); X <- model.matrix(~ {fixed}, d); Z <- model.matrix(~ 0 + {_backtick(block.group)}, d)",
+            f"y <- with(d, {y}); X <- model.matrix(~ {fixed}, d); Z <- model.matrix(~ 0 + {backtick(block.group)}, d)",
             "solved <- function(tau) {",
             f"  V <- diag({se}^2) + tau^2 * tcrossprod(Z); W <- solve(V); A <- t(X) %*% W %*% X",
             "  b <- solve(A, t(X) %*% W %*% y); r <- y - X %*% b",
@@ -145,7 +102,3 @@ def _outcomes_in_r(design: Design) -> list[str]:
     column = f"d${one_line(design.response)}"
     levels = ", ".join(json.dumps(label, ensure_ascii=False) for label in design.outcomes)
     return [f"{column} <- factor({column}, levels = c({levels}))"]
-
-
-def _backtick(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z.][\w.]*", name) else f"`{name}`"

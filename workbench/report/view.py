@@ -15,13 +15,14 @@ from workbench.plots.varying import printable
 from workbench.report.cells import Table
 from workbench.report.certificate import certificate
 from workbench.report.context import Context
+from workbench.report.costs import costs
 from workbench.report.data_tables import data_tables
 from workbench.report.decomposition_tables import decompositions
 from workbench.report.equations import equations, weighted
 from workbench.report.findings import findings
 from workbench.report.gap_tables import gaps
 from workbench.report.glossary import abbreviations, estimator_words
-from workbench.report.instead import costs, instead
+from workbench.report.instead import instead
 from workbench.report.own_code import command, python_code
 from workbench.report.pymc_code import pymc_code
 from workbench.report.r_code import r_code

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from workbench.design import Design
 from workbench.sampling.draws import Draws
 from workbench.sampling.names import block_names
-from workbench.sampling.stages import stage
+from workbench.sampling.stages import listener, stage
 
 Array = NDArray[np.float64]
 
@@ -158,6 +158,7 @@ def _nutpie(compiled: Any, plan: Plan, **more: Any) -> Any:
         progress_bar=plan.progress,
         save_warmup=False,
         blocking=False,
+        progress_callback=_callback(),
         **more,
     )
     with stage("sampling"):
@@ -165,6 +166,19 @@ def _nutpie(compiled: Any, plan: Plan, **more: Any) -> Any:
             return run.wait()
         except KeyboardInterrupt:
             return _whole(run.abort(), plan)
+
+
+def _callback() -> Callable[[Any], None] | None:
+    """What nutpie calls with the progress of every chain, where somebody wants to know."""
+    tell = listener()
+    if tell is None:
+        return None
+
+    def shared(chains: Any) -> None:
+        done, wanted = (sum(getattr(c, name) for c in chains) for name in ("finished_draws", "total_draws"))
+        tell("sampling", done / wanted if wanted else 0.0)
+
+    return shared
 
 
 def _whole(tree: Any, plan: Plan) -> Any:

@@ -1,0 +1,73 @@
+"""Six lessons, notebooks in plain Python files: run as an app, edited as a notebook, read as a page.
+
+Each is a marimo notebook (:mod:`workbench.lessons.noise_and_shrinkage` and so on) whose cells compute every number they
+state. What cells show is made by :mod:`workbench.lessons.telling`, what they ask by
+:mod:`workbench.lessons.asking`: the student predicts, then the answer is revealed, computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson.
+
+    Attributes
+    ----------
+    number : int
+    key : str
+        Of the file, ``workbench/lessons/KEY.py``.
+    title : str
+    goals : tuple of str
+        What a student can do afterwards.
+    minutes : (int, int)
+    """
+
+    number: int
+    key: str
+    title: str
+    goals: tuple[str, ...]
+    minutes: tuple[int, int] = (10, 20)
+
+    @property
+    def path(self) -> Path:
+        """The notebook."""
+        return Path(__file__).parent / f"{self.key}.py"
+
+
+LESSONS = (
+    Lesson(
+        1,
+        "noise_and_shrinkage",
+        "Noise and shrinkage",
+        (
+            "say why raw means of groups spread more than the groups do, and by how much",
+            "compute how much of a group's own deviation a mixed model keeps",
+            "tell which groups gain by shrinking, and why not every single one does",
+        ),
+    ),
+)
+
+
+def lesson(number: int) -> Lesson:
+    """The lesson of a number.
+
+    Raises
+    ------
+    OptionError
+        There is none.
+
+    Examples
+    --------
+    >>> lesson(1).title
+    'Noise and shrinkage'
+    """
+    from workbench.errors import OptionError
+
+    for known in LESSONS:
+        if known.number == number:
+            return known
+    raise OptionError(f"There is no lesson {number}; they are 1 to {len(LESSONS)} (workbench lesson list).")
