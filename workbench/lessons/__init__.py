@@ -49,6 +49,16 @@ LESSONS = (
             "tell which groups gain by shrinking, and why not every single one does",
         ),
     ),
+    Lesson(
+        2,
+        "three_estimators",
+        "Three estimators, one likelihood",
+        (
+            "say why REML and a fixed prior with its mean and SD agree, and where their last digits differ",
+            "tell three standard errors of a group apart, and what each of them leaves out",
+            "name what moves full Bayes away from REML, and check on data how much each cause does",
+        ),
+    ),
 )
 
 
