@@ -59,6 +59,16 @@ LESSONS = (
             "name what moves full Bayes away from REML, and check on data how much each cause does",
         ),
     ),
+    Lesson(
+        3,
+        "where_tau_comes_from",
+        "Where tau comes from",
+        (
+            "compute REML's spread between groups by hand from a balanced table",
+            "write the restricted likelihood in a dozen lines, find its lowest point, and say what each term does",
+            "say why ML's spread is too small with few groups, and what an estimate of zero means",
+        ),
+    ),
 )
 
 
