@@ -54,7 +54,7 @@ LESSONS = (
         "three_estimators",
         "Three estimators, one likelihood",
         (
-            "say why REML and a fixed prior with its mean and SD agree, and where their last digits differ",
+            "say how far REML and a fixed prior with its mean and SD lie apart, and why",
             "tell three standard errors of a group apart, and what each of them leaves out",
             "name what moves full Bayes away from REML, and check on data how much each cause does",
         ),
@@ -66,7 +66,7 @@ LESSONS = (
         (
             "compute REML's spread between groups by hand from a balanced table",
             "write the restricted likelihood in a dozen lines, find its lowest point, and say what each term does",
-            "say why ML's spread is too small with few groups, and what an estimate of zero means",
+            "say how ML and REML differ with few groups, and what an estimate of zero means",
         ),
     ),
 )

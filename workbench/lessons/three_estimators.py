@@ -14,15 +14,15 @@ def _():
 
     import workbench as wb
     from workbench.lab.drawing import Dots, Drawing, Line, Panel, Rule, Segments, limits
-    from workbench.lessons.asking import choose, guess, reveal
+    from workbench.lessons.asking import choose, guess, later, reveal
     from workbench.lessons.telling import numbers, opening, picture, say
     from workbench.plots.style import OWN, look
     from workbench.study import load_study
     from workbench.words import significant
 
     return (
-        Dots, Drawing, Line, OWN, Panel, Rule, Segments, choose, commonprefix, guess, limits, load_study, look,
-        np, numbers, opening, pd, picture, reveal, say, significant, wb,
+        Dots, Drawing, Line, OWN, Panel, Rule, Segments, choose, commonprefix, guess, later, limits, load_study,
+        look, np, numbers, opening, pd, picture, reveal, say, significant, wb,
     )  # fmt: skip
 
 
@@ -34,8 +34,10 @@ def _(opening):
 @app.cell
 def _(load_study, np, wb):
     dyestuff = load_study("dyestuff")
+    _options = {"exact": {"draws": 1000}}
     reml, fixed, bayes, raw = (
-        wb.fit(dyestuff.formula, dyestuff.data, name) for name in ("reml", "fixed_prior", "exact", "no_pooling")
+        wb.fit(dyestuff.formula, dyestuff.data, name, options=_options.get(name))
+        for name in ("reml", "fixed_prior", "exact", "no_pooling")
     )
     batches = raw.coefficients["level"].tolist()
     own = raw.coefficients["estimate"].to_numpy()
@@ -58,14 +60,14 @@ def _(batches, mean, per_batch, say, sigma, significant, tau):
 
     This model has one likelihood, and three people use it in three ways.
 
-    * **Maximise.** REML (`lme4::lmer`) looks for the τ and σ that make the data most likely, then estimates the batches
-      at these values. Here τ = {significant(tau)} and σ = {significant(sigma)}, and the common mean is
+    * **Maximise.** REML (`lme4::lmer`) finds the τ and σ that make the data most likely, and estimates the batches at
+      these. Here τ = {significant(tau)} and σ = {significant(sigma)}, and the common mean is
       {significant(mean, 5)}.
     * **Plug in.** A regression with one coefficient per batch is given the fixed prior N({significant(mean, 5)},
-      {significant(tau)}²): REML's mean and SD, as if they had been known beforehand. This is what `arm::bayesglm` does
-      when it is told the two. It estimates σ itself.
-    * **Integrate.** Full Bayes puts priors on mean, τ and σ and averages over all values that the data allow. Here it
-      is computed by quadrature (`exact`), so nothing in it is simulation noise.
+      {significant(tau)}²): REML's mean and SD, as if known beforehand. `arm::bayesglm` does this when it is told
+      the two. It estimates σ itself.
+    * **Integrate.** Full Bayes puts priors on mean, τ and σ and averages over all values that the data allow; here by
+      quadrature (`exact`), without simulation noise.
     """)
 
 
@@ -109,14 +111,14 @@ def _(apart_guess, batches, commonprefix, mean, np, own, per_batch, points, reve
 
 
 @app.cell
-def _(say):
-    say("""
+def _(apart_guess, later, say):
+    _where = say("""
     ## Where the last tenth of a gram comes from
 
-    If the formulas are the same, and mean and τ too, one ingredient must differ. It is σ². REML knows that it has
-    estimated the mean from these very data. The fixed prior does not: to it, the mean is a constant that came from
-    outside.
+    Formula, mean and τ are the same, so it must be σ². REML knows that it has estimated the mean from these very data.
+    To the fixed prior, the mean is a constant that came from outside.
     """)
+    later(apart_guess, _where)
 
 
 @app.cell
@@ -154,32 +156,23 @@ def _(dispersion_guess, fixed, np, own, points, reml, reveal, sigma, significant
 
 {_lines}
 
-        The fixed prior counts a smaller error for each batch, because to it the mean has none. Its σ² is smaller, so it
-        believes the batches' own means a little more and shrinks them a little less.
+        The fixed prior counts a smaller error for each batch, because to it the mean has none. With its smaller σ² it
+        shrinks the batches a little less.
         """,
     )
     return
 
 
 @app.cell
-def _(apart, dyestuff, numbers, np, pd, points, reml, sigma, tau, wb):
+def _(apart, dyestuff, np, points, sigma, wb):
     held = wb.fit(dyestuff.formula, dyestuff.data, "fixed_prior", options={"dispersion": "reml"})
     left = float(np.abs(held.coefficients["estimate"] - points["reml"]).max())
-    assert left < 1e-9 * apart
-    by_dispersion = pd.DataFrame(
-        {
-            "fixed prior with": ["σ² of its own", "REML's σ²"],
-            "largest distance from REML, grams": [apart, left],
-            "as a share of τ": [apart / tau, left / tau],
-        }
-    )
-    assert held.sigma == sigma == reml.sigma
-    numbers(by_dispersion, "The fixed prior and REML, before and after σ² is held at REML's")
-    return (held,)
+    assert held.sigma == sigma and left < 1e-9 * apart
+    return held, left
 
 
 @app.cell
-def _(load_study, np, say, sigma, significant, wb):
+def _(apart, dispersion_guess, later, left, load_study, np, say, significant, wb):
     twelve = load_study("twelve_groups")
     twelve_reml, twelve_fixed, twelve_bayes = (
         wb.fit(twelve.formula, twelve.data, name) for name in ("reml", "fixed_prior", "exact")
@@ -188,15 +181,15 @@ def _(load_study, np, say, sigma, significant, wb):
     twelve_tau = float(twelve_reml.variance["sdcor"][0])
     rows = twelve_reml.design.n
     assert twelve_apart < 1e-3 * twelve_tau
-    say(f"""
-    So the gap was the convention for σ², and nothing else. The better the data pin σ² down, the less it matters. In
-    the twelve groups of lesson 1 there are {rows} rows; REML's σ² is {significant(twelve_reml.sigma**2, 6)}, the fixed
-    prior's {significant(twelve_fixed.sigma**2, 6)}, and the largest difference between the groups' estimates is
-    {significant(twelve_apart, 2)}, where τ is {significant(twelve_tau, 3)}.
+    _so = say(f"""
+    Hold the fixed prior's σ² at REML's, and {significant(apart)} grams become {significant(left)}. So the gap was the
+    convention for σ², and nothing else. The better the data pin σ² down, the less it matters: in the twelve groups of
+    lesson 1, which have {rows} rows, it is {significant(twelve_apart, 2)}, where τ is {significant(twelve_tau, 3)}.
 
     **REML's estimates of groups are those of a Bayesian with a fixed prior.** That is why it is called empirical
     Bayes: the prior is estimated from the same data. The points do not tell the two apart. The errors do.
     """)
+    later(dispersion_guess, _so)
     return twelve_bayes, twelve_reml
 
 
@@ -299,7 +292,7 @@ def _(errors, larger_guess, mean_se, np, plugged_error, reveal, share_kept, sign
 
 
 @app.cell
-def _(numbers, pd, twelve_reml):
+def _(larger_guess, later, numbers, pd, twelve_reml):
     twelve_errors = pd.DataFrame(twelve_reml.standard_errors).drop_duplicates("n")
     by_group_size = pd.DataFrame(
         {
@@ -309,20 +302,21 @@ def _(numbers, pd, twelve_reml):
             "coefficient SE": twelve_errors["coefficient_se"],
         }
     )
-    numbers(by_group_size, "The twelve groups: the same three errors, by REML")
+    later(larger_guess, numbers(by_group_size, "The twelve groups: the same three errors, by REML"))
     return (by_group_size,)
 
 
 @app.cell
-def _(by_group_size, say):
+def _(by_group_size, larger_guess, later, say):
     _first = by_group_size.set_index("samples in the group")
     _more = _first["coefficient SE"] > _first["effect prediction SE"]
     assert _more[_first.index.min()] and not _more[_first.index.max()]
-    say(f"""
+    _other = say(f"""
     In the groups of {_first.index.min()}, which keep next to nothing of their own, it is the other way round: their
-    estimate is nearly the common mean, and takes over nearly all of its error. So always ask which error a program
-    prints. lme4's `condVar` is the square of the first, and an interval for a *batch* made of it is too short.
+    estimate is nearly the common mean, with nearly all of its error. lme4's `condVar` is the square of the first
+    error: an interval for a *group* made of it leaves the mean's error out.
     """)
+    later(larger_guess, _other)
 
 
 @app.cell
@@ -330,8 +324,8 @@ def _(say):
     say("""
     ## What integrating adds
 
-    The third reason is left: τ and σ are estimated, from six batches. Full Bayes averages over all mean, τ and σ that
-    the data allow. Its interval for a batch runs from the lower to the upper 2½ % of what remains possible.
+    The third reason is left: τ and σ are estimated, from six batches. Full Bayes averages over all that the data allow,
+    and its 95 % interval leaves 2½ % of the posterior out at each end.
     """)
 
 
@@ -383,6 +377,7 @@ def _(
     batches,
     bayes,
     fixed,
+    later,
     limits,
     look,
     mean,
@@ -391,6 +386,7 @@ def _(
     picture,
     reml,
     significant,
+    wider_guess,
 ):
     _rows = np.arange(len(batches), 0, -1, dtype=float)
     _marks = [Rule(mean, "muted", dash="6 4", label="common mean (REML)")]
@@ -407,7 +403,7 @@ def _(
         _ends += [_low, _high]
         _told.append(f"{_label} {significant(float(np.mean(_high - _low)))}")
     _marks.append(Dots(own, _rows, OWN, "x", size=4.5, label="own mean"))
-    picture(
+    _drawing = picture(
         Drawing(
             "intervals",
             "Six batches, three estimators: estimates and 95 % intervals",
@@ -423,13 +419,14 @@ def _(
             ),
         )
     )  # fmt: skip
+    later(wider_guess, _drawing)
 
 
 @app.cell
-def _(batches, bayes, dyestuff, mean, np, numbers, own, pd, per_batch, reml, wb):
+def _(batches, bayes, later, mean, np, numbers, own, pd, per_batch, reml, wider_guess):
     from workbench.priors import parse_prior
 
-    drawn = wb.fit(dyestuff.formula, dyestuff.data, "exact", options={"draws": 1000}).sampled.drawn
+    drawn = bayes.sampled.drawn
     _tau2, _sigma2 = drawn.sd[0].ravel()[:, None] ** 2, drawn.sigma.ravel()[:, None] ** 2
     _prior_mean, _prior_sd = parse_prior(bayes.priors["(Intercept)"]).values
     _of_mean = _tau2 + _sigma2 / per_batch  # variance of a batch's own mean about the common one
@@ -451,20 +448,21 @@ def _(batches, bayes, dyestuff, mean, np, numbers, own, pd, per_batch, reml, wb)
             "REML's coefficient SE²": reml.standard_errors["coefficient_se"].to_numpy() ** 2,
         }
     )
-    numbers(by_part, f"Full Bayes's variance of a batch in two parts, from {len(_tau2):,} draws of τ and σ", digits=3)
+    _caption = f"Full Bayes's variance of a batch in two parts, from {len(_tau2):,} draws of τ and σ"
+    later(wider_guess, numbers(by_part, _caption, digits=3))
     return (by_part,)
 
 
 @app.cell
-def _(by_part, say):
+def _(by_part, later, say, wider_guess):
     _part = by_part["variance of the estimate as τ and σ vary"]
     _most = by_part.loc[_part.idxmax(), "batch"]
-    say(f"""
-    The posterior variance is a sum: how uncertain a batch is at each τ and σ, averaged, and how far its estimate
-    wanders as τ and σ vary. REML's standard error has the first part alone, at one τ and one σ. The second is what
-    it leaves out. It is largest in batch {_most}: the farther a batch's own mean lies from the others, the more
-    it depends on how much it is shrunk.
+    _sum = say(f"""
+    REML's standard error has the first part alone, at one τ and one σ. The second is what it leaves out: how far a
+    batch's estimate wanders as τ and σ vary. It is largest in batch {_most}: the farther a batch's own mean lies from
+    the common one, the more it matters how much it is shrunk.
     """)
+    later(wider_guess, _sum)
 
 
 @app.cell
@@ -472,8 +470,7 @@ def _(say):
     say("""
     ## Why the points of full Bayes differ
 
-    Full Bayes's points are not REML's. Three things can be behind it, and they can be taken away one after the other,
-    everything computed anew:
+    Full Bayes's points are not REML's. Three causes can be taken away one after the other, everything computed anew:
 
     1. **Integrating.** Put τ and σ at their posterior means instead of averaging over them.
     2. **Mean against mode.** Put them at the peak of their posterior instead of its mean: posteriors of SDs are skewed.
@@ -535,7 +532,7 @@ def _(farthest, left_over, priors_guess, reml, reveal, significant):
 
 
 @app.cell
-def _(Dots, Drawing, Line, Panel, Rule, farthest, left_over, limits, np, picture, significant):
+def _(Dots, Drawing, Line, Panel, Rule, farthest, later, left_over, limits, np, picture, priors_guess, significant):
     _steps = ["as fitted", "not integrated", "mode, not mean", "no priors"]
     _marks, _told = [Rule(0.0, "muted", across=True, dash="2 4")], []
     for (_name, _part), _colour, _shape in zip(left_over.items(), ("#0072B2", "#D55E00"), ("o", "s"), strict=True):
@@ -546,23 +543,25 @@ def _(Dots, Drawing, Line, Panel, Rule, farthest, left_over, limits, np, picture
         tuple(_marks), (-0.4, 3.4), limits(*left_over.values()), y_label="% of the distance that is left",
         x_ticks=tuple((float(k), text) for k, text in enumerate(_steps)), height=310.0,
     )  # fmt: skip
-    picture(
+    _drawing = picture(
         Drawing(
             "gap", "From full Bayes to REML, one cause after the other",
             f"Percentages left after each step. {'; '.join(_told)}.", ((_panel,),),
         )
     )  # fmt: skip
+    later(priors_guess, _drawing)
 
 
 @app.cell
-def _(left_over, say, significant):
+def _(later, left_over, priors_guess, say, significant):
     _over = float(left_over["dyestuff"][1])
     assert _over < 0 < float(left_over["dyestuff"][2])
-    say(f"""
-    At the end nothing is left: these causes are all there is. On the way a step may go too far. In the dyestuff the
-    first leaves {significant(_over, 2)} %: without integrating, the batch lies on the other side of REML, and the next
-    step takes it back. So causes can hide one another, and in another order each would have another share.
+    _end = say(f"""
+    At the end nothing is left: these causes are all there is. On the way a step may go too far: in the dyestuff the
+    first leaves {significant(_over, 2)} %, on the other side of REML. So causes can hide one another, and what each
+    does depends on their order.
     """)
+    later(priors_guess, _end)
 
 
 @app.cell

@@ -8,15 +8,16 @@ app = marimo.App(app_title="Where tau comes from")
 @app.cell
 def _():
     import inspect
+    from textwrap import dedent
 
     import numpy as np
     import pandas as pd
     from scipy.optimize import minimize_scalar
-    from scipy.stats import chi2
+    from scipy.special import chdtri
 
     import workbench as wb
     from workbench.lab.drawing import Dots, Drawing, Line, Panel, Rule, limits
-    from workbench.lessons.asking import choose, guess, reveal
+    from workbench.lessons.asking import choose, guess, later, reveal
     from workbench.lessons.telling import numbers, opening, picture, say
     from workbench.plots.style import look
     from workbench.reference import check_study
@@ -25,8 +26,9 @@ def _():
     from workbench.words import significant
 
     return (
-        Dots, Drawing, Line, Panel, Rule, check_study, chi2, choose, dense, guess, inspect, limits, load_study, look,
-        minimize_scalar, np, numbers, opening, pd, picture, profiled_ml, profiled_reml, reveal, say, significant, wb,
+        Dots, Drawing, Line, Panel, Rule, check_study, chdtri, choose, dedent, dense, guess, inspect, later, limits,
+        load_study, look, minimize_scalar, np, numbers, opening, pd, picture, profiled_ml, profiled_reml, reveal, say,
+        significant, wb,
     )  # fmt: skip
 
 
@@ -112,7 +114,7 @@ def _(msb, msw, n, np, reml, reveal, significant, tau2_guess):
         so τ = {significant(tau2**0.5)} grams, and σ² = MSW, so σ = {significant(msw**0.5)}.
         `wb.fit("{reml.design.formula}", ...)` gives
         τ² = {significant(fitted[0], 6)} and σ² = {significant(fitted[1], 6)}: REML is this arithmetic, where all groups
-        are of one size.
+        are of one size and MSB is the larger of the two.
         """,
         near=20,
     )
@@ -168,7 +170,7 @@ def _(J, entries_guess, msw, n, np, reveal, significant, table, tau2):
 
 
 @app.cell
-def _(Dots, Drawing, J, Panel, V, look, n, np, picture, significant):
+def _(Dots, Drawing, J, Panel, V, entries_guess, later, look, n, np, picture, significant):
     def _panel(matrix, title):
         row, column = np.nonzero(matrix)
         on = row == column
@@ -182,7 +184,7 @@ def _(Dots, Drawing, J, Panel, V, look, n, np, picture, significant):
         return Panel(tuple(marks), across, down, title=title, x_ticks=ends, y_ticks=ends, height=350.0, left=40.0)
 
     _nothing = np.eye(len(V))
-    picture(
+    _drawing = picture(
         Drawing(
             "matrix", "V: which rows vary together",
             f"At τ = 0 only the diagonal is not zero, {np.count_nonzero(_nothing)} entries; at REML's τ "
@@ -190,6 +192,7 @@ def _(Dots, Drawing, J, Panel, V, look, n, np, picture, significant):
             ((_panel(_nothing, "at τ = 0"), _panel(V, "at REML's τ")),),
         )
     )  # fmt: skip
+    later(entries_guess, _drawing)
 
 
 @app.cell
@@ -212,8 +215,8 @@ def _(np):
 
 
 @app.cell
-def _(criterion, inspect, say):
-    _code = "".join("        " + line + "\n" for line in inspect.getsource(criterion).strip().split("\n"))
+def _(criterion, dedent, inspect, say):
+    _code = "".join("        " + line + "\n" for line in dedent(inspect.getsource(criterion)).split("\n"))
     say(f"""
     ## The criterion in a dozen lines
 
@@ -231,10 +234,10 @@ def _(criterion, inspect, say):
 
 
 @app.cell
-def _(guess, msw, significant, tau2):
+def _(guess):
     theta_guess = guess(
         "theta",
-        f"τ² was {significant(tau2, 6)} and σ² {significant(msw, 6)}. At which θ = τ / σ will the lowest point lie?",
+        "Think of the τ² and σ² of school arithmetic. At which θ = τ / σ do you expect the lowest point?",
         0, 5, 0.001,
     )  # fmt: skip
     theta_guess
@@ -290,12 +293,12 @@ def _(X, Z, criterion, dense, np, profiled_ml, profiled_reml, reml, say, signifi
     say(f"""
     The same lines, for any number of terms and with weights, stand in `workbench/textbook.py`; at {len(_at)} values of
     θ they give what yours give, within {significant(_off, 1)}. The estimator `reml_textbook` searches with them.
-    (`reml` comes to the same numbers without any N × N matrix, which is why it can take a million rows.)
+    (`reml` comes to the same numbers from cross-products, without any N × N matrix.)
     """)
 
 
 @app.cell
-def _(X, Z, criterion, np, numbers, pd, theta_reml, y):
+def _(X, Z, criterion, later, np, numbers, pd, theta_guess, theta_reml, y):
     def terms(theta):
         value, _, sigma2 = criterion(theta, y, X, Z)
         A = X.T @ np.linalg.solve(np.eye(len(y)) + theta**2 * Z @ Z.T, X)
@@ -309,7 +312,7 @@ def _(X, Z, criterion, np, numbers, pd, theta_reml, y):
 
     parts = pd.DataFrame([terms(theta) for theta in (0.0, 0.5, theta_reml, 1.5, 3.0)])
     assert np.all(np.diff(parts["log|V|"]) > 0) and np.all(np.diff(parts["residuals' term"]) < 0)
-    numbers(parts, "The criterion and its three terms", digits=5)
+    later(theta_guess, numbers(parts, "The criterion and its three terms", digits=5))
     return (parts,)
 
 
@@ -320,7 +323,7 @@ def _(J, n, np, parts, say):
     ## What makes it restricted
 
     Two terms pull against each other: a larger θ explains the residuals better, and log|V| charges for it. The third is
-    what sets REML apart from plain maximum likelihood. In this table X'V⁻¹X is
+    what sets REML apart from plain maximum likelihood. In these data X'V⁻¹X is
 
         N / (1 + n θ²) = {J * n} / (1 + {n} θ²)
 
@@ -365,12 +368,12 @@ def _(J, X, Z, criterion, lowest, ml, ml_guess, msb, msw, n, np, reml, reveal, s
 
 
 @app.cell
-def _(Dots, Drawing, Line, Panel, X, Z, criterion, limits, look, lowest, np, picture, significant):
+def _(Dots, Drawing, Line, Panel, X, Z, criterion, limits, look, lowest, np, significant):
     def curves(y, most, key, title):
         """Both criteria above their least values, along τ."""
         marks, told, ends = [], [], 8.0
         for name, restricted in (("reml", True), ("ml", False)):
-            thetas = np.linspace(0.0, most, 241)
+            thetas = np.linspace(0.0, most, 121)
             found = [criterion(theta, y, X, Z, restricted) for theta in thetas]
             best = lowest(y, X, Z, restricted)
             value, _, sigma2 = criterion(best, y, X, Z, restricted)
@@ -379,9 +382,8 @@ def _(Dots, Drawing, Line, Panel, X, Z, criterion, limits, look, lowest, np, pic
             style, tau = look(name), float(best * sigma2**0.5)
             marks.append(Line(taus, np.where(above < 1.2 * ends, above, np.nan), style.colour, 2.2, label=name.upper()))
             marks.append(Dots(np.array([tau]), np.zeros(1), style.colour, style.marker, style.filled, 7.0))
-            told.append(
-                f"{name.upper()}'s is lowest at τ = {significant(tau)}, and {significant(above[0], 3)} higher at 0"
-            )
+            at_zero = f", and {significant(above[0], 3)} higher at 0" if tau else ""
+            told.append(f"{name.upper()}'s is lowest at τ = {significant(tau)}{at_zero}")
         panel = Panel(
             tuple(marks), limits([0.0], taus[above < ends], room=0.04), (-0.06 * ends, ends),
             x_label="τ", y_label="criterion above its least value", height=320.0,
@@ -393,8 +395,8 @@ def _(Dots, Drawing, Line, Panel, X, Z, criterion, limits, look, lowest, np, pic
 
 
 @app.cell
-def _(picture, picture_of, y):
-    picture(picture_of(y, 5.0, "curves", "Dyestuff: the two criteria along τ"))
+def _(later, ml_guess, picture, picture_of, y):
+    later(ml_guess, picture(picture_of(y, 5.0, "curves", "Dyestuff: the two criteria along τ")))
 
 
 @app.cell
@@ -410,17 +412,19 @@ def _(X, Z, criterion, least, np, reml, say, significant, theta_reml, y):
     Where does the term come from? ML puts the mean at its best value. REML averages over all means: it
     integrates the likelihood over the mean, with a flat prior. Do it by brute force, with the likelihood at
     {len(_means):,} means between {significant(_means[0], 5)} and {significant(_means[-1], 5)}, summed up: minus
-    twice the log is {significant(_integral, 8)}, and the criterion was {significant(least, 8)}. So even REML is a bit of a Bayesian.
+    twice the log is {significant(_integral, 8)}, and the criterion was {significant(least, 8)}. So even REML is a bit
+    of a Bayesian.
     """)
 
 
 @app.cell
 def _(J, n, say):
     say(f"""
-    ## Is ML's τ too small, or was it chance?
+    ## Once, or always?
 
-    One table cannot tell. So make many: take the dyestuff's τ and σ as the truth, draw thousands of tables of {J}
-    batches of {n}, and estimate each by both closed forms (zero where they are negative, as the programs do).
+    One table cannot tell whether ML and REML always differ so. Make many: take the dyestuff's τ and σ as the truth,
+    draw thousands of tables of {J} batches of {n}, and estimate each by both closed forms (zero where they are
+    negative, as the programs do).
     """)
 
 
@@ -474,21 +478,23 @@ def _(J, bias_guess, msw, n, np, pd, reveal, significant, tau2):
 
 
 @app.cell
-def _(by_number, numbers, tables):
-    numbers(by_number, f"{tables:,} tables each, with dyestuff's τ and σ as the truth", digits=3)
+def _(bias_guess, by_number, later, numbers, tables):
+    later(bias_guess, numbers(by_number, f"{tables:,} tables each, with dyestuff's τ and σ as the truth", digits=3))
 
 
 @app.cell
-def _(by_number, np, say, significant):
+def _(bias_guess, by_number, later, np, say, significant):
     _reml, _ml = by_number["REML, % of the true τ²"].to_numpy(), by_number["ML, % of the true τ²"].to_numpy()
+    _first = by_number.iloc[0]
     assert np.all(np.abs(_reml - 100) < np.abs(_ml - 100)) and np.all(np.diff(_ml) > 0)
     assert np.all(by_number["ML at zero, % of tables"] >= by_number["REML at zero, % of tables"])
-    say(f"""
+    _few = say(f"""
     ML's bias is a matter of few groups: with {by_number["batches"].iloc[-1]} it is nearly gone
-    ({significant(_ml[-1], 3)} %). REML is right on average, but for the tables that it puts at zero. With few batches those
-    are not rare: with {by_number["batches"].iloc[0]} batches {significant(by_number["REML at zero, % of tables"].iloc[0], 2)} % of
+    ({significant(_ml[-1], 3)} %). REML is right on average, but for the tables that it puts at zero. With few batches
+    those are not rare: with {_first["batches"]:g} batches {significant(_first["REML at zero, % of tables"], 2)} % of
     tables say that batches do not differ, although they do.
     """)
+    later(bias_guess, _few)
 
 
 @app.cell
@@ -508,7 +514,7 @@ def _(X, Z, load_study, n, np, pd, say, significant, table, wb):
 
         MSB = {significant(msb2)},     MSW = {significant(msw2)}
 
-    The batches' means vary less than noise alone would make them vary.
+    The batches' means vary less than noise alone makes means of {n} vary on average.
     """)
     return bayes2, msb2, msw2, reml2, y2
 
@@ -535,21 +541,21 @@ def _(X, Z, criterion, lowest, msb2, msw2, n, np, reml2, reveal, significant, y2
         "zero",
         f"""
         The arithmetic gives {significant(negative, 3)}, which is no variance. The likelihood knows τ ≥ 0 only, and
-        among these values 0 is its best: the search of this lesson ends there, and so does `wb.fit`. All the spread then
-        counts as noise: σ² = {significant(_sigma2)}, not MSW, and every batch is put at the common mean.
+        among these values 0 is its best: the search of this lesson ends there, and so does `wb.fit`. All the spread
+        then counts as noise: σ² = {significant(_sigma2)}, not MSW, and every batch is put at the common mean.
         """,
     )
 
 
 @app.cell
-def _(picture, picture_of, y2):
-    picture(picture_of(y2, 2.0, "curves2", "Dyestuff2: the two criteria along τ"))
+def _(later, picture, picture_of, y2, zero_guess):
+    later(zero_guess, picture(picture_of(y2, 2.0, "curves2", "Dyestuff2: the two criteria along τ")))
 
 
 @app.cell
-def _(X, Z, bayes2, chi2, criterion, np, reml2, say, significant, y2):
-    _drop = float(chi2.ppf(0.95, 1))
-    _thetas = np.linspace(0, 2, 2001)
+def _(X, Z, bayes2, chdtri, criterion, later, np, reml2, say, significant, y2, zero_guess):
+    _drop = float(chdtri(1, 0.05))
+    _thetas = np.linspace(0, 2, 401)
     _found = [criterion(theta, y2, X, Z) for theta in _thetas]
     _allowed = np.array([part[0] - reml2.criterion for part in _found]) < _drop
     _last = int(np.flatnonzero(_allowed)[-1])
@@ -557,13 +563,14 @@ def _(X, Z, bayes2, chi2, criterion, np, reml2, say, significant, y2):
     _tau = float(_thetas[_last] * _found[_last][2] ** 0.5)
     _posterior = bayes2.posterior.parameter("sd(Batch, (Intercept))")
     _median = float(_posterior.quantile([0.5])[0])
-    say(f"""
+    _flat = say(f"""
     The curve is lowest at its left end, but look how slowly it rises. Up to τ = {significant(_tau, 3)} it is less than
     {significant(_drop, 3)} above its least value, which is what a 95 % profile interval allows; σ is
     {significant(reml2.sigma, 3)}. So "τ = 0" here means: somewhere between nothing and
     {significant(100 * _tau / reml2.sigma, 2)} % of σ. Full Bayes, which does not settle on one τ, has a posterior
     median of {significant(_median, 3)} under the default priors.
     """)
+    later(zero_guess, _flat)
 
 
 @app.cell
