@@ -56,7 +56,8 @@ def _(batches, mean, per_batch, say, sigma, significant, tau):
     A dye works measured the yield of {per_batch} samples from each of {len(batches)} batches of one product, in grams.
     How good is each batch?
 
-        y = mean + effect of the batch + noise,     effect ~ N(0, τ²),     noise ~ N(0, σ²)
+        y = mean + effect of the batch + noise
+        effect ~ N(0, τ²),   noise ~ N(0, σ²)
 
     This model has one likelihood, and three people use it in three ways.
 
@@ -101,7 +102,8 @@ def _(apart_guess, batches, commonprefix, mean, np, own, per_batch, points, reve
         Under the prior N(m, τ²) the mode of a batch is the mean of two numbers, weighted by their precisions:
 
             mode = (own mean × n / σ² + m / τ²) / (n / σ² + 1 / τ²)
-                 = m + share × (own mean − m),     share = τ² / (τ² + σ² / n) = {significant(share)}
+                 = m + share × (own mean − m)
+            share = τ² / (τ² + σ² / n) = {significant(share)}
 
         The second line is REML's estimate of the batch. Put REML's mean, τ and σ into the first line, and
         you get REML's batches: the largest difference is {significant(off, 2)} grams.
@@ -164,15 +166,15 @@ def _(dispersion_guess, fixed, np, own, points, reml, reveal, sigma, significant
 
 
 @app.cell
-def _(apart, dyestuff, np, points, sigma, wb):
+def _(dyestuff, np, points, sigma, wb):
     held = wb.fit(dyestuff.formula, dyestuff.data, "fixed_prior", options={"dispersion": "reml"})
     left = float(np.abs(held.coefficients["estimate"] - points["reml"]).max())
-    assert held.sigma == sigma and left < 1e-9 * apart
+    assert held.sigma == sigma and left < 1e-9
     return held, left
 
 
 @app.cell
-def _(apart, dispersion_guess, later, left, load_study, np, say, significant, wb):
+def _(load_study, np, wb):
     twelve = load_study("twelve_groups")
     twelve_reml, twelve_fixed, twelve_bayes = (
         wb.fit(twelve.formula, twelve.data, name) for name in ("reml", "fixed_prior", "exact")
@@ -181,6 +183,11 @@ def _(apart, dispersion_guess, later, left, load_study, np, say, significant, wb
     twelve_tau = float(twelve_reml.variance["sdcor"][0])
     rows = twelve_reml.design.n
     assert twelve_apart < 1e-3 * twelve_tau
+    return rows, twelve_apart, twelve_bayes, twelve_reml, twelve_tau
+
+
+@app.cell
+def _(apart, dispersion_guess, later, left, rows, say, significant, twelve_apart, twelve_tau):
     _so = say(f"""
     Hold the fixed prior's σ² at REML's, and {significant(apart)} grams become {significant(left)}. So the gap was the
     convention for σ², and nothing else. The better the data pin σ² down, the less it matters: in the twelve groups of
@@ -190,7 +197,7 @@ def _(apart, dispersion_guess, later, left, load_study, np, say, significant, wb
     Bayes: the prior is estimated from the same data. The points do not tell the two apart. The errors do.
     """)
     later(dispersion_guess, _so)
-    return twelve_bayes, twelve_reml
+    return
 
 
 @app.cell
@@ -200,18 +207,25 @@ def _(reml, say, significant):
     ## Three standard errors
 
     An estimate of a batch can be off for three reasons: its own samples are few, the mean is estimated (its standard
-    error is {significant(mean_se)}), and τ and σ are estimated. `fit.standard_errors` has three errors that count
-    different reasons, and each has a name.
+    error is {significant(mean_se)}), and τ and σ are estimated. `fit.standard_errors` has three errors, which count
+    different reasons:
 
-    | name | the error of | counts |
-    |---|---|---|
-    | conditional SD | the batch, were the mean known | few samples |
-    | effect prediction SE | the effect: batch less mean | few samples, estimated mean |
-    | coefficient SE | the batch itself: mean plus effect | few samples, estimated mean |
+    * **conditional SD**: the error of a batch, were the mean known. Counts few samples.
+    * **effect prediction SE**: the error of the effect, batch less mean. Counts few samples and the estimated mean.
+    * **coefficient SE**: the error of the batch itself, mean plus effect. Counts the same two.
 
     None of the three counts the third reason.
     """)
     return (mean_se,)
+
+
+@app.cell
+def _(held, np, per_batch, reml, sigma, tau):
+    errors = reml.standard_errors.iloc[0]
+    plugged_error = float(held.coefficients["std_error"][0])
+    share_kept = tau**2 / (tau**2 + sigma**2 / per_batch)
+    assert np.isclose(plugged_error, tau * np.sqrt(1 - share_kept), rtol=1e-9)
+    return errors, plugged_error, share_kept
 
 
 @app.cell
@@ -227,9 +241,7 @@ def _(choose):
 
 
 @app.cell
-def _(held, np, reml, reveal, significant, tau, which_guess):
-    errors = reml.standard_errors.iloc[0]
-    plugged_error = float(held.coefficients["std_error"][0])
+def _(errors, np, plugged_error, reveal, share_kept, significant, tau, which_guess):
     _names = {
         "conditional_sd": "the conditional SD",
         "effect_prediction_se": "the effect prediction SE",
@@ -237,7 +249,6 @@ def _(held, np, reml, reveal, significant, tau, which_guess):
     }
     _same = [name for name in _names if np.isclose(errors[name], plugged_error, rtol=1e-9)]
     assert len(_same) == 1
-    share_kept = 1 - (plugged_error / tau) ** 2
     reveal(
         which_guess,
         _names[_same[0]],
@@ -251,7 +262,7 @@ def _(held, np, reml, reveal, significant, tau, which_guess):
         intervals are not: whoever plugs in forgets that the prior's mean was estimated.
         """,
     )
-    return errors, plugged_error, share_kept
+    return
 
 
 @app.cell
@@ -558,8 +569,8 @@ def _(later, left_over, priors_guess, say, significant):
     assert _over < 0 < float(left_over["dyestuff"][2])
     _end = say(f"""
     At the end nothing is left: these causes are all there is. On the way a step may go too far: in the dyestuff the
-    first leaves {significant(_over, 2)} %, on the other side of REML. So causes can hide one another, and what each
-    does depends on their order.
+    first leaves {significant(_over, 2)} %, on the other side of REML. So causes can hide one another, and
+    these shares hold for this order.
     """)
     later(priors_guess, _end)
 

@@ -58,7 +58,8 @@ def _(J, n, say):
 
     The data are the yields, in grams, of {n} samples from each of {J} batches of dyestuff. The model says
 
-        y = mean + effect of the batch + noise,     effect ~ N(0, τ²),     noise ~ N(0, σ²)
+        y = mean + effect of the batch + noise
+        effect ~ N(0, τ²),   noise ~ N(0, σ²)
     """)
 
 
@@ -109,6 +110,8 @@ def _(msb, msw, n, np, reml, reveal, significant, tau2_guess):
         tau2_guess,
         tau2,
         f"""
+        Take one from the other:
+
             τ² = (MSB − MSW) / n = ({significant(msb, 6)} − {significant(msw, 6)}) / {n} = {significant(tau2, 6)}
 
         so τ = {significant(tau2**0.5)} grams, and σ² = MSW, so σ = {significant(msw**0.5)}.
@@ -202,13 +205,14 @@ def _(np):
         V = np.eye(n) + theta**2 * Z @ Z.T
         V_inverse = np.linalg.inv(V)
         A = X.T @ V_inverse @ X
-        b = np.linalg.solve(A, X.T @ V_inverse @ y)  # generalised least squares
+        b = np.linalg.solve(A, X.T @ V_inverse @ y)
         r = y - X @ b
         m = n - p if restricted else n
         sigma2 = r @ V_inverse @ r / m  # the best σ² for this θ
-        value = np.linalg.slogdet(V)[1] + m * (1 + np.log(2 * np.pi * sigma2))
+        value = m * (1 + np.log(2 * np.pi * sigma2))
+        value += np.linalg.slogdet(V)[1]  # log|V|
         if restricted:
-            value += np.linalg.slogdet(A)[1]
+            value += np.linalg.slogdet(A)[1]  # log|X'V⁻¹X|
         return value, b, sigma2
 
     return (criterion,)
@@ -220,11 +224,13 @@ def _(criterion, dedent, inspect, say):
     say(f"""
     ## The criterion in a dozen lines
 
-    Given θ, everything else has a formula: the mean b by least squares that know V, σ² from the residuals. What is left
+    Given θ, everything else has a formula: the mean b by least squares that know V (generalised
+    least squares), σ² from the residuals. What is left
     is minus twice the log likelihood as a function of θ alone, the number that lme4 prints as "REML criterion at
     convergence":
 
-        log|V| + log|X'V⁻¹X| + (N − p) (1 + log 2πσ²),     σ² = r'V⁻¹r / (N − p)
+        log|V| + log|X'V⁻¹X| + (N − p) (1 + log 2πσ²)
+        σ² = r'V⁻¹r / (N − p)
 
     with N rows, p = 1 column in X (the mean), and residuals r = y − Xb. In NumPy:
 
