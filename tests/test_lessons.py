@@ -50,6 +50,33 @@ def test_no_decimal_is_typed_in_what_a_lesson_states(one):
                 assert not re.search(r"\d[.,]\d", part.value), part.value
 
 
+@pytest.mark.parametrize("one", LESSONS, ids=lambda one: one.key)
+def test_no_guess_takes_another_question_s_answer_away(one):
+    """A cell that asks runs anew with what it takes from others, and its form forgets what was answered."""
+    cells = [node for node in ast.parse(one.path.read_text()).body if isinstance(node, ast.FunctionDef)]
+    maker = {}
+    for cell in cells:
+        given = cell.body[-1].value if isinstance(cell.body[-1], ast.Return) else None
+        maker |= {part.id: cell for part in ast.walk(given or ast.Tuple([])) if isinstance(part, ast.Name)}
+
+    def above(cell):
+        taken = {argument.arg for argument in cell.args.args}
+        return taken.union(*(above(maker[name]) for name in taken if name in maker))
+
+    asked = {
+        name
+        for cell in cells
+        for part in ast.walk(cell)
+        if isinstance(part, ast.Assign)
+        and isinstance(part.value, ast.Call)
+        and getattr(part.value.func, "id", "") in ("guess", "choose")
+        for name in (part.targets[0].id,)
+    }
+    assert asked
+    for name in asked:
+        assert not above(maker[name]) & asked, name
+
+
 def test_numbers_and_order_of_lessons():
     assert [one.number for one in LESSONS] == list(range(1, len(LESSONS) + 1))
     assert len({one.key for one in LESSONS}) == len(LESSONS)

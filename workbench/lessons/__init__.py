@@ -49,6 +49,26 @@ LESSONS = (
             "tell which groups gain by shrinking, and why not every single one does",
         ),
     ),
+    Lesson(
+        2,
+        "three_estimators",
+        "Three estimators, one likelihood",
+        (
+            "say how far REML and a fixed prior with its mean and SD lie apart, and why",
+            "tell three standard errors of a group apart, and what each of them leaves out",
+            "name what moves full Bayes away from REML, and check on data how much each cause does",
+        ),
+    ),
+    Lesson(
+        3,
+        "where_tau_comes_from",
+        "Where tau comes from",
+        (
+            "compute REML's spread between groups by hand from a balanced table",
+            "write the restricted likelihood in a dozen lines, find its lowest point, and say what each term does",
+            "say how ML and REML differ with few groups, and what an estimate of zero means",
+        ),
+    ),
 )
 
 
