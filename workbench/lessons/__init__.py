@@ -49,6 +49,16 @@ LESSONS = (
             "tell which groups gain by shrinking, and why not every single one does",
         ),
     ),
+    Lesson(
+        4,
+        "plug_in_or_integrate",
+        "Plug in or integrate",
+        (
+            "read a zero of REML for what it is, from the likelihood of other spreads between groups",
+            "say what an interval leaves out when the spread is plugged in, and measure what that costs",
+            "tell when the prior of the spread between groups matters",
+        ),
+    ),
 )
 
 
