@@ -12,16 +12,16 @@ def _():
 
     import workbench as wb
     from workbench.inference.spread_path import spread_path
-    from workbench.lab.drawing import Area, Dots, Drawing, Line, Panel, Rule, Segments, Words, limits
-    from workbench.lessons.asking import choose, guess, reveal
+    from workbench.lab.drawing import Area, Dots, Drawing, Line, Panel, Segments, Words, limits
+    from workbench.lessons.asking import choose, guess, later, reveal
     from workbench.lessons.telling import numbers, opening, picture, say
     from workbench.plots.style import OWN, look
     from workbench.study import load_study
     from workbench.words import percent, significant
 
     return (
-        OWN, Area, Dots, Drawing, Line, Panel, Rule, Segments, Words, choose, guess, limits, load_study, look, np,
-        numbers, opening, pd, percent, picture, reveal, say, significant, spread_path, wb,
+        OWN, Area, Dots, Drawing, Line, Panel, Segments, Words, choose, guess, later, limits, load_study, look,
+        np, numbers, opening, pd, percent, picture, reveal, say, significant, spread_path, wb,
     )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def _(say):
     *Plugging in* takes one τ for known and reads everything off there. But other values of τ explain the data, too.
     So ask two things of every τ:
 
-    * What would the schools' estimates be, were this the right one? These are the lines in the upper picture below. On
+    * What would the schools' estimates be, were this the right one? You will see them as lines: on
       the left all schools are one, on the right each goes to its own value.
     * How likely is it? REML's profile likelihood compares how well values of τ explain the data. Full Bayes
       multiplies a likelihood by a prior: here a half-Cauchy with scale 5 for τ, and a flat one for the common mean.
@@ -159,7 +159,7 @@ def _(design, np, schools, spread_path, wb):
 def _(guess):
     at_five = guess(
         "at_five",
-        "The profile likelihood is 100 % of its largest at τ = 0. How much of it is left at τ = 5 (in %)?",
+        "REML's τ has 100 % of the largest profile likelihood, by definition. How much of it does τ = 5 have (in %)?",
         0, 100, 1,
     )  # fmt: skip
     at_five
@@ -184,8 +184,8 @@ def _(at_five, np, path, percent, reveal, significant):
 
 @app.cell
 def _(
-    Area, Dots, Drawing, Line, OWN, Panel, Words, high, limits, look, low, median, names, np, own, path, picture,
-    posterior, significant,
+    Area, Dots, Drawing, Line, OWN, Panel, Words, at_five, high, later, limits, look, low, median, names, np,
+    own, path, picture, posterior, significant,
 ):  # fmt: skip
     _end, _exact, _reml = float(path.tau[path.tau <= 2 * high][-1]), look("exact").colour, look("reml").colour
     _seen = path.tau <= _end
@@ -223,16 +223,18 @@ def _(
         f"{significant(float(_right.max()), 3)} at {significant(_end, 3)}. Posterior median of τ "
         f"{significant(median, 3)}, its middle 95 % from {significant(low, 2)} to {significant(high, 3)}."
     )
-    picture(Drawing("tau", "Every school along τ, and how likely each τ is", _alt, ((_upper,), (_lower,))))
+    _told = picture(Drawing("tau", "Every school along τ, and how likely each τ is", _alt, ((_upper,), (_lower,))))
+    later(at_five, _told)
 
 
 @app.cell
-def _(high, low, median, say, significant):
-    say(f"""
+def _(at_five, high, later, low, median, say, significant):
+    _told = say(f"""
     The posterior of τ has its median at {significant(median, 3)} and its middle 95 % from {significant(low, 2)} to
     {significant(high, 3)} points. *Integrating* means: average the upper lines, each place weighted by the posterior
     below it. Uncertainty is averaged, too: that at every τ, and that about which τ it is.
     """)
+    later(at_five, _told)
 
 
 @app.cell
@@ -267,7 +269,7 @@ def _(bayes, between_guess, names, np, own, path, plugged, posterior, reveal, si
 
 
 @app.cell
-def _(bayes, integrated, names, numbers, own, pd, plugged, reml):
+def _(bayes, between_guess, integrated, later, names, numbers, own, pd, plugged, reml):
     both = pd.DataFrame(
         {
             "school": names,
@@ -279,24 +281,26 @@ def _(bayes, integrated, names, numbers, own, pd, plugged, reml):
             "its posterior SD": bayes.coefficients["std_error"].to_numpy(),
         }
     )
-    numbers(both, "Eight schools: estimates and their errors, in points", digits=3)
+    _told = numbers(both, "Eight schools: estimates and their errors, in points", digits=3)
+    later(between_guess, _told)
     return (both,)
 
 
 @app.cell
-def _(both, say):
+def _(between_guess, both, later, say):
     _ratio = both["its posterior SD"] / both["its coefficient SE"]
-    say(f"""
+    _told = say(f"""
     The conditional SD takes τ *and* the common mean for known. The coefficient SE knows that the mean is estimated.
     Only the posterior SD knows that τ is, too: it is {_ratio.min():.2g} to {_ratio.max():.2g} times the coefficient
     SE here.
     """)
+    later(between_guess, _told)
 
 
 @app.cell
 def _(say):
     say("""
-    ## A second zero: dyestuff2
+    ## Another table: dyestuff2
 
     Six batches, five samples of each, made up by Box and Tiao. Here the noise is not known, but estimated from the
     samples. Before REML there was the analysis of variance: on average the mean square within batches is σ², and
@@ -397,10 +401,10 @@ def _(held_guess, kinds, percent, repeated, reveal):
 
 
 @app.cell
-def _(kinds, numbers, pd):
+def _(held_guess, kinds, later, numbers, pd):
     _shown = ("conditional SD", "coefficient SE", "posterior SD")
     _rows = kinds.loc[list(_shown)]
-    numbers(
+    _told = numbers(
         pd.DataFrame(
             {
                 "interval": [
@@ -416,19 +420,21 @@ def _(kinds, numbers, pd):
         "95 % intervals of a school's true effect, over all repetitions",
         digits=3,
     )
+    later(held_guess, _told)
 
 
 @app.cell
-def _(kinds, say):
+def _(held_guess, kinds, later, say):
     _se, _bayes = kinds.loc["coefficient SE"], kinds.loc["posterior SD"]
     _short = (95 - 100 * _se["coverage"]) / (100 * _se["coverage_error"])
     _off = (100 * _bayes["coverage"] - 95) / (100 * _bayes["coverage_error"])
-    say(f"""
+    _told = say(f"""
     The coefficient SE does far better, since it has the error of the common mean in it; it falls short of 95 % by
     {_short:.1f} Monte Carlo errors. Full Bayes lies {abs(_off):.1f} Monte Carlo errors
     {"above" if _off > 0 else "below"} it. It is not promised to hit 95 % at this very truth: its promise is for
     truths drawn from its prior.
     """)
+    later(held_guess, _told)
 
 
 @app.cell
@@ -496,8 +502,8 @@ def _(agree_guess, counts, error, exact_medians, medians, reveal, significant):
 
 
 @app.cell
-def _(counts, medians, numbers, pd):
-    numbers(
+def _(agree_guess, counts, later, medians, numbers, pd):
+    _told = numbers(
         pd.DataFrame(
             {
                 "schools": counts,
@@ -511,15 +517,17 @@ def _(counts, medians, numbers, pd):
         "Posterior of τ under half-Cauchy priors of two scales, its middle 95 % and median (true τ = 5)",
         digits=3,
     )
+    later(agree_guess, _told)
 
 
 @app.cell
-def _(apart, counts, say, wider):
-    say(f"""
+def _(agree_guess, apart, counts, later, say, wider):
+    _told = say(f"""
     And plugging in? For those {counts[1]} schools that are measured four times as exactly, REML and full Bayes (under
     the open prior) put no school farther apart than {apart:.2g} of its posterior SD, and no posterior SD is more than
     {wider:.2f} times the conditional SD. What is left of τ's uncertainty hardly matters there.
     """)
+    later(agree_guess, _told)
 
 
 @app.cell
