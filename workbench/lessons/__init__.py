@@ -59,6 +59,16 @@ LESSONS = (
             "tell when the prior of the spread between groups matters",
         ),
     ),
+    Lesson(
+        6,
+        "beyond_the_normal",
+        "Beyond the normal",
+        (
+            "say what shares shrink by, and why a group without a case has no value of its own",
+            "turn a spread between groups into a ridge penalty and back, and say how cross-validation differs",
+            "explain what Stein's rule promises in total, and who may pay for it",
+        ),
+    ),
 )
 
 
