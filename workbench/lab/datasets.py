@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from workbench.design import Design, build_design
@@ -112,16 +112,27 @@ def chosen(query: Mapping[str, str], offered: tuple[str, ...]) -> Dataset:
     if not takes(offered, key):
         raise OptionError(f"There is no table {key!r} for this page. Choose {join(list(offered), 'or')}.")
     own = brought(key)
-    if own is None:
+    if own is None or offered[0] not in SLOPES:
         return dataset(key)
-    if own.slope is not None and offered[0] not in SLOPES:
-        own = Brought(own.table, own.response, own.group, None)
     return of_table(own, SHELF.get(own.table))
 
 
-@lru_cache(maxsize=32)
 def dataset(key: str) -> Dataset:
-    """One study's table."""
+    """A study's table, or a brought one without its slope: groups' means.
+
+    Raises
+    ------
+    StudyError, OptionError
+        There is none of that key.
+    """
+    own = brought(key)
+    if own is None:
+        return _study(key)
+    return of_table(replace(own, slope=None), SHELF.get(own.table))
+
+
+@lru_cache(maxsize=32)
+def _study(key: str) -> Dataset:
     study = load_study(key)
     return Dataset(key, study.title, study.design(), study.settings())
 

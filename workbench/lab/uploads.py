@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache, wraps
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -139,6 +140,30 @@ def _described(name: str, frame: Any) -> Uploaded:
     return Uploaded(name, frame, columns, tuple(numbers), tuple(labels), rows)
 
 
+CACHES: list[Callable[[], None]] = []
+"""What empties what pages have computed of tables."""
+
+
+def remembered[T](most: int) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Keep up to so many answers of a function, until a table is forgotten.
+
+    Examples
+    --------
+    >>> @remembered(8)
+    ... def twice(x):
+    ...     return 2 * x
+    >>> twice(3), twice(3)
+    (6, 6)
+    """
+
+    def kept(function: Callable[..., T]) -> Callable[..., T]:
+        made = lru_cache(maxsize=most)(function)
+        CACHES.append(made.cache_clear)
+        return wraps(function)(lambda *given: made(*given))
+
+    return kept
+
+
 class Shelf:
     """The tables that are kept. Safe for several threads; `clock` tells seconds."""
 
@@ -153,8 +178,11 @@ class Shelf:
         with self._lock:
             self._forget()
             while len(self._kept) >= TABLES:
-                self._kept.pop(min(self._kept, key=lambda k: self._kept[k][0]))
+                self._drop(min(self._kept, key=lambda k: self._kept[k][0]))
             self._kept[key] = (self._clock(), table)
+        later = threading.Timer(KEPT + 1, self.__len__)  # forgets, if nobody comes
+        later.daemon = True
+        later.start()
         return key
 
     def get(self, key: str) -> Uploaded:
@@ -183,7 +211,13 @@ class Shelf:
     def _forget(self) -> None:
         now = self._clock()
         for key in [key for key, (last, _) in self._kept.items() if now - last > KEPT]:
-            del self._kept[key]
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        """Forget a table, and all that was computed."""
+        del self._kept[key]
+        for empty in CACHES:
+            empty()
 
 
 SHELF = Shelf()

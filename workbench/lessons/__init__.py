@@ -1,4 +1,4 @@
-"""Six lessons, notebooks in plain Python files: run as an app, edited as a notebook, read as a page.
+"""Short lessons, notebooks in plain Python files: run as an app, edited as a notebook, read as a page.
 
 Each is a marimo notebook (:mod:`workbench.lessons.noise_and_shrinkage` and so on) whose cells compute every number they
 state. What cells show is made by :mod:`workbench.lessons.telling`, what they ask by
@@ -67,6 +67,26 @@ LESSONS = (
             "compute REML's spread between groups by hand from a balanced table",
             "write the restricted likelihood in a dozen lines, find its lowest point, and say what each term does",
             "say how ML and REML differ with few groups, and what an estimate of zero means",
+        ),
+    ),
+    Lesson(
+        4,
+        "plug_in_or_integrate",
+        "Plug in or integrate",
+        (
+            "read a zero of REML for what it is, from the likelihood of other spreads between groups",
+            "say what an interval leaves out when the spread is plugged in, and measure what that costs",
+            "tell when the prior of the spread between groups matters",
+        ),
+    ),
+    Lesson(
+        5,
+        "beyond_the_normal",
+        "Beyond the normal",
+        (
+            "say what shares shrink by, and why a group without a case has no value of its own",
+            "turn a spread between groups into a ridge penalty and back, and say how cross-validation differs",
+            "explain what Stein's rule promises in total, and who may pay for it",
         ),
     ),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from workbench.lab.controls import Choice, Control, Slider
 from workbench.lab.datasets import NAME, Dataset, chosen, control, dataset
 from workbench.lab.drawing import Area, Dots, Drawing, Line, Mark, Panel, Rule, Segments, limits
 from workbench.lab.page import Numbers, Page, Shown, Step, Values
+from workbench.lab.uploads import remembered
 from workbench.plots.style import OWN, look, title_of
 from workbench.prior_defaults import resolve_priors
 from workbench.priors import Prior
@@ -135,7 +135,7 @@ def show(values: Values) -> Shown:
 # --- what is estimated --------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def pulled(key: str, factor: float) -> Design:
     """The table with the groups' deviations from their common mean multiplied."""
     design = dataset(key).design
@@ -145,13 +145,13 @@ def pulled(key: str, factor: float) -> Design:
     return replace(design, y=read_only(design.y + more[design.blocks[0].codes]))
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def fitted(key: str, factor: float, name: str) -> Fit:
     """An estimator's answer without priors."""
     return run_estimator(name, pulled(key, factor), Settings(), None, {})
 
 
-@lru_cache(maxsize=512)
+@remembered(512)
 def integrated(key: str, factor: float, prior: str) -> Fit:
     """Full Bayes, under the priors of the data as they are, but for tau's, which is chosen."""
     data = dataset(key)
@@ -167,7 +167,7 @@ def answers(key: str, factor: float, prior: str) -> Answers:
     return Answers(pulled(key, factor), own, reml, avoiding, integrated(key, factor, prior))
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def threshold(key: str) -> float | None:
     """The factor beyond which REML's tau is above zero, by bisection; None if it is not between the slider's ends."""
 
@@ -183,7 +183,7 @@ def threshold(key: str) -> float | None:
     return high
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def sweep(key: str, prior: str) -> tuple[Array, Array, Array, Array, Array]:
     """Factors and REML's tau there; factors, and boundary-avoiding tau and the posterior's quantiles, (K, 3)."""
     even = np.round(np.linspace(LOW, HIGH, SWEPT), 12)
@@ -196,7 +196,7 @@ def sweep(key: str, prior: str) -> tuple[Array, Array, Array, Array, Array]:
     return fine, reml, even, avoiding, middle
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def profile(key: str, factor: float) -> tuple[Array, Array, float]:
     """Values of tau, REML's relative profile likelihood there, and what it is at the boundary-avoiding estimate."""
     from scipy.interpolate import CubicSpline

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from zlib import crc32
 
 import numpy as np
@@ -19,6 +18,7 @@ from workbench.lab.drawing import Dots, Drawing, Panel, Rule, Segments, limits
 from workbench.lab.evidence import EVIDENCE, group_names, group_ticks
 from workbench.lab.page import Card, Page, Shown, Step, Values
 from workbench.lab.sizes import group_sizes
+from workbench.lab.uploads import remembered
 from workbench.plots.style import OWN
 from workbench.simulate import SimulatedGroups, simulate_groups
 from workbench.study import load_study
@@ -97,7 +97,7 @@ def _data(values: Values) -> tuple[Design, Array | None]:
     return design, _truth(key) if key in datasets.INTERCEPTS else None
 
 
-@lru_cache(maxsize=16)
+@remembered(16)
 def _simulated(sizes: tuple[int, ...], between: float, within: float, seed: int) -> tuple[SimulatedGroups, Design]:
     drawn = simulate_groups(sizes, between, within, seed=seed)
     wide = len(str(len(sizes)))
@@ -105,7 +105,7 @@ def _simulated(sizes: tuple[int, ...], between: float, within: float, seed: int)
     return drawn, build_design("y ~ 1 + (1 | group)", rows)
 
 
-@lru_cache(maxsize=8)
+@remembered(8)
 def _truth(key: str) -> Array | None:
     """The true values of a study's groups, if it has them."""
     design = datasets.dataset(key).design

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +16,7 @@ from workbench.lab.controls import Choice, Control, Slider
 from workbench.lab.datasets import INTERCEPTS, NAME, Dataset, chosen, control, dataset
 from workbench.lab.drawing import Area, Dots, Drawing, Line, Panel, Rule, Segments, limits, ticks
 from workbench.lab.page import Numbers, Page, Shown, Step, Values
+from workbench.lab.uploads import remembered
 from workbench.plots.style import OWN, look
 from workbench.rounding import places_of, rounded
 from workbench.words import percent, significant
@@ -66,7 +66,7 @@ class Ground:
         return SAME * float(np.ptp(self.own))
 
 
-@lru_cache(maxsize=32)
+@remembered(32)
 def ground(key: str) -> Ground:
     """REML and the groups' own values of a table."""
     design = dataset(key).design
@@ -130,7 +130,7 @@ def plugged(data: Dataset, mean: float, sd: float, rule: str, tolerance: float =
     return run_estimator("fixed_prior", data.design, Settings(), options, {"reml": ground(data.key).reml})
 
 
-@lru_cache(maxsize=256)
+@remembered(256)
 def differences(key: str, mean: float, rule: str) -> tuple[Array, Array, Array]:
     """Prior SDs, and there the largest and the root mean square difference from REML's estimates."""
     base = ground(key)

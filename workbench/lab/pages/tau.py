@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from workbench.lab.datasets import NAME, Dataset, chosen, control, dataset
 from workbench.lab.drawing import LEFT, RIGHT, WIDTH, Area, Dots, Drawing, Line, Mark, Panel, Rule, Words, limits, ticks
 from workbench.lab.page import Numbers, Page, Shown, Step, Values
 from workbench.lab.sampled import sampling
+from workbench.lab.uploads import remembered
 from workbench.plots.style import OWN, look, title_of
 from workbench.plots.tau_labels import dodged
 from workbench.plots.tau_words import INTERVAL, doubts
@@ -84,7 +84,7 @@ class Ground:
         return None if self.posterior is None else parse_prior(self.posterior.priors[self.name], self.name)
 
 
-@lru_cache(maxsize=16)
+@remembered(16)
 def ground(key: str, column: int) -> Ground:
     """Follow the path of one varying term, and find where estimators put its spread."""
     data = dataset(key)
