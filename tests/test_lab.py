@@ -100,7 +100,7 @@ def test_sizes_are_read_as_people_write_them(text, sizes):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "is no size"), ("a", "is no size"), ("-3 4", "is no size"), ("5", "one group only"), ("0x3", "a zero"),
+    [("", "No sizes are given"), ("1x5", "cannot tell noise from spread"), ("1000000x3", "at most 20,000"), ("a", "is no size"), ("-3 4", "is no size"), ("5", "one group only"), ("0x3", "a zero"),
      ("2x201", "more than 200 groups"), ("20000 1", "at most 20,000"), ("1.5 2", "is no size")],
 )  # fmt: skip
 def test_sizes_that_make_no_groups_are_refused(text, words):

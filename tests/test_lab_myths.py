@@ -120,7 +120,7 @@ def test_the_square_root_rules_numbers_are_the_closed_forms():
     assert number(table["reml"]["mean squared error"]) == pytest.approx(reml, rel=1e-3)
 
 
-@pytest.mark.parametrize(("seed", "answer"), [(1, "half"), (2, "half"), (7, "true"), (34, "false"), (37, "open")])
+@pytest.mark.parametrize(("seed", "answer"), [(1, "false"), (2, "half"), (7, "true"), (37, "open")])
 def test_the_square_root_rule_is_judged_by_spread_and_error(seed, answer):
     case, own, sizes, tau2, sigma2, _, drawn = simulated(seed=seed)
     verdict = claims.square_root(case).verdict
@@ -130,7 +130,7 @@ def test_the_square_root_rule_is_judged_by_spread_and_error(seed, answer):
         return
     kept, centre = tau2 / (tau2 + sigma2 / sizes), drawn.y.mean()
     rule = centre + np.sqrt(kept) * (own - centre)
-    right = abs(np.sqrt(np.mean((rule - centre) ** 2) / tau2) - 1) <= 0.25
+    right = abs(np.sqrt(np.mean((rule - centre) ** 2) / np.var(drawn.truth)) - 1) <= 0.1
     better = np.mean((rule - drawn.truth) ** 2) <= np.mean((case.shrunken - drawn.truth) ** 2)
     assert answer == {2: "true", 1: "half", 0: "false"}[int(right) + int(better)]
     assert ("the right spread" in verdict.words) == (right and not better)
@@ -138,7 +138,7 @@ def test_the_square_root_rule_is_judged_by_spread_and_error(seed, answer):
 
 def test_batters_seasons_are_the_truth_and_dyestuff_has_none():
     card = opened("root", data="baseball")["root"]
-    assert "0.00121" in card.says[1]
+    assert "0.00121" in " ".join(card.says)
     unknown = opened("root", data="dyestuff")["root"]
     assert unknown.verdict == "The spread is right here; the rest cannot be seen."
     assert "not known" in unknown.says[1]
@@ -192,14 +192,14 @@ def test_variances_add_up_to_tau_squared(seed):
 
 @pytest.mark.parametrize(
     ("sizes", "within", "seed", "answer"),
-    [(TWELVE, 5.0, 1, "false"), ((400,) * 9, 1.0, 3, "true"), ((3,) * 5, 2.0, 2, "open")],
+    [(TWELVE, 5.0, 1, "false"), (TWELVE, 5.0, 26, "true"), ((400,) * 9, 1.0, 3, "true"), ((3,) * 5, 2.0, 2, "open")],
 )
 def test_the_spread_is_right_where_groups_are_known_well(sizes, within, seed, answer):
-    case, own, n, tau2, sigma2, mu, _ = simulated(sizes, within=within, seed=seed)
+    case, own, n, tau2, sigma2, mu, drawn = simulated(sizes, within=within, seed=seed)
     found = claims.right_spread(case)
     if tau2 > 0:
         kept = tau2 / (tau2 + sigma2 / n)
-        ratio = np.sqrt(np.mean((kept * (own - mu)) ** 2) / tau2)
+        ratio = np.sqrt(np.mean((kept * (own - mu)) ** 2) / np.var(drawn.truth))
         assert answer == ("true" if abs(ratio - 1) <= 0.1 else "false")
     assert found.verdict.answer == answer
 

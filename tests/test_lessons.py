@@ -117,7 +117,7 @@ def test_a_guess_is_shown_beside_what_was_computed():
     assert form.value is None
     assert "Guess first" in reveal(form, 4, "because").html
     told = reveal(Form(form, 5), 4, "So *it* is.", near=1).html
-    assert "You said 5; computed: 4.000." in told
+    assert "You said 5; computed: 4." in told
     assert "near enough" in told
     assert "<em>it</em>" in told
     assert "near enough" not in reveal(Form(form, 6), 4, "", near=1).html

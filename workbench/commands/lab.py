@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--name", action="append", default=[], metavar="HOST",
         help="a host name under which browsers may ask for the lab; may be given again (default: the address itself)",
     )  # fmt: skip
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="simulations and PyMC at a time (default: 2)")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
 
 
@@ -39,5 +40,5 @@ def run(given: argparse.Namespace) -> int:
 
             webbrowser.open(address)
 
-    serve(given.host, given.port, tuple(given.name), ready)
+    serve(given.host, given.port, tuple(given.name), ready, max(1, given.jobs))
     return 0

@@ -24,10 +24,8 @@ from workbench.words import percent, significant
 Array = NDArray[np.float64]
 Answer = Literal["true", "half", "false", "open"]
 
-ROOT_SPREAD = 0.25
-"""The square-root rule's estimates may spread more or less than tau by this share, and are called right."""
 SPREAD = 0.10
-"""REML's estimates may do so by this share."""
+"""Estimates may spread more or less than the true values (where these are not known, than REML's tau) by this share."""
 EQUAL = 1e-9
 """Groups whose information differs by no more than this share are of one size."""
 ROUNDING = 1e-6
@@ -123,6 +121,23 @@ def spread_about(values: Array, centre: float) -> float:
     return float(np.sqrt(np.mean((values - centre) ** 2)))
 
 
+def _meant(found: Case) -> tuple[float, str]:
+    """The spread that estimates should have, and whose it is: the true values' where they are known, else tau."""
+    if found.truth is None:
+        return found.tau, f"REML puts the spread of the true values at τ = {significant(found.tau, 3)}"
+    true = spread_about(found.truth, float(found.truth.mean()))
+    return true, f"the true values, which are known here, spread by {significant(true, 3)}"
+
+
+def _within(spread: float, meant: float) -> tuple[bool, str]:
+    """Whether a spread is right, and why."""
+    right = abs(spread / meant - 1) <= SPREAD
+    return right, (
+        f"That is {percent(spread / meant)} of it, and counts as {'right' if right else 'wrong'} (right is "
+        f"{percent(1 - SPREAD)} to {percent(1 + SPREAD)})."
+    )
+
+
 # --- the square-root rule -----------------------------------------------------------------------------
 
 
@@ -139,7 +154,7 @@ class Root:
 def square_root(found: Case) -> Root:
     """Whether estimates shrunken by the square root of the reliability spread as tau says, and are the better guesses.
 
-    The spread is right within `ROOT_SPREAD`. Guesses are better where the true values are known and the mean squared
+    The spread is right within `SPREAD`. Guesses are better where the true values are known and the mean squared
     error is no larger than REML's. The model expects (1 - s)^2 tau^2 + s^2 v of a group that keeps the share s.
     """
     design = found.design
@@ -158,12 +173,9 @@ def _judge_root(found: Case, estimate: Array, spread: float, expected: tuple[flo
             "REML finds no spread between groups, τ = 0: the square root of nothing is nothing, and both rules put "
             "every group at a common mean.",
         ))  # fmt: skip
-    right = abs(spread / found.tau - 1) <= ROOT_SPREAD
-    says = [
-        f"The rule's estimates spread by {significant(spread, 3)} about their centre; REML puts the spread of the true "
-        f"values at τ = {significant(found.tau, 3)}. That is {percent(spread / found.tau)} of it, and counts as "
-        f"{'right' if right else 'wrong'} (right is {percent(1 - ROOT_SPREAD)} to {percent(1 + ROOT_SPREAD)})."
-    ]
+    meant, whose = _meant(found)
+    right, why = _within(spread, meant)
+    says = [f"The rule's estimates spread by {significant(spread, 3)} about their centre; {whose}. {why}"]
     if found.truth is None:
         says.append(
             "The true values are not known here, so nobody can see which guesses are nearer. If τ and σ are as REML "
@@ -172,12 +184,11 @@ def _judge_root(found: Case, estimate: Array, spread: float, expected: tuple[flo
         )
         words = "The spread is right here; the rest cannot be seen." if right else "False here: not even the spread."
         return Verdict("half" if right else "false", words, tuple(says))
-    true = spread_about(found.truth, float(found.truth.mean()))
     mine, reml = found.error(estimate), found.error(found.shrunken)
     better = mine <= reml
     says.append(
-        f"The true values, which are known here, spread by {significant(true, 3)}. Against them the rule's mean "
-        f"squared error is {significant(mine, 3)}, REML's {significant(reml, 3)}: its guesses are "
+        f"Against the true values the rule's mean squared error is {significant(mine, 3)}, REML's "
+        f"{significant(reml, 3)}: its guesses are "
         f"{'no worse' if better else f'worse by {percent(mine / reml - 1)}'}."
     )
     words = {
@@ -277,7 +288,7 @@ class Spread:
 
 
 def right_spread(found: Case) -> Spread:
-    """Whether REML's estimates spread by tau, within `SPREAD`."""
+    """Whether REML's estimates spread as the true values do (unknown ones: by tau), within `SPREAD`."""
     conditional = found.fit.group_effects[0].effect.std_error[:, 0] ** 2
     mean_square = float(np.mean(found.effects**2))
     parts = (mean_square, float(conditional.mean()), float(found.fit.fixed_cov[0, 0] * np.mean(found.kept**2)))
@@ -285,19 +296,15 @@ def right_spread(found: Case) -> Spread:
     if found.tau == 0:
         says = ("REML finds no spread between groups, τ = 0, and puts all at one value: there is nothing to compare.",)
         return Spread(Verdict("open", "These data cannot tell.", says), spread, parts)
-    right = abs(spread / found.tau - 1) <= SPREAD
+    meant, whose = _meant(found)
+    right, why = _within(spread, meant)
     said = [
-        f"REML's estimates spread by {significant(spread, 3)}; it puts the spread of the true values at τ = "
-        f"{significant(found.tau, 3)}. That is {percent(spread / found.tau)} of it (right is "
-        f"{percent(1 - SPREAD)} to {percent(1 + SPREAD)}).",
+        f"REML's estimates spread by {significant(spread, 3)}; {whose}. {why}",
         f"Nothing is lost: the estimates' variance, {significant(parts[0], 3)}, what remains unknown of a group, "
         f"{significant(parts[1], 3)} on average, and what the unknown common mean adds, {significant(parts[2], 3)}, "
         f"make {significant(sum(parts), 3)}; τ² is {significant(found.tau**2, 3)}.",
     ]
-    if found.truth is not None:
-        true = spread_about(found.truth, float(found.truth.mean()))
-        said.append(f"The true values themselves spread by {significant(true, 3)}.")
-    low = "too little" if spread < found.tau else "too much"
+    low = "too little" if spread < meant else "too much"
     verdict = (
         Verdict("true", "True here.", tuple(said)) if right else Verdict("false", f"False here: {low}.", tuple(said))
     )

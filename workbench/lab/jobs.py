@@ -21,6 +21,8 @@ from workbench.packing import packed
 AT_ONCE = 2
 LONGEST = 600.0
 """Seconds that a job may take."""
+ABANDONED = 30.0
+"""A job that nobody has asked about for so many seconds ends: its page was left."""
 REMEMBERED = 50
 """So many ended jobs can still be asked for."""
 
@@ -51,13 +53,15 @@ class _Job:
     process: Any
     answers: Any
     begun: float = field(default_factory=time.monotonic)
+    asked: float = field(default_factory=time.monotonic)
     state: State = State("starting")
 
 
 class Jobs:
     """The jobs of one lab. Safe for several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once: int = AT_ONCE) -> None:
+        self._at_once = at_once
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
 
@@ -72,8 +76,11 @@ class Jobs:
         spawned = multiprocessing.get_context("spawn")
         with self._lock:
             self._look()
-            if sum(not job.state.ended for job in self._jobs.values()) >= AT_ONCE:
-                raise OptionError(f"{AT_ONCE} computations are running already. Wait for one to end, or stop one.")
+            if sum(not job.state.ended for job in self._jobs.values()) >= self._at_once:
+                raise OptionError(
+                    f"{self._at_once} computations are running already, here or on other pages of this lab. Wait a "
+                    "little, then try again."
+                )
             ended = [key for key, job in self._jobs.items() if job.state.ended]
             for key in ended[: max(0, len(ended) - REMEMBERED)]:
                 del self._jobs[key]
@@ -97,6 +104,7 @@ class Jobs:
             self._look()
             if key not in self._jobs:
                 raise OptionError("This computation is not known any more. Start it again.")
+            self._jobs[key].asked = time.monotonic()
             return self._jobs[key].state
 
     def stop(self, key: str) -> None:
@@ -124,6 +132,8 @@ class Jobs:
                 job.answers.close()
             elif not job.process.is_alive():
                 self._end(job, "The computation ended without an answer; perhaps memory was short.")
+            elif time.monotonic() - job.asked > ABANDONED:
+                self._end(job, "Ended, as its page was left.")
             elif time.monotonic() - job.begun > LONGEST:
                 self._end(job, f"Ended after {LONGEST / 60:g} minutes, the most that the lab gives it.")
 

@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from workbench.errors import OptionError, WorkbenchError
 from workbench.lab import render
 from workbench.lab.datasets import NAME
-from workbench.lab.jobs import Jobs, State
+from workbench.lab.jobs import AT_ONCE, Jobs, State
 from workbench.lab.pages import PAGES
 from workbench.lab.pages.yours import first_choice
 from workbench.lab.uploads import LARGER, LARGEST, SHELF, Uploaded, read_table
@@ -36,8 +36,11 @@ SAFE = {
 }
 
 
-def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Starlette:
-    """The lab for an ASGI server; requests under other host names than these are refused ("*" allows any)."""
+def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost"), at_once: int = AT_ONCE) -> Starlette:
+    """The lab for an ASGI server; requests under other host names than these are refused ("*" allows any).
+
+    `at_once` simulations and fits by PyMC run at a time.
+    """
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -88,7 +91,7 @@ def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost")) -> Starlett
         text = (render.TEMPLATES / "lab.js").read_text("utf-8")
         return PlainTextResponse(text, media_type="text/javascript", headers=SAFE)
 
-    jobs = Jobs()
+    jobs = Jobs(at_once)
 
     def start(request: Request) -> Response:
         try:
@@ -156,7 +159,11 @@ async def _brought(request: Request) -> Uploaded:
 
 
 def serve(
-    host: str, port: int, names: tuple[str, ...] = (), ready: Callable[[str], None] = lambda address: None
+    host: str,
+    port: int,
+    names: tuple[str, ...] = (),
+    ready: Callable[[str], None] = lambda address: None,
+    at_once: int = AT_ONCE,
 ) -> None:
     """Run the lab until Ctrl-C.
 
@@ -171,6 +178,8 @@ def serve(
         cannot reach a lab on this machine by giving it a name of theirs.
     ready : function of the lab's address
         Called once it can be opened.
+    at_once : int
+        Simulations and fits by PyMC that run at a time.
 
     Raises
     ------
@@ -194,7 +203,7 @@ def serve(
         listening.listen()  # who comes before the server runs waits for it, in place of being refused
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{listening.getsockname()[1]}/")
-        settings = uvicorn.Config(application((host, "localhost", *names)), log_level="warning", access_log=False)
+        settings = uvicorn.Config(application((host, "localhost", *names), at_once), log_level="warning", access_log=False)
         uvicorn.Server(settings).run(sockets=[listening])
 
 

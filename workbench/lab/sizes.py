@@ -23,9 +23,11 @@ def group_sizes(text: str) -> tuple[int, ...]:
     >>> group_sizes("100x2, 2x3"), group_sizes("5 5 10")
     ((100, 100, 2, 2, 2), (5, 5, 10))
     """
+    if not text.strip():
+        raise OptionError("No sizes are given. Write numbers, such as 5 5 10, or 100x6, 2x6.")
     sizes: list[int] = []
     for part in re.split(r"[,;\s]+", re.sub(r"\s*[x*×]\s*", "x", text.strip().lower())):
-        found = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", part)
+        found = re.fullmatch(r"(\d{1,12})(?:x(\d{1,12}))?", part)
         if found is None:
             raise OptionError(
                 f"Sizes are {text!r}, of which {part!r} is no size. Write numbers, such as 5 5 10, or sizes with the "
@@ -39,6 +41,10 @@ def group_sizes(text: str) -> tuple[int, ...]:
         sizes += [size] * groups
     if len(sizes) < 2:
         raise OptionError("There is one group only, but pooling is between groups: give two or more sizes.")
+    if max(sizes) == 1:
+        raise OptionError(
+            "Every group has one sample, which cannot tell noise from spread: give some groups two or more."
+        )
     if sum(sizes) > MOST_ROWS:
         raise OptionError(f"Sizes add up to {sum(sizes):,} samples; at most {MOST_ROWS:,} are drawn here.")
     return tuple(sizes)

@@ -163,4 +163,17 @@ def verdict(answer: float | str, said: Any, near: float) -> str:
         good = " Right." * (said == answer)
         return f"<p><strong>You said {escape(said)}; computed: {escape(answer)}.</strong>{good}</p>"
     good = " That is near enough." * (abs(float(said) - answer) <= near)
-    return f"<p><strong>You said {float(said):g}; computed: {significant(float(answer))}.</strong>{good}</p>"
+    return f"<p><strong>You said {float(said):g}; computed: {shown(answer)}.</strong>{good}</p>"
+
+
+def shown(answer: float | str) -> str:
+    """An answer for people: words, a whole number, or four digits.
+
+    Examples
+    --------
+    >>> shown(7), shown(2 / 3), shown("less")
+    ('7', '0.6667', 'less')
+    """
+    if isinstance(answer, str):
+        return answer
+    return f"{answer:,}" if isinstance(answer, int) else significant(float(answer))

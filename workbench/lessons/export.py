@@ -18,10 +18,9 @@ from markupsafe import Markup
 from workbench.errors import OptionError
 from workbench.lab.render import TEMPLATES as DRAWING
 from workbench.lessons import LESSONS, Lesson
-from workbench.lessons.asking import Later, Question, Revealed, question_of
+from workbench.lessons.asking import Later, Question, Revealed, question_of, shown
 from workbench.lessons.telling import Told, say
 from workbench.report.versions import versions
-from workbench.words import significant
 
 if TYPE_CHECKING:
     import jinja2
@@ -68,7 +67,7 @@ def ran(lesson: Lesson) -> Ran:
     """
     notebook = importlib.import_module(f"workbench.lessons.{lesson.key}")
     outputs, _ = notebook.app.run()
-    parts = tuple(part for shown in outputs if (part := _part(shown)) is not None)
+    parts = tuple(part for output in outputs if (part := _part(output)) is not None)
     asked = [part.question.key for part in parts if part.question]
     answered = [part.revealed.question.key for part in parts if part.revealed]
     if asked != answered or len(set(asked)) < len(asked):
@@ -135,11 +134,6 @@ def export(lessons: Sequence[Lesson], folder: Path, answers: bool = False) -> li
     return written
 
 
-def shown_answer(value: float | str) -> str:
-    """An answer for people."""
-    return value if isinstance(value, str) else significant(float(value))
-
-
 @cache
 def _environment() -> jinja2.Environment:
     import jinja2
@@ -147,5 +141,5 @@ def _environment() -> jinja2.Environment:
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"safe_html": Markup, "answer": shown_answer}
+    made.filters |= {"safe_html": Markup, "answer": shown}
     return made

@@ -154,7 +154,7 @@ def _(drawn, fit, nearer_guess, np, raw, reveal, significant):
         together, here from {significant(float(np.mean(off_raw**2)))} to {significant(float(np.mean(off_shrunken**2)))}
         on average.
         """,
-        near=1,
+        near=2,
     )
     return nearer, off_raw, off_shrunken, shrunken
 
@@ -219,8 +219,8 @@ def _(drawn, np, raw, reveal, shrunken, significant, spread_of_shrunken):
 
 
 @app.cell
-def _(say):
-    say("""
+def _(later, say, spread_of_shrunken):
+    _along = say("""
     ## To take along
 
     * Raw means of small groups spread by noise: between² + within² / n.
@@ -229,6 +229,7 @@ def _(say):
 
     Try it with other spreads, sizes and seeds on the lab's page *Noise and shrinkage* (`workbench lab`).
     """)
+    later(spread_of_shrunken, _along)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from workbench.lab.page import Numbers, Page, Shown, Step, Tell, Values, Work
 from workbench.lab.sizes import group_sizes
 from workbench.plots.style import OWN, look, title_of
 from workbench.sampling.stages import told
-from workbench.words import significant
+from workbench.words import percent, significant
 
 MOST = 2000
 ERRORS = 2.0
@@ -182,14 +182,16 @@ def _counted(found: Coverage, cells: Any) -> Numbers:
                 (
                     f"{key[0]}-{key[1]}-{key[2].partition(',')[0].replace(' ', '-')}-{place}",
                     (
-                        f"{key[1]}: {_named(key)}", cell.size, f"{100 * share[0]:.1f} % ± {100 * share[1]:.1f}",
+                        f"{key[1]}: {_named(key)}", cell.size, f"{percent(share[0])} ± {100 * share[1]:.1f}",
                         f"{significant(width[0], 3)} ± {significant(width[1], 2)}",
                         f"{significant(squared[0], 3)} ± {significant(squared[1], 2)}",
                     ),
                 )
             )  # fmt: skip
+    sizes = ", ".join(f"{n}x{int(np.sum(found.sizes == n))}" for n in np.unique(found.sizes))
+    truth = f"SD between {found.truth['sd(group, (Intercept))']:g}, within {found.truth['sigma']:g}"
     return Numbers(
-        f"{found.simulations:,} repetitions",
+        f"{found.simulations:,} repetitions of {sizes}; {truth}",
         ("95 % interval of a group's", "n", "holds the truth", "mean width", "squared error"),
         tuple(rows),
         ("Coefficient: the group's mean; effect: its deviation from the population's. ± one Monte Carlo error.",),
@@ -208,7 +210,7 @@ PAGE = Page(
     show=show,
     work=Work(
         "Repeat the design",
-        "Every estimator is fitted to every repetition, exact full Bayes too: some 20 milliseconds each.",
+        "Every estimator is fitted to every repetition, exact full Bayes too: 20 to 80 milliseconds each, as the machine is busy.",
         take,
         simulate,
     ),

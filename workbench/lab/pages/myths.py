@@ -32,7 +32,8 @@ CLAIMS = {
     "root": (
         "The square-root rule: multiply each group's deviation by the square root of its reliability τ² / (τ² + v); "
         "the estimates then spread as the true values do, which makes them the right ones.",
-        f"Checked: the spread of these estimates against REML's τ (right: within {percent(claims.ROOT_SPREAD)}), and, "
+        f"Checked: the spread of these estimates against the true values', or REML's τ where these are not known "
+        f"(right: within {percent(claims.SPREAD)}), and, "
         "where the true values are known, their squared error against that of REML's estimates, which take the "
         "reliability itself.",
     ),
@@ -43,7 +44,8 @@ CLAIMS = {
     ),
     "spread": (
         "Shrunken estimates have the right spread: they spread as the true values do.",
-        f"Checked: the spread of REML's estimates against REML's own τ (right: within {percent(claims.SPREAD)}).",
+        f"Checked: the spread of REML's estimates against the true values', or REML's own τ where these are not known "
+        f"(right: within {percent(claims.SPREAD)}).",
     ),
     "ridge": (
         "Ridge regression is the same thing: penalise one indicator per group, and you have the mixed model.",

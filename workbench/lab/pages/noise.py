@@ -82,7 +82,7 @@ def _groups(drawn: SimulatedGroups, fit: Fit, raw: Array, shrunken: Array) -> Dr
     names = tuple(f"group {j + 1}, n = {n}" for j, n in enumerate(drawn.sizes))
     most = 40  # samples drawn of one group; more are a smear
     seen = np.concatenate([np.flatnonzero(drawn.group == j + 1)[:most] for j in range(J)])
-    frame = np.concatenate([raw, shrunken, drawn.truth])
+    frame = np.concatenate([raw, shrunken, drawn.truth, drawn.y[seen]])
     every = _ticks(drawn.sizes)
     panel = Panel(
         marks=(
@@ -97,7 +97,7 @@ def _groups(drawn: SimulatedGroups, fit: Fit, raw: Array, shrunken: Array) -> Dr
             Dots(at, shrunken, reml.colour, "+", size=6.5, label="shrunken mean (REML)", names=names),
         ),
         x=(0.3, J + 0.7),
-        y=limits(frame, room=0.25),
+        y=limits(frame),
         x_label="group, and its number of samples",
         y_label="value",
         x_ticks=every,

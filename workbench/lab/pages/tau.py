@@ -335,7 +335,7 @@ PAGE = Page(
     text=(
         "At τ = 0 all groups are one (complete pooling); the larger τ, the less they are pooled. An "
         "estimator that settles on one τ reads all groups off on one upright line. Full Bayes does not settle: it "
-        "averages along the lines, by the posterior of τ.",
+        "averages over τ, by its posterior, and over the population value, whose prior may move all groups at once.",
     ),
     controls=controls,
     show=show,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from workbench.design import RandomBlock
 from workbench.errors import OptionError
 from workbench.estimators import Settings, run_estimator
 from workbench.fit import Fit
@@ -16,11 +18,9 @@ from workbench.lab.page import Numbers, Page, Shown, Values
 from workbench.lab.sampled import sampling
 from workbench.lab.uploads import SHELF, Uploaded
 from workbench.plots.style import OWN, look, title_of
-from workbench.words import count, significant
+from workbench.words import count, join, significant
 
 NONE = "n"
-NAMED = 14
-"""So many groups have their names on the axis."""
 LISTED = 200
 """So many groups have a row in the table."""
 
@@ -37,13 +37,14 @@ def controls(query: Mapping[str, str]) -> tuple[Control, ...]:
         return Choice(name, label, ((NONE, "none: groups' means"),) * none + options, value, anew=True, hint=hint)
 
     slope = NONE if own.slope is None else str(own.slope)
+    others = tuple(k for k in table.numbers if k not in (own.response, own.group) or k == own.slope)
     return (
         Choice(NAME, "Table", ((own.key, table.name),), own.key, anew=True),
         menu("response", "Response", table.numbers, str(own.response), "what was measured: a column of numbers"),
         menu(
             "group", "Groups", table.labels, str(own.group), "a column of labels, or of whole numbers that are labels"
         ),
-        menu("slope", "Predictor", table.numbers, slope, "whose slope varies by group", none=True),
+        menu("slope", "Predictor", others, slope, "whose slope varies by group", none=True),
     )
 
 
@@ -64,8 +65,14 @@ def first_choice(key: str, table: Uploaded) -> Brought:
     words = [k for k in table.labels if k not in table.numbers]
     group = (words or list(table.labels))[0]
     others = [k for k in table.numbers if k != group]
-    response = max(others, key=lambda k: table.frame[table.columns[k]].n_unique())
+    response = max(others, key=lambda k: _likely(table.frame[table.columns[k]]))
     return Brought(key, response, group, None)
+
+
+def _likely(column: Any) -> tuple[bool, bool, int]:
+    """How likely a column of numbers is the response: fractions before counts, and no counter of rows."""
+    different = column.n_unique()
+    return column.dtype.is_float(), different < len(column), different
 
 
 def show(values: Values) -> Shown:
@@ -91,8 +98,18 @@ def show(values: Values) -> Shown:
         says=_says(found, fits),
         drawings=drawings,
         numbers=tuple(_table(found, fits, k) for k in range(len(block.terms))),
-        warnings=tuple(f"{title_of(name)}: {said}" for name, fit in fits.items() for said in fit.warnings),
+        warnings=_warnings(fits),
     )
+
+
+def _warnings(fits: Mapping[str, Fit]) -> tuple[str, ...]:
+    """What fits say against themselves, the same of several once; dropped rows stand in the sentence on the model."""
+    by: dict[str, list[str]] = {}
+    for name, fit in fits.items():
+        for said in fit.warnings:
+            if "dropped" not in said:
+                by.setdefault(said, []).append(title_of(name))
+    return tuple(f"{join(names)}: {said}" for said, names in by.items())
 
 
 def _says(found: Dataset, fits: Mapping[str, Fit]) -> tuple[str, ...]:
@@ -103,7 +120,7 @@ def _says(found: Dataset, fits: Mapping[str, Fit]) -> tuple[str, ...]:
     )
     said = [
         f"The model is {design.formula}: {design.rows.sentence()}; {count(len(block.levels), 'group')} of "
-        f"{block.group}, of {int(block.sizes.min()):,} to {int(block.sizes.max()):,} rows.",
+        f"{block.group}, {_rows(block)}.",
         f"REML puts the SD between groups at {spreads}, and the residual SD at {significant(reml.sigma, 3)}.",
     ]
     own, pooled = (fits[name].group_effects[0].coefficient.estimate for name in ("no_pooling", "reml"))
@@ -115,6 +132,11 @@ def _says(found: Dataset, fits: Mapping[str, Fit]) -> tuple[str, ...]:
             f"{significant(float(own[j, 0]))} to {significant(float(pooled[j, 0]))}."
         )
     return tuple(said)
+
+
+def _rows(block: RandomBlock) -> str:
+    low, high = int(block.sizes.min()), int(block.sizes.max())
+    return f"{count(low, 'row')} each" if low == high else f"of {low:,} to {high:,} rows"
 
 
 def _label(found: Dataset, k: int) -> str:
@@ -130,7 +152,8 @@ def _groups(found: Dataset, fits: Mapping[str, Fit], k: int) -> Drawing:
     order = np.argsort(np.where(np.isfinite(own), own, pooled), kind="stable")
     at = np.arange(1.0, len(order) + 1)
     names = tuple(f"{block.group} {block.levels[j]}, n = {int(block.sizes[j]):,}" for j in order)
-    step = max(1, -(-len(order) // NAMED))
+    widest = 8 * min(7, max(len(block.levels[j]) for j in order)) + 12
+    step = max(1, -(-len(order) * widest // 640))
     ticks = tuple((float(at[i]), _short(block.levels[order[i]])) for i in range(0, len(order), step))
     panel = Panel(
         marks=(
