@@ -100,7 +100,8 @@ def test_sizes_are_read_as_people_write_them(text, sizes):
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", "No sizes are given"), ("1x5", "cannot tell noise from spread"), ("1000000x3", "at most 20,000"), ("a", "is no size"), ("-3 4", "is no size"), ("5", "one group only"), ("0x3", "a zero"),
+    [("", "No sizes are given"), ("1x5", "cannot tell noise from spread"), ("1000000x3", "at most 20,000"),
+     ("a", "is no size"), ("-3 4", "is no size"), ("5", "one group only"), ("0x3", "a zero"),
      ("2x201", "more than 200 groups"), ("20000 1", "at most 20,000"), ("1.5 2", "is no size")],
 )  # fmt: skip
 def test_sizes_that_make_no_groups_are_refused(text, words):
@@ -284,3 +285,21 @@ def test_a_taken_port_gets_a_sentence(capsys):
     said = capsys.readouterr().err
     assert "The lab cannot listen on 127.0.0.1" in said
     assert "--port" in said
+
+
+@pytest.mark.slow
+def test_jobs_end_when_they_fail_and_when_nobody_asks(monkeypatch):
+    from workbench.lab import jobs
+
+    running = jobs.Jobs(at_once=1)
+    failing = running.start("noise", None)  # a page without work
+    with pytest.raises(OptionError, match="1 computations are running already"):
+        running.start("noise", None)
+    while not running.state(failing).ended:
+        time.sleep(0.05)
+    assert running.state(failing).text.startswith("The computation failed")
+    monkeypatch.setattr(jobs, "ABANDONED", -1.0)
+    left = running.start("noise", None)
+    assert running.state(left) == jobs.State("Ended, as its page was left.", ended=True)
+    with pytest.raises(OptionError, match="not known any more"):
+        running.state("nothing")

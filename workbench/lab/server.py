@@ -203,7 +203,9 @@ def serve(
         listening.listen()  # who comes before the server runs waits for it, in place of being refused
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{listening.getsockname()[1]}/")
-        settings = uvicorn.Config(application((host, "localhost", *names), at_once), log_level="warning", access_log=False)
+        settings = uvicorn.Config(
+            application((host, "localhost", *names), at_once), log_level="warning", access_log=False
+        )
         uvicorn.Server(settings).run(sockets=[listening])
 
 

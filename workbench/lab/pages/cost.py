@@ -210,7 +210,7 @@ PAGE = Page(
     show=show,
     work=Work(
         "Repeat the design",
-        "Every estimator is fitted to every repetition, exact full Bayes too: 20 to 80 milliseconds each, as the machine is busy.",
+        "Every estimator is fitted to every repetition, exact full Bayes too: 20 to 80 milliseconds each.",
         take,
         simulate,
     ),
