@@ -81,6 +81,16 @@ LESSONS = (
     ),
     Lesson(
         5,
+        "slopes_crossed_nested",
+        "Slopes, crossed and nested",
+        (
+            "say what the correlation of intercepts and slopes means, and what moving the origin does to it",
+            "read (1 | a/b) and (1 | a) + (1 | b), and tell which one the data ask for",
+            "foresee which standard errors change when a factor is left out",
+        ),
+    ),
+    Lesson(
+        6,
         "beyond_the_normal",
         "Beyond the normal",
         (

@@ -447,7 +447,7 @@ def _(Dots, Drawing, OWN, Panel, Segments, TRUTH, later, limits, loses_guess, np
         (
             Segments(own, _y, stein, _y, "muted", width=1.2, arrows=True),
             Dots(own, _y, OWN, "x", label="average so far"),
-            Dots(stein, _y, "ink", "*", size=6.0, label="James and Stein"),
+            Dots(stein, _y, "ink", "o", size=4.5, label="James and Stein"),
             Dots(truth, _y, TRUTH, "D", filled=False, label="rest of the season"),
         ),
         x=limits(own, stein, truth), y=(0.3, len(own) + 0.7), x_label="batting average",
