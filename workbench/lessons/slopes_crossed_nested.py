@@ -384,15 +384,19 @@ def _(later, left_guess, np, numbers, pd, without):
 
 
 @app.cell
-def _(later, left_guess, load_study, say, significant, wb):
+def _(later, left_guess, load_study, say, significant, wb, without):
     _sleep = load_study("sleepstudy")
     _fits = [wb.fit(f"Reaction ~ Days + ({part} | Subject)", _sleep.data) for part in ("Days", "1")]
     _full, _bare = (float(fit.population.std_error[1]) for fit in _fits)
+    _both, _only = (without[name].variance.set_index("group")["vcov"] for name in ("both factors", "plates only"))
+    _plates = float(_both["plate"]), float(_only["plate"])
     _told = say(f"""
-    What is left out does not vanish: it goes to the other variances, above all to the rest, where it counts as new
-    noise in every row. The same holds for slopes. In the sleep study the population's slope has a standard error of
-    {significant(_full, 3)} ms per day when slopes vary by subject, and {significant(_bare, 3)} when only intercepts
-    do. The slope itself is the same. If people differ in their slopes, the smaller number is too small.
+    What is left out does not vanish. Without the samples, their variance goes to the rest, where it counts as new
+    noise in every row; beside so much noise the plates seem to differ
+    {"less" if _plates[1] < _plates[0] else "more"}, too: {significant(_plates[1], 2)} in place of
+    {significant(_plates[0], 2)}. The same holds for slopes. In the sleep study the population's slope has a standard
+    error of {significant(_full, 3)} ms per day when slopes vary by subject, and {significant(_bare, 3)} when only
+    intercepts do. The slope itself is the same. If people differ in their slopes, the smaller number is too small.
     """)
     later(left_guess, _told)
 
