@@ -530,7 +530,8 @@ def _(say):
     * Shares shrink on the scale of log-odds, by information n p (1 − p); without a case there is no own value at all.
     * A plugged-in normal prior and a squared penalty are one thing. λ = σ² / τ² makes ridge regression a mixed model.
     * Cross-validation chooses λ for another purpose, and finds another one.
-    * Shrinking pays in total whatever the true values are, if there are enough of them. One of them may pay for it.
+    * Shrinking pays in total whatever the true values are, if there are more than three of them. One of them may pay
+      for it.
 
     Go on with the lab's page *Noise and shrinkage* (`workbench lab`), the reports of the studies `cbpp` and `baseball`,
     or `wb.fit(..., estimator="penalized")` with data of your own.

@@ -17,11 +17,11 @@ def _():
     from workbench.lessons.telling import numbers, opening, picture, say
     from workbench.plots.style import OWN, look
     from workbench.study import load_study
-    from workbench.words import percent, significant
+    from workbench.words import minus, percent, significant
 
     return (
         OWN, Area, Dots, Drawing, Line, Panel, Segments, Words, choose, guess, later, limits, load_study, look,
-        np, numbers, opening, pd, percent, picture, reveal, say, significant, spread_path, wb,
+        minus, np, numbers, opening, pd, percent, picture, reveal, say, significant, spread_path, wb,
     )  # fmt: skip
 
 
@@ -41,13 +41,14 @@ def _(load_study, np, wb):
 
 
 @app.cell
-def _(error, names, own, say):
+def _(error, minus, names, own, say):
     say(f"""
     ## Eight schools
 
     Eight schools coached their students for a test, and eight studies estimated what it did, in points. School
-    {names[int(own.argmax())]} shows {own.max():g} points, school {names[int(own.argmin())]} {own.min():g}. Each
-    estimate has a known standard error, between {error.min():g} and {error.max():g} points.
+    {names[int(own.argmax())]} shows {own.max():g} points, school {names[int(own.argmin())]}
+    {minus(f"{own.min():g}")}. Each estimate has a known standard error, between {error.min():g} and {error.max():g}
+    points.
 
     A mixed model says: true effects differ by an SD of τ, and what is seen differs more, by the standard errors. How
     far to trust a school's own estimate depends on τ. But who tells τ? Eight numbers do. In the picture each has one
@@ -232,7 +233,7 @@ def _(at_five, high, later, low, median, say, significant):
     _told = say(f"""
     The posterior of τ has its median at {significant(median, 3)} and its middle 95 % from {significant(low, 2)} to
     {significant(high, 3)} points. *Integrating* means: average the upper lines, each place weighted by the posterior
-    below it. Uncertainty is averaged, too: that at every τ, and that about which τ it is.
+    below it. Uncertainty then has two parts: what is not known at every τ, and which τ it is.
     """)
     later(at_five, _told)
 
