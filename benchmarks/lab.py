@@ -89,7 +89,8 @@ def served(command: list[str], port: int) -> Iterator[str]:
 
 def first_paint(page: Any) -> float:
     """Milliseconds from the request to the first content."""
-    return float(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+    found = page.evaluate("performance.getEntriesByName('first-contentful-paint').map((entry) => entry.startTime)")
+    return float(found[0]) if found else float("nan")  # a page in the background does not paint
 
 
 def drag(pages: list[Any], name: str) -> list[float]:
@@ -133,7 +134,7 @@ def ours(browser: Any, users: int) -> None:
             for _ in range(users):
                 pages.append(browser.new_context().new_page())
                 pages[-1].goto(f"{address}/{key}")
-            print(said(f"{key}, {users} at once", median(map(first_paint, pages)), drag(pages, name)), flush=True)
+            print(said(f"{key}, {users} at once", first_paint(pages[-1]), drag(pages, name)), flush=True)
             for page in pages:
                 page.context.close()
 

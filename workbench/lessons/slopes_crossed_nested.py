@@ -64,8 +64,13 @@ def _(choose, own_correlation, significant):
 
 
 @app.cell
-def _(at, correlation_guess, np, own_correlation, reveal, significant, sleep):
+def _(at, sleep):
     reml = at(sleep, True, 0.0)
+    return (reml,)
+
+
+@app.cell
+def _(correlation_guess, np, own_correlation, reml, reveal, significant, sleep):
     _days = np.unique(sleep.x)
     _noise = -float(_days.mean() / np.sqrt(np.mean(_days**2)))
     _gap = reml.correlation - own_correlation
@@ -79,7 +84,6 @@ def _(at, correlation_guess, np, own_correlation, reveal, significant, sleep):
         noise out of the SDs.
         """,
     )
-    return (reml,)
 
 
 @app.cell
