@@ -89,6 +89,7 @@ def served(command: list[str], port: int) -> Iterator[str]:
 
 def first_paint(page: Any) -> float:
     """Milliseconds from the request to the first content."""
+    page.wait_for_timeout(300)
     found = page.evaluate("performance.getEntriesByName('first-contentful-paint').map((entry) => entry.startTime)")
     return float(found[0]) if found else float("nan")  # a page in the background does not paint
 
