@@ -212,6 +212,13 @@ def test_a_table_that_a_page_does_not_have_gets_a_sentence():
     assert 'id="mean"' in html
 
 
+def test_pages_explain_their_words():
+    html = render.whole(BY_KEY["boundary"], PAGES, {})
+    for word in ("REML", "τ", "boundary avoiding", "full Bayes", "conditional SD"):
+        assert f"<dt>{word}</dt>" in html
+    assert "<dt>LKJ</dt>" not in html
+
+
 def test_what_is_typed_does_not_become_markup():
     html = render.whole(noise.PAGE, PAGES, {"sizes": '"><script>alert(1)</script>'})
     assert "<script>alert" not in html

@@ -143,15 +143,32 @@ def test_a_step_sets_the_controls(visit):
     assert page.locator("#between-handle").input_value() == "1"
 
 
-def test_the_keyboard_alone_reaches_everything(visit):
-    page = visit("/noise")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.key)
+def test_the_keyboard_alone_reaches_everything(visit, page):
+    opened = visit(f"/{page.key}")
     reached = []
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        reached.append(page.evaluate("document.activeElement.id || document.activeElement.className"))
-    assert reached[0] == "skip"
-    for wanted in ("between-handle", "between", "within-handle", "sizes", "seed"):
-        assert wanted in reached
+    for _ in range(70):
+        opened.keyboard.press("Tab")
+        reached.append(opened.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+    wanted = opened.evaluate(
+        "[...document.querySelectorAll('main input:not([type=hidden]), main select, main button')]"
+        ".filter((part) => part.offsetParent && !part.closest('noscript'))"
+        ".map((part) => part.id || part.textContent.trim())"
+    )
+    assert "Skip to the pictures" in reached[0]
+    assert set(wanted) <= set(reached)
+
+
+def test_a_slider_moves_what_is_expected_of_a_design(visit):
+    page = visit("/cost?sizes=4x3,9x3&within=3")
+    page.locator("#between-handle").focus()
+    for _ in range(3):
+        settled(page, lambda: page.keyboard.press("ArrowRight"))
+    between = float(page.locator("#between").input_value())
+    assert between == pytest.approx(1.15)
+    for n in (4, 9):
+        noise = 9 / n
+        assert cell(page, f"n-{n}", "shrunken") == pytest.approx(between**2 * noise / (between**2 + noise), rel=1e-3)
 
 
 def test_two_labs_at_once_do_not_disturb_each_other(visit):

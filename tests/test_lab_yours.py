@@ -132,3 +132,26 @@ def test_numbers_are_those_of_the_public_functions(sleep):
         wanted = comparison.fits[name].coefficients["estimate"].to_numpy()
         found = [float(rows[f"level-{j}"][columns.index(title)].replace("−", "-")) for j in range(18)]
         np.testing.assert_allclose(found, wanted, rtol=2e-3)
+
+
+def test_pages_that_draw_samples_take_the_design_along(sleep):
+    import re
+    from urllib.parse import parse_qs
+
+    from workbench.lab import render
+    from workbench.lab.pages import PAGES
+
+    key = f"u-{SHELF.put(sleep)}-0-2-n"
+    html = render.whole(yours.PAGE, PAGES, {"data": key})
+    fit = wb.fit("Reaction ~ 1 + (1 | Subject)", SLEEP, "reml")
+    tau, sigma = fit.variance["sdcor"]
+    for page in ("noise", "cost"):
+        asked = parse_qs(re.search(rf'href="/{page}\?([^"]+)"', html)[1].replace("&amp;", "&"))
+        assert asked["sizes"] == ["10x18"]
+        assert float(asked["between"][0]) == pytest.approx(tau / sigma, rel=5e-3)
+        assert asked["within"] == ["1"]
+    for page in ("prior", "tau", "boundary", "myths"):
+        assert f'href="/{page}?data={key}"' in html
+        other = next(p for p in PAGES if p.key == page)
+        assert 'class="trouble"' not in render.whole(other, PAGES, {"data": key})
+    assert 'href="/slopes"' in html  # needs a slope

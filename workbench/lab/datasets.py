@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
+import numpy as np
+
 from workbench.design import Design, build_design
 from workbench.errors import OptionError
 from workbench.estimators import Settings
-from workbench.lab.controls import Choice
+from workbench.lab.controls import LONGEST, Choice
 from workbench.lab.uploads import SHELF, Uploaded
 from workbench.study import load_study
 from workbench.words import join
@@ -164,3 +166,25 @@ def of_table(own: Brought, table: Uploaded) -> Dataset:
             raise OptionError("A chosen column is not one of those that the menus offer. Choose again.")
         table.designs[key] = build_design(formula(own, table), table.frame)
     return Dataset(own.key, table.name, table.designs[key])
+
+
+def like(key: str) -> dict[str, str]:
+    """The design of a brought table, for pages that draw samples: sizes, and SDs in units of the residual's.
+
+    Empty for other tables, and where so many sizes cannot stand in an address.
+
+    Examples
+    --------
+    >>> like("dyestuff")
+    {}
+    """
+    if brought(key) is None:
+        return {}
+    from workbench.estimators import run_estimator
+
+    design = dataset(key).design
+    fit = run_estimator("reml", design, Settings(), None, {})
+    sizes, many = np.unique(design.blocks[0].sizes, return_counts=True)
+    text = ", ".join(f"{n}x{k}" for n, k in zip(sizes[::-1].tolist(), many[::-1].tolist(), strict=True))
+    ratio = min(float(fit.components[0].sd[0]) / fit.sigma, 5.0) if fit.sigma > 0 else 0.0
+    return {} if len(text) > LONGEST else {"sizes": text, "between": f"{ratio:.3g}", "within": "1"}

@@ -131,6 +131,8 @@ class Page:
     brings : bool
         Whether a table can be brought here.
     work : Work, optional
+    like : function of a table's key, optional
+        Of a page that draws samples of its own: what a link to it says, so that they are drawn as the table's are.
     """
 
     key: str
@@ -142,3 +144,4 @@ class Page:
     settle: Callable[[Mapping[str, str]], Mapping[str, str] | None] | None = None
     brings: bool = False
     work: Work | None = None
+    like: Callable[[str], Mapping[str, str]] | None = None

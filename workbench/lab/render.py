@@ -13,6 +13,7 @@ from markupsafe import Markup
 from workbench.errors import OptionError, WorkbenchError
 from workbench.lab.controls import Choice, texts, values
 from workbench.lab.datasets import NAME
+from workbench.lab.glossary import words_of
 from workbench.lab.page import Page, Tell
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def whole(page: Page, pages: tuple[Page, ...], query: Mapping[str, str], root: s
     carried = {other.key: _carried(other, query.get(NAME, "")) for other in pages}
     return _environment().get_template("page.html.j2").render(
         page=page, pages=pages, controls=controls, texts=texts(controls, query), shown=Markup(shown),
-        root=root, carried=carried, trouble=trouble,
+        root=root, carried=carried, trouble=trouble, words=words_of(f"{page.question} {' '.join(page.text)} {shown}"),
     )  # fmt: skip
 
 
@@ -76,6 +77,8 @@ def _carried(page: Page, table: str) -> str:
     if not table:
         return ""
     try:
+        if page.like is not None:
+            return f"?{urlencode(same)}" if (same := page.like(table)) else ""
         offered = [c for c in page.controls({NAME: table}) if c.name == NAME and isinstance(c, Choice)]
     except WorkbenchError:
         return ""

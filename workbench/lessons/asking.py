@@ -176,4 +176,4 @@ def shown(answer: float | str) -> str:
     """
     if isinstance(answer, str):
         return answer
-    return f"{answer:,}" if isinstance(answer, int) else significant(float(answer))
+    return f"{answer:,}" if hasattr(answer, "__index__") else significant(float(answer))

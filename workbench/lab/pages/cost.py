@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.calibration import Coverage, coverage
 from workbench.lab.controls import Control, Slider, Words
+from workbench.lab.datasets import like
 from workbench.lab.drawing import Dots, Drawing, Line, Mark, Panel, Rule, Segments
 from workbench.lab.page import Numbers, Page, Shown, Step, Tell, Values, Work
 from workbench.lab.sizes import group_sizes
@@ -208,6 +209,7 @@ PAGE = Page(
     ),
     controls=controls,
     show=show,
+    like=like,
     work=Work(
         "Repeat the design",
         "Every estimator is fitted to every repetition, exact full Bayes too: 20 to 80 milliseconds each.",

@@ -12,6 +12,7 @@ from workbench.design import build_design
 from workbench.estimators import Settings, run_estimator
 from workbench.fit import Fit
 from workbench.lab.controls import Control, Slider, Words
+from workbench.lab.datasets import like
 from workbench.lab.drawing import Area, Dots, Drawing, Line, Panel, Rule, Segments, limits
 from workbench.lab.page import Numbers, Page, Shown, Step, Values
 from workbench.lab.sizes import group_sizes
@@ -197,4 +198,5 @@ PAGE = Page(
     ),
     controls=controls,
     show=show,
+    like=like,
 )

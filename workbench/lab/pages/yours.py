@@ -215,7 +215,8 @@ PAGE = Page(
     question="What does pooling make of the groups that you know?",
     text=(
         "Bring a table; choose the response, the groups and, where you want, a predictor whose slope varies. The pages "
-        "above then run on it. The table stays in this lab's memory for two hours at most, and is written nowhere.",
+        "above then run on it; noise and shrinkage, and what plugging in costs, draw samples of its sizes, with its "
+        "ratio of spreads. The table stays in this lab's memory for two hours at most, and is written nowhere.",
     ),
     controls=controls,
     show=show,
