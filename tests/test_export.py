@@ -191,6 +191,7 @@ def test_long_tables_go_over_pages(tmp_path):
     assert len([line for line in text.splitlines() if re.match(r"\d+ & 3 &", line)]) == 80
 
 
+@pytest.mark.slow
 def test_of_very_many_levels_a_document_holds_the_ends_and_a_csv_all(tmp_path):
     rng = np.random.default_rng(1)
     J = WHOLE + 500

@@ -107,7 +107,14 @@ def test_the_columns_written_out_give_the_same(formula, family, kind, weighted, 
     )
 
 
-@pytest.mark.parametrize(("kind", "weighted"), [("joint", False), ("joint", True), (4.0, True)])
+@pytest.mark.parametrize(
+    ("kind", "weighted"),
+    [
+        ("joint", True),
+        pytest.param("joint", False, marks=pytest.mark.slow),
+        pytest.param(4.0, True, marks=pytest.mark.slow),
+    ],
+)
 def test_cells_that_are_kept_sparse_give_the_same(kind, weighted):
     chosen = family_of("gaussian")
     design, y, w, offset = regression(CROSSED, chosen, weighted, seed=6, n=900, levels=(150, 90))

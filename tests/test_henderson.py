@@ -104,7 +104,9 @@ def test_the_exact_answer_is_that_of_n_by_n_matrices(terms, known_se):
 
 @pytest.mark.parametrize("method", ["gradient", "adam"])
 @pytest.mark.parametrize("rank", [None, 1])
-@pytest.mark.parametrize("terms", RANDOM_TERMS[2:6])
+@pytest.mark.parametrize(
+    "terms", [*RANDOM_TERMS[2:4], *(pytest.param(terms, marks=pytest.mark.slow) for terms in RANDOM_TERMS[4:6])]
+)
 def test_descents_end_at_the_exact_answer_of_any_design(terms, rank, method):
     design = random_design(terms, seed=1)
     at = random_spreads(design, np.random.default_rng(2), rank)

@@ -162,7 +162,7 @@ class Dense:
         ("(1 | g)", False, 1),
         ("(1 | g)", False, 2),  # the spread is estimated as zero
         ("(x | g)", False, 3),
-        ("(x | g)", False, 12),
+        pytest.param("(x | g)", False, 12, marks=pytest.mark.slow),
         ("(x || g)", False, 4),
         ("(1 | g) + (1 | h)", False, 1),
         ("(1 | g)", True, 2),

@@ -15,7 +15,11 @@ from workbench.lessons.telling import numbers, say
 STATING = ("say", "reveal", "numbers", "guess", "choose")
 
 
-@pytest.fixture(scope="module", params=LESSONS, ids=lambda one: one.key)
+EACH = [pytest.param(one, id=one.key, marks=[pytest.mark.slow] * (one.number > 1)) for one in LESSONS]
+"""The first is run by the usual tests, the others, of some seconds each, by those of CI."""
+
+
+@pytest.fixture(scope="module", params=EACH)
 def found(request):
     return ran(request.param)
 
