@@ -50,6 +50,7 @@ def test_a_tau_is_inside_or_outside_the_intervals_that_are_named():
         found = shown("tau", data="eight_schools", tau=at)
         assert f": {likely} the 95 % profile interval" in found.says[1]
         assert f"It is {middle} the posterior's middle 95 %" in found.says[2]
+        assert ("never holds 0" in found.says[2]) == (tau == 0)
     assert "puts 75.1 % below it" in shown("tau", data="eight_schools", tau=5).says[2]
 
 
