@@ -46,11 +46,13 @@ def test_a_tau_is_inside_or_outside_the_intervals_that_are_named():
     base = tau.ground("eight_schools", 0)
     _, high = base.path.likely
     assert 2 * (conditional(0.0)[2] - conditional(high)[2]) == pytest.approx(3.8414588, abs=1e-4)
-    for at, likely, middle in [(5.0, "inside", "inside"), (13.0, "inside", "outside"), (20.0, "outside", "outside")]:
+    for at, likely, middle in [
+        (0.0, "inside", "outside"), (5.0, "inside", "inside"), (13.0, "inside", "outside"), (20.0, "outside", "outside"),
+    ]:  # fmt: skip
         found = shown("tau", data="eight_schools", tau=at)
         assert f": {likely} the 95 % profile interval" in found.says[1]
         assert f"It is {middle} the posterior's middle 95 %" in found.says[2]
-        assert ("never holds 0" in found.says[2]) == (tau == 0)
+        assert ("never holds 0" in found.says[2]) == (at == 0)
     assert "puts 75.1 % below it" in shown("tau", data="eight_schools", tau=5).says[2]
 
 

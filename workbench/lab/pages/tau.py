@@ -180,7 +180,8 @@ def _says(data: Dataset, base: Ground, tau: float, relative: float, population: 
             f"It is {_inside(first <= tau <= last)} the posterior's middle 95 %, from {significant(first)} to "
             f"{significant(last)} (median {significant(median)}); the posterior puts {percent(below)} below it. "
             f"Prior of τ: {base.prior}."
-            + " An interval with equal tails never holds 0, however high the density is there." * (tau == 0)
+            + " An interval with equal tails never holds 0, however high the density is there."
+            * (tau == 0)
         )
     terms = data.design.blocks[0].terms
     if len(terms) > 1:
