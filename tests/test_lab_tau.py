@@ -47,7 +47,8 @@ def test_a_tau_is_inside_or_outside_the_intervals_that_are_named():
     _, high = base.path.likely
     assert 2 * (conditional(0.0)[2] - conditional(high)[2]) == pytest.approx(3.8414588, abs=1e-4)
     for at, likely, middle in [
-        (0.0, "inside", "outside"), (5.0, "inside", "inside"), (13.0, "inside", "outside"), (20.0, "outside", "outside"),
+        (0.0, "inside", "outside"), (5.0, "inside", "inside"), (13.0, "inside", "outside"),
+        (20.0, "outside", "outside"),
     ]:  # fmt: skip
         found = shown("tau", data="eight_schools", tau=at)
         assert f": {likely} the 95 % profile interval" in found.says[1]
