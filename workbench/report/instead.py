@@ -183,9 +183,13 @@ def _shifts(comparison: Comparison, hub: str) -> tuple[Shift, ...]:
     """The population coefficients that the fixed prior estimates; differences are 0 where they are rounding."""
     fixed, mixed = comparison.fits["fixed_prior"], comparison.fits[hub]
     found = []
+    places = {term: m for m, term in enumerate(mixed.design.fixed_terms)}
     for k in estimated(fixed):
-        a, b = float(fixed.population.estimate[k]), float(mixed.population.estimate[k])
-        wide, base = float(fixed.population.std_error[k]), float(mixed.population.std_error[k])
+        m = places.get(fixed.design.fixed_terms[k])
+        if m is None:  # fits of different designs may stand beside each other
+            continue
+        a, b = float(fixed.population.estimate[k]), float(mixed.population.estimate[m])
+        wide, base = float(fixed.population.std_error[k]), float(mixed.population.std_error[m])
         gap = abs(a - b) if abs(a - b) > DIGITS * max(abs(a), abs(b)) else 0.0
         known = base > 0
         errors, length = (gap / base, wide / base) if known else (np.nan, np.nan)
