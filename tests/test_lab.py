@@ -305,8 +305,13 @@ def test_jobs_end_when_they_fail_and_when_nobody_asks(monkeypatch):
     while not running.state(failing).ended:
         time.sleep(0.05)
     assert running.state(failing).text.startswith("The computation failed")
-    monkeypatch.setattr(jobs, "ABANDONED", -1.0)
+    monkeypatch.setattr(jobs, "ABANDONED", 0.0)
+    monkeypatch.setattr(jobs, "LOOK", 0.05)
     left = running.start("noise", None)
+    process = running._jobs[left].process
+    process.join(20)  # nobody asks
+    while not running._jobs[left].state.ended:
+        time.sleep(0.05)
     assert running.state(left) == jobs.State("Ended, as its page was left.", ended=True)
     with pytest.raises(OptionError, match="not known any more"):
         running.state("nothing")

@@ -119,7 +119,35 @@ def test_menus_settle_into_the_key(sleep):
     assert yours.settle(asked) == {"data": f"u-{key}-0-2-1"}
     assert yours.settle({"data": f"u-{key}-0-2-1"}) is None
     assert yours.settle(asked | {"response": "x"}) is None
-    assert yours.first_choice(key, sleep) == Brought(key, 0, 2, None) or sleep.labels[0] == 1
+
+
+def test_columns_to_begin_with_are_likely_ones():
+    """Words rather than whole numbers for groups; fractions rather than counts, and no counter, for the response."""
+    lines = ["row,count,mark,class"] + [f"{k},{k % 5},{k % 7 + 0.5},{'abc'[k % 3]}" for k in range(21)]
+    table = read_table("t.csv", "\n".join(lines).encode())
+    own = yours.first_choice("00ff", table)
+    assert (table.columns[own.group], table.columns[own.response], own.slope) == ("class", "mark", None)
+
+
+def test_a_table_that_nobody_asks_for_is_forgotten_by_itself(sleep, monkeypatch):
+    from workbench.lab import uploads
+
+    monkeypatch.setattr(uploads, "KEPT", 0.05)
+    shelf = Shelf()
+    shelf.put(sleep)
+    emptied = []
+    monkeypatch.setattr(uploads, "CACHES", [lambda: emptied.append(True)])
+    wait_until(lambda: bool(emptied), 5)  # what was computed of it, too
+    assert not shelf._kept
+
+
+def wait_until(there, seconds):
+    import time
+
+    begun = time.monotonic()
+    while not there():
+        assert time.monotonic() - begun < seconds
+        time.sleep(0.02)
 
 
 def test_numbers_are_those_of_the_public_functions(sleep):

@@ -23,6 +23,8 @@ LONGEST = 600.0
 """Seconds that a job may take."""
 ABANDONED = 30.0
 """A job that nobody has asked about for so many seconds ends: its page was left."""
+LOOK = 2.0
+"""Seconds between two looks at jobs that run, whether or not somebody asks about them."""
 REMEMBERED = 50
 """So many ended jobs can still be asked for."""
 
@@ -64,6 +66,7 @@ class Jobs:
         self._at_once = at_once
         self._lock = threading.Lock()
         self._jobs: dict[str, _Job] = {}
+        self._watched = False
 
     def start(self, page: str, given: Any) -> str:
         """Begin the work of the page of that key, and say the job's key.
@@ -90,6 +93,9 @@ class Jobs:
             sender.close()
             key = secrets.token_hex(8)
             self._jobs[key] = _Job(process, answers)
+            if not self._watched:
+                self._watched = True
+                threading.Thread(target=self._watch, daemon=True).start()
         return key
 
     def state(self, key: str) -> State:
@@ -118,6 +124,16 @@ class Jobs:
         with self._lock:
             for job in self._jobs.values():
                 self._end(job, "stopped")
+
+    def _watch(self) -> None:
+        """Look at jobs until none runs: those that were left, or take too long, end though nobody asks."""
+        while True:
+            time.sleep(LOOK)
+            with self._lock:
+                self._look()
+                self._watched = any(not job.state.ended for job in self._jobs.values())
+                if not self._watched:
+                    return
 
     def _look(self) -> None:
         """Read what running jobs have said."""
@@ -157,21 +173,24 @@ def _work(page: str, given: bytes, sender: Any) -> None:
     from workbench.lab import render
     from workbench.lab.pages import PAGES
 
-    told = State("starting")
+    lock, told = threading.Lock(), State("starting")  # a sampler tells from a thread of its own
+
+    def send(state: State) -> None:
+        nonlocal told
+        with lock:
+            if state != told and not told.ended:
+                told = state
+                sender.send(state)
 
     def tell(text: str, share: float | None = None) -> None:
-        nonlocal told
-        now = State(text, None if share is None else round(share, 2))
-        if now != told:
-            told = now
-            sender.send(now)
+        send(State(text, None if share is None else round(share, 2)))
 
     try:
         html = render.worked(next(p for p in PAGES if p.key == page), pickle.loads(given), tell)
-        sender.send(State("done", 1.0, html, ended=True))
+        send(State("done", 1.0, html, ended=True))
     except WorkbenchError as error:
-        sender.send(State(str(error), ended=True))
+        send(State(str(error), ended=True))
     except KeyboardInterrupt:
-        sender.send(State("stopped", ended=True))
+        send(State("stopped", ended=True))
     except Exception as error:  # noqa: BLE001  whoever waits for the answer must hear of it
-        sender.send(State(f"The computation failed: {type(error).__name__}: {error}", ended=True))
+        send(State(f"The computation failed: {type(error).__name__}: {error}", ended=True))

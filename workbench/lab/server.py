@@ -192,7 +192,7 @@ def serve(
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
-            listening.listen(128)
+            listening.listen(128)  # who comes before the server runs waits for it, in place of being refused
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise OptionError(
@@ -200,7 +200,6 @@ def serve(
                 "with --port, or --port 0 for any that is free."
             ) from None
         warm_up()
-        listening.listen()  # who comes before the server runs waits for it, in place of being refused
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{listening.getsockname()[1]}/")
         settings = uvicorn.Config(

@@ -171,6 +171,7 @@ class Shelf:
         self._clock = clock
         self._lock = threading.Lock()
         self._kept: dict[str, tuple[float, Uploaded]] = {}
+        self._sweeper: threading.Timer | None = None
 
     def put(self, table: Uploaded) -> str:
         """Keep a table, and say its key."""
@@ -180,9 +181,7 @@ class Shelf:
             while len(self._kept) >= TABLES:
                 self._drop(min(self._kept, key=lambda k: self._kept[k][0]))
             self._kept[key] = (self._clock(), table)
-        later = threading.Timer(KEPT + 1, self.__len__)  # forgets, if nobody comes
-        later.daemon = True
-        later.start()
+            self._sweep_later()
         return key
 
     def get(self, key: str) -> Uploaded:
@@ -207,6 +206,20 @@ class Shelf:
         with self._lock:
             self._forget()
             return len(self._kept)
+
+    def _sweep_later(self) -> None:
+        """Look again when the oldest table is due, though nobody comes."""
+        if self._sweeper is None and self._kept:
+            due = min(last for last, _ in self._kept.values()) + KEPT - self._clock()
+            self._sweeper = threading.Timer(max(due, 0.0) + 1.0, self._sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        with self._lock:
+            self._sweeper = None
+            self._forget()
+            self._sweep_later()
 
     def _forget(self) -> None:
         now = self._clock()
