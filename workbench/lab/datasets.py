@@ -15,7 +15,7 @@ import numpy as np
 
 from workbench.design import Design, build_design
 from workbench.errors import OptionError
-from workbench.estimators import Settings
+from workbench.estimators import Settings, run_estimator
 from workbench.lab.controls import LONGEST, Choice
 from workbench.lab.uploads import SHELF, Uploaded
 from workbench.study import load_study
@@ -180,8 +180,6 @@ def like(key: str) -> dict[str, str]:
     """
     if brought(key) is None:
         return {}
-    from workbench.estimators import run_estimator
-
     design = dataset(key).design
     fit = run_estimator("reml", design, Settings(), None, {})
     sizes, many = np.unique(design.blocks[0].sizes, return_counts=True)

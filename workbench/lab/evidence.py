@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from workbench.lab import claims
 from workbench.lab.claims import Case
 from workbench.lab.drawing import Area, Dots, Drawing, Line, Panel, Rule, Segments, Words, limits
+from workbench.lab.groups import sizes_apart
 from workbench.lab.page import Numbers
 from workbench.plots.style import OWN, TRUTH, look
 from workbench.words import significant
@@ -134,7 +135,7 @@ def _smallest(found: Case) -> Answer:
     else:
         sizes = found.design.blocks[0].sizes.astype(float)
         x, label = np.log10(sizes), "rows in the group, n (logarithmic)"
-        places = tuple((float(np.log10(n)), f"{int(n)}") for n in _apart(sizes))
+        places = tuple((float(np.log10(n)), f"{int(n)}") for n in sizes_apart(sizes, 1.6))
     small = made.smallest
     span = limits(x, room=0.12) if np.ptp(x) > 0 else (float(x[0]) - 1, float(x[0]) + 1)
 
@@ -168,15 +169,6 @@ def _smallest(found: Case) -> Answer:
         ),
     )  # fmt: skip
     return made.verdict, (Drawing("smallest", "Moves, and shares", alt, (row,)),), (table,)
-
-
-def _apart(sizes: Array) -> list[float]:
-    """Sizes that can be written beside each other on a logarithmic axis."""
-    kept: list[float] = []
-    for n in np.unique(sizes).tolist():
-        if not kept or n >= 1.6 * kept[-1]:
-            kept.append(n)
-    return kept
 
 
 def _spread(found: Case) -> Answer:

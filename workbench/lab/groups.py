@@ -5,6 +5,8 @@ Of designs with one grouping factor; a page of slopes tells by `column` which of
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +20,8 @@ ROW, FRAME = 21.0, 84.0
 """Height of a group's row, and of what is above and below all of them."""
 LETTER = 6.9
 """Width of a letter beside an axis."""
+SHORT, ACROSS = 7, 640
+"""Letters of a name below an axis, and the width of that."""
 
 
 def coefficients(fit: Fit, column: int = 0) -> Array:
@@ -71,6 +75,36 @@ def rows(design: Design) -> tuple[Array, tuple[tuple[float, str], ...], float]:
     at = np.arange(len(called), 0.0, -1.0)
     left = max(40.0, 16.0 + LETTER * max(len(name) for name in called))
     return at, tuple(zip(at.tolist(), called, strict=True)), left
+
+
+def names_across(levels: Sequence[str]) -> tuple[tuple[float, str], ...]:
+    """Ticks of an axis across with one place a group, from 1: shortened names, every few where they would run together.
+
+    Examples
+    --------
+    >>> names_across(["Minneapolis", "B"])
+    ((1.0, 'Minnea…'), (2.0, 'B'))
+    >>> len(names_across([f"county {k}" for k in range(100)]))
+    10
+    """
+    short = [name if len(name) <= SHORT else f"{name[: SHORT - 1]}…" for name in levels]
+    step = max(1, -(-len(short) * (8 * max(map(len, short)) + 12) // ACROSS))
+    return tuple((k + 1.0, short[k]) for k in range(0, len(short), step))
+
+
+def sizes_apart(sizes: Iterable[float], ratio: float = 1.35) -> list[float]:
+    """Sizes that can be written beside each other on a logarithmic axis: each some times the one before.
+
+    Examples
+    --------
+    >>> sizes_apart([10, 13, 17, 22, 2, 2])
+    [2, 10, 17]
+    """
+    kept: list[float] = []
+    for n in sorted(set(sizes)):
+        if not kept or n >= ratio * kept[-1]:
+            kept.append(n)
+    return kept
 
 
 def information(design: Design, sigma: float) -> tuple[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from workbench.estimators import run_estimator
 from workbench.fit import Fit
+from workbench.lab import groups
 from workbench.lab.datasets import Dataset
 from workbench.lab.drawing import Dots, Drawing, Mark, Panel, Segments, limits
 from workbench.lab.page import Numbers, Shown, Tell, Values, Work
@@ -17,7 +18,6 @@ from workbench.sampling.stages import told
 from workbench.words import significant
 
 STAGES = {"compile": "compiling the model", "sampling": "sampling"}
-NAMED = 14
 
 
 def sampling(chosen: Callable[[Values], Dataset]) -> Work:
@@ -77,18 +77,12 @@ def _intervals(found: Dataset, fits: dict[str, Fit], k: int) -> Drawing:
             Segments(at, low, at, high, own.colour, width=1.5),
             Dots(at, point, own.colour, own.marker, own.filled, 4.5, f"{title_of(name)}, {part.interval}", names),
         ]
-    step = max(1, -(-len(order) // NAMED))
-    ticks = tuple((i + 1.0, _short(block.levels[order[i]])) for i in range(0, len(order), step))
     title = f"{block.terms[k]} by {block.group}, with intervals"
     panel = Panel(
         tuple(marks), (0.3, len(order) + 0.7), limits(*every), f"{block.group}, sorted by REML's estimate",
-        found.design.response, x_ticks=ticks, height=340.0,
+        found.design.response, x_ticks=groups.names_across([block.levels[j] for j in order]), height=340.0,
     )  # fmt: skip
     return Drawing(f"sampled-{k}", title, _says(found, fits)[k], ((panel,),))
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 7 else f"{name[:6]}…"
 
 
 def _parameters(fit: Fit) -> Numbers:

@@ -11,6 +11,7 @@ from workbench.calibration import Coverage, coverage
 from workbench.lab.controls import Control, Slider, Words
 from workbench.lab.datasets import like
 from workbench.lab.drawing import Dots, Drawing, Line, Mark, Panel, Rule, Segments
+from workbench.lab.groups import sizes_apart
 from workbench.lab.page import Numbers, Page, Shown, Step, Tell, Values, Work
 from workbench.lab.sizes import group_sizes
 from workbench.plots.style import OWN, look, title_of
@@ -92,10 +93,10 @@ def _expected(values: Values, kinds: list[int]) -> Drawing:
         Line(x, np.array([_shrunken_risk(between, within, k) for k in n]), reml.colour, label="shrunken"),
         Dots(at, dots, reml.colour, "o", size=4.5, names=tuple(f"n = {k}" for k in kinds)),
     )
-    apart = [k for i, k in enumerate(kinds) if i == 0 or k >= 1.35 * kinds[i - 1]]
+    ticks = tuple((float(np.log10(k)), f"{k:g}") for k in sizes_apart(kinds))
     panel = Panel(
         marks, (float(x[0]), float(x[-1])), (0.0, 1.15 * top or 1.0), "samples in the group, n (logarithmic)",
-        "expected squared error", x_ticks=tuple((float(np.log10(k)), str(k)) for k in apart), height=260.0,
+        "expected squared error", x_ticks=ticks, height=260.0,
     )  # fmt: skip
     alt = "; ".join(
         f"n = {k}: own {significant(_own_risk(between, within, k), 3)}, shrunken {significant(float(d), 3)}"

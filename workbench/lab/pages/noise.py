@@ -14,6 +14,7 @@ from workbench.fit import Fit
 from workbench.lab.controls import Control, Slider, Words
 from workbench.lab.datasets import like
 from workbench.lab.drawing import Area, Dots, Drawing, Line, Panel, Rule, Segments, limits
+from workbench.lab.groups import sizes_apart
 from workbench.lab.page import Numbers, Page, Shown, Step, Values
 from workbench.lab.sizes import group_sizes
 from workbench.plots.style import OWN, TRUTH, look
@@ -139,7 +140,7 @@ def _variances(drawn: SimulatedGroups, raw: Array) -> Drawing:
         y=(0.0, 1.08 * float(max(curve[0], seen.max(initial=0.0)) or 1.0)),
         x_label="samples in the group, n (logarithmic)",
         y_label="variance of raw means",
-        x_ticks=tuple((float(np.log10(k)), str(k)) for k in _apart(kinds)),
+        x_ticks=tuple((float(np.log10(k)), f"{k:g}") for k in sizes_apart(kinds)),
         height=300.0,
     )
     alt = "; ".join(
@@ -148,15 +149,6 @@ def _variances(drawn: SimulatedGroups, raw: Array) -> Drawing:
         for k in kinds[:8]
     )
     return Drawing("variances", "The variance of raw means", alt + ".", ((panel,),))
-
-
-def _apart(kinds: list[int]) -> list[int]:
-    """Sizes that can be written beside each other on a logarithmic axis."""
-    kept: list[int] = []
-    for k in kinds:
-        if not kept or k >= 1.35 * kept[-1]:
-            kept.append(k)
-    return kept
 
 
 def _spread(drawn: SimulatedGroups, raw: Array, size: int) -> float:

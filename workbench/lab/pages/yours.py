@@ -11,6 +11,7 @@ from workbench.design import RandomBlock
 from workbench.errors import OptionError
 from workbench.estimators import Settings, run_estimator
 from workbench.fit import Fit
+from workbench.lab import groups
 from workbench.lab.controls import Choice, Control
 from workbench.lab.datasets import NAME, Brought, Dataset, brought, of_table
 from workbench.lab.drawing import Dots, Drawing, Panel, Rule, Segments, limits
@@ -152,9 +153,6 @@ def _groups(found: Dataset, fits: Mapping[str, Fit], k: int) -> Drawing:
     order = np.argsort(np.where(np.isfinite(own), own, pooled), kind="stable")
     at = np.arange(1.0, len(order) + 1)
     names = tuple(f"{block.group} {block.levels[j]}, n = {int(block.sizes[j]):,}" for j in order)
-    widest = 8 * min(7, max(len(block.levels[j]) for j in order)) + 12
-    step = max(1, -(-len(order) * widest // 640))
-    ticks = tuple((float(at[i]), _short(block.levels[order[i]])) for i in range(0, len(order), step))
     panel = Panel(
         marks=(
             Rule(float(fits["reml"].population.estimate[k]), "muted", across=True, dash="6 4",
@@ -167,7 +165,7 @@ def _groups(found: Dataset, fits: Mapping[str, Fit], k: int) -> Drawing:
         y=limits(own, pooled),
         x_label=f"{block.group}, sorted by its own value",
         y_label=_label(found, k),
-        x_ticks=ticks,
+        x_ticks=groups.names_across([block.levels[j] for j in order]),
         height=340.0,
     )  # fmt: skip
     alt = (
@@ -178,10 +176,6 @@ def _groups(found: Dataset, fits: Mapping[str, Fit], k: int) -> Drawing:
     return Drawing(
         f"groups-{k}", f"{_label(found, k)[0].upper()}{_label(found, k)[1:]} by {block.group}", alt, ((panel,),)
     )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 7 else f"{name[:6]}…"
 
 
 def _table(found: Dataset, fits: Mapping[str, Fit], k: int) -> Numbers:
@@ -216,7 +210,8 @@ PAGE = Page(
     text=(
         "Bring a table; choose the response, the groups and, where you want, a predictor whose slope varies. The pages "
         "above then run on it; noise and shrinkage, and what plugging in costs, draw samples of its sizes, with its "
-        "ratio of spreads. The table stays in this lab's memory for two hours at most, and is written nowhere.",
+        "ratio of spreads. The table stays in this lab's memory until two hours after it was last used, and is written "
+        "nowhere.",
     ),
     controls=controls,
     show=show,
