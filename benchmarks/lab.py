@@ -148,11 +148,13 @@ def marimo(browser: Any) -> None:
         path.write_text(MARIMO)
         command = [sys.executable, "-m", "marimo", "run", str(path), "--headless", "--port", str(port), "--no-token"]
         with served(command, port) as address:
-            page = browser.new_page()
-            begun = time.perf_counter()
-            page.goto(address)
-            page.wait_for_selector(".answer svg", timeout=120_000)
-            ready = 1000 * (time.perf_counter() - begun)
+            ready = []
+            for _ in range(2):  # the first visitor waits for imports, the next does not
+                page = browser.new_context().new_page()
+                begun = time.perf_counter()
+                page.goto(address)
+                page.wait_for_selector(".answer svg", timeout=120_000)
+                ready.append(1000 * (time.perf_counter() - begun))
             times = []
             handle = page.locator("[role=slider]").first
             handle.focus()
@@ -164,7 +166,12 @@ def marimo(browser: Any) -> None:
                     "(before) => document.querySelector('.answer')?.dataset.value !== before", arg=before, polling=10
                 )
                 times.append(1000 * (time.perf_counter() - begun))
-            print(said(f"noise in marimo (picture after {ready:.0f} ms)", first_paint(page), times), flush=True)
+            print(
+                said(
+                    f"noise in marimo (picture after {ready[0]:.0f} ms, then {ready[1]:.0f})", first_paint(page), times
+                ),
+                flush=True,
+            )
 
 
 def main() -> int:

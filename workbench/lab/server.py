@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -16,6 +16,7 @@ from workbench.errors import OptionError, WorkbenchError
 from workbench.lab import render
 from workbench.lab.datasets import NAME
 from workbench.lab.jobs import AT_ONCE, Jobs, State
+from workbench.lab.page import Page
 from workbench.lab.pages import PAGES
 from workbench.lab.pages.yours import first_choice
 from workbench.lab.uploads import LARGER, LARGEST, SHELF, Uploaded, read_table
@@ -44,95 +45,138 @@ def application(hosts: tuple[str, ...] = ("127.0.0.1", "localhost"), at_once: in
     from starlette.applications import Starlette
     from starlette.middleware import Middleware
     from starlette.middleware.trustedhost import TrustedHostMiddleware
-    from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse
     from starlette.routing import Route
 
-    pages = {page.key: page for page in PAGES}
-
-    def found(request: Request) -> str:
-        return str(request.scope.get("root_path", ""))
-
-    def first(request: Request) -> Response:
-        return HTMLResponse(render.index(PAGES, found(request)), headers=SAFE)
-
-    def whole(request: Request) -> Response:
-        page = pages.get(request.path_params["page"])
-        if page is None:
-            return PlainTextResponse("There is no such page.", 404, SAFE)
-        query = dict(request.query_params)
-        shorter = page.settle(query) if page.settle else None
-        if shorter is not None:
-            return RedirectResponse(f"{found(request)}/{page.key}?{urlencode(shorter)}", 303, SAFE)
-        return HTMLResponse(render.whole(page, PAGES, query, found(request)), headers=SAFE)
-
-    async def bring(request: Request) -> Response:
-        page = pages.get(request.path_params["page"])
-        if page is None or not page.brings:
-            return PlainTextResponse("Nothing can be brought here.", 404, SAFE)
-        try:
-            table = await _brought(request)
-            key = first_choice(SHELF.put(table), table).key
-        except WorkbenchError as error:
-            html = render.whole(page, PAGES, {}, found(request), str(error))
-            return HTMLResponse(html, 422, SAFE)
-        return RedirectResponse(f"{found(request)}/{page.key}?{urlencode({NAME: key})}", 303, SAFE)
-
-    def shown(request: Request) -> Response:
-        page = pages.get(request.path_params["page"])
-        if page is None:
-            return PlainTextResponse("There is no such page.", 404, SAFE)
-        return HTMLResponse(render.part(page, dict(request.query_params)), headers=SAFE)
-
-    def style(request: Request) -> Response:
-        text = "".join((render.TEMPLATES / name).read_text("utf-8") for name in ("drawing.css", "lab.css"))
-        return PlainTextResponse(text, media_type="text/css", headers=SAFE)
-
-    def script(request: Request) -> Response:
-        text = (render.TEMPLATES / "lab.js").read_text("utf-8")
-        return PlainTextResponse(text, media_type="text/javascript", headers=SAFE)
-
-    jobs = Jobs(at_once)
-
-    def start(request: Request) -> Response:
-        try:
-            if not _own(request):
-                raise OptionError("This was asked for by a page of another site.")
-            page = pages.get(request.path_params["page"])
-            if page is None:
-                raise OptionError("There is no such page.")
-            key = jobs.start(page.key, render.taken(page, dict(request.query_params)))
-        except WorkbenchError as error:
-            return JSONResponse({"key": "", "text": str(error)}, headers=SAFE)
-        return JSONResponse({"key": key}, headers=SAFE)
-
-    def job(request: Request) -> Response:
-        key = str(request.path_params["key"])
-        if request.method == "DELETE" and _own(request):
-            jobs.stop(key)
-        try:
-            return JSONResponse(asdict(jobs.state(key)), headers=SAFE)
-        except WorkbenchError as error:
-            return JSONResponse(asdict(State(str(error), ended=True)), headers=SAFE)
+    answers = Answers(Jobs(at_once))
 
     @asynccontextmanager
     async def living(_: Starlette) -> AsyncIterator[None]:
         yield
-        jobs.stop_all()
+        answers.jobs.stop_all()
 
     return Starlette(
         lifespan=living,
         routes=[
-            Route("/", first),
-            Route("/lab.css", style),
-            Route("/lab.js", script),
-            Route("/jobs/{key:str}", job, methods=["GET", "DELETE"]),
-            Route("/{page:str}/start", start, methods=["POST"]),
-            Route("/{page:str}", whole),
-            Route("/{page:str}", bring, methods=["POST"]),
-            Route("/{page:str}/shown", shown),
+            Route("/", answers.first),
+            Route("/lab.css", answers.style),
+            Route("/lab.js", answers.script),
+            Route("/jobs/{key:str}", answers.job, methods=["GET", "DELETE"]),
+            Route("/{page:str}/start", answers.start, methods=["POST"]),
+            Route("/{page:str}", answers.whole),
+            Route("/{page:str}", answers.bring, methods=["POST"]),
+            Route("/{page:str}/shown", answers.shown),
         ],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))],
     )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the lab answers to each kind of request; all that it remembers is its jobs."""
+
+    jobs: Jobs
+
+    def first(self, request: Request) -> Response:
+        """The list of pages."""
+        return _html(render.index(PAGES, _root(request)))
+
+    def whole(self, request: Request) -> Response:
+        """A page, or where the same is said more shortly."""
+        page = _page(request)
+        if page is None:
+            return _text("There is no such page.", status=404)
+        query = dict(request.query_params)
+        shorter = page.settle(query) if page.settle else None
+        if shorter is not None:
+            return _elsewhere(request, page, shorter)
+        return _html(render.whole(page, PAGES, query, _root(request)))
+
+    def shown(self, request: Request) -> Response:
+        """What a page's controls show."""
+        page = _page(request)
+        if page is None:
+            return _text("There is no such page.", status=404)
+        return _html(render.part(page, dict(request.query_params)))
+
+    async def bring(self, request: Request) -> Response:
+        """Take a table, and go on to the page that shows it; or say what was wrong with it."""
+        page = _page(request)
+        if page is None or not page.brings:
+            return _text("Nothing can be brought here.", status=404)
+        try:
+            table = await _brought(request)
+            key = first_choice(SHELF.put(table), table).key
+        except WorkbenchError as error:
+            return _html(render.whole(page, PAGES, {}, _root(request), str(error)), status=422)
+        return _elsewhere(request, page, {NAME: key})
+
+    def style(self, request: Request) -> Response:
+        """How pages look."""
+        return _text("".join(map(_template, ("drawing.css", "lab.css"))), "text/css")
+
+    def script(self, request: Request) -> Response:
+        """What moves numbers."""
+        return _text(_template("lab.js"), "text/javascript")
+
+    def start(self, request: Request) -> Response:
+        """Begin a page's work."""
+        page = _page(request)
+        try:
+            if not _own(request):
+                raise OptionError("This was asked for by a page of another site. Start it on the lab's own page.")
+            if page is None:
+                raise OptionError("There is no such page.")
+            key = self.jobs.start(page.key, render.taken(page, dict(request.query_params)))
+        except WorkbenchError as error:
+            return _json({"key": "", "text": str(error)})
+        return _json({"key": key})
+
+    def job(self, request: Request) -> Response:
+        """How far a job is; it is stopped first where that is asked."""
+        key = str(request.path_params["key"])
+        if request.method == "DELETE" and _own(request):
+            self.jobs.stop(key)
+        try:
+            return _json(asdict(self.jobs.state(key)))
+        except WorkbenchError as error:
+            return _json(asdict(State(str(error), ended=True)))
+
+
+def _page(request: Request) -> Page | None:
+    return next((page for page in PAGES if page.key == request.path_params["page"]), None)
+
+
+def _root(request: Request) -> str:
+    """What stands before every address where the lab is a part of a larger site."""
+    return str(request.scope.get("root_path", ""))
+
+
+def _template(name: str) -> str:
+    return (render.TEMPLATES / name).read_text("utf-8")
+
+
+def _html(text: str, status: int = 200) -> Response:
+    from starlette.responses import HTMLResponse
+
+    return HTMLResponse(text, status, SAFE)
+
+
+def _text(text: str, kind: str = "text/plain", status: int = 200) -> Response:
+    from starlette.responses import PlainTextResponse
+
+    return PlainTextResponse(text, status, SAFE, kind)
+
+
+def _json(values: Mapping[str, object]) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse(values, headers=SAFE)
+
+
+def _elsewhere(request: Request, page: Page, query: Mapping[str, str]) -> Response:
+    from starlette.responses import RedirectResponse
+
+    return RedirectResponse(f"{_root(request)}/{page.key}?{urlencode(query)}", 303, SAFE)
 
 
 def _own(request: Request) -> bool:
