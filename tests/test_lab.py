@@ -294,24 +294,33 @@ def test_a_taken_port_gets_a_sentence(capsys):
     assert "--port" in said
 
 
+class _Minutes:
+    """What keeps a job's process busy for three minutes, as it is unpacked there."""
+
+    def __reduce__(self):
+        return time.sleep, (180,)
+
+
 @pytest.mark.slow
 def test_jobs_end_when_they_fail_and_when_nobody_asks(monkeypatch):
     from workbench.lab import jobs
 
     running = jobs.Jobs(at_once=1)
-    failing = running.start("noise", None)  # a page without work
+    stopped = running.start("noise", _Minutes())
     with pytest.raises(OptionError, match="1 computations are running already"):
         running.start("noise", None)
+    running.stop(stopped)
+    assert running.state(stopped) == jobs.State("stopped", ended=True)
+    failing = running.start("noise", None)  # a page without work
     while not running.state(failing).ended:
         time.sleep(0.05)
     assert running.state(failing).text.startswith("The computation failed")
     monkeypatch.setattr(jobs, "ABANDONED", 0.0)
     monkeypatch.setattr(jobs, "LOOK", 0.05)
-    left = running.start("noise", None)
-    process = running._jobs[left].process
-    process.join(20)  # nobody asks
-    while not running._jobs[left].state.ended:
+    left = running.start("noise", _Minutes())
+    while not running._jobs[left].state.ended:  # nobody asks
         time.sleep(0.05)
+    assert not running._jobs[left].process.is_alive()
     assert running.state(left) == jobs.State("Ended, as its page was left.", ended=True)
     with pytest.raises(OptionError, match="not known any more"):
         running.state("nothing")
