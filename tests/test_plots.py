@@ -456,6 +456,25 @@ def test_light_bitmaps_keep_every_estimators_colour(tmp_path, sleep):
         assert (np.abs(dots - own).max(axis=1) <= 16).sum() >= 200, name
 
 
+def hues(png):
+    """The share of a bitmap's coloured dots that lie in each twelfth of the circle of hues."""
+    dots = mpl.image.imread(png)[..., :3].reshape(-1, 3)
+    coloured = mpl.colors.rgb_to_hsv(dots[np.ptp(dots, axis=1) > 0.1])[:, 0]
+    return np.histogram(coloured, np.linspace(0, 1, 13))[0] / len(coloured)
+
+
+@pytest.mark.parametrize(("drawing", "dots"), [(True, style.DPI), (False, style.DPI_ALONE)])
+def test_thin_lines_keep_their_hue_in_bitmaps(tmp_path, drawing, dots):
+    """Pale edges of thin lines are many colours of few dots each; a palette without them draws the lines grey."""
+    dyestuff = wb.compare("Yield ~ 1 + (1 | Batch)", DATA / "datasets/Dyestuff.csv", [*FOUR, "boundary_avoiding"])
+    made = next(p for p in prints(dyestuff) if p.stem == "shrinkage")
+    png, _ = style.save(made.figure(), tmp_path / "few", drawing)
+    figure = made.figure()
+    dots = dots if drawing else min(dots, style.WIDTH_ALONE / figure.get_figwidth())
+    figure.savefig(tmp_path / "full.png", dpi=dots)
+    np.testing.assert_allclose(hues(png), hues(tmp_path / "full.png"), atol=0.03)
+
+
 @pytest.mark.slow
 def test_drawing_leaves_matplotlibs_settings_and_pyplot_alone(twelve, tmp_path):
     import sys

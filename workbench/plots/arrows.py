@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.plots import style
-from workbench.plots.varying import printable
+from workbench.plots.varying import told_apart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,8 +84,8 @@ def names(ax: Axes, chosen: NDArray[np.intp], levels: Sequence[str], start: Arra
     right_end, top = ax.get_xlim()[1] * unit[0], ax.get_ylim()[1] * unit[1]
     left_end, bottom = ax.get_xlim()[0] * unit[0], ax.get_ylim()[0] * unit[1]
     taken: list[tuple[float, float, float, float]] = []
-    for j in chosen.tolist():
-        name = printable(str(levels[j]), 16)
+    labels = told_apart((str(levels[j]) for j in chosen), 16)
+    for j, name in zip(chosen.tolist(), labels, strict=True):
         wide, high = 0.62 * style.SMALL * len(name), 1.2 * style.SMALL
         at, away = start[j] * unit, (start[j] - end[j]) * unit
         right, up = (1 if away[0] >= 0 else -1), (1 if away[1] >= 0 else -1)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.plots import style
+from workbench.plots.folding import folded
 from workbench.plots.ordering import Stretch, Thinned, alike, estimated, lead, thin
-from workbench.plots.varying import Varying, column, figure4, population, printable, truth, varying
+from workbench.plots.varying import Varying, column, figure4, population, printable, told_apart, truth, varying
 from workbench.words import count, join
 
 if TYPE_CHECKING:
@@ -39,8 +39,6 @@ ROW = (0.24, 0.075)
 TALLEST = 15.0
 STRETCHED = 3.0
 """Intervals without pooling that would stretch the axis more than so many times are cut off at the frame."""
-LETTERS = 9.0
-"""So many letters of a title have room in an inch."""
 LEGEND_LETTER = 0.08
 """Inches of a letter of the legend."""
 TEXT_HEIGHT = 0.2
@@ -223,9 +221,10 @@ def _most(values: Array) -> Array:
 
 def _labels(v: Varying, at: NDArray[np.intp]) -> tuple[str, ...]:
     """The levels' names, with their sizes where these differ."""
+    names = told_apart(v.levels[j] for j in at)
     if len(set(v.sizes[at].tolist())) == 1:
-        return tuple(printable(v.levels[j]) for j in at)
-    return tuple(f"{printable(v.levels[j])} (n={v.sizes[j]:,})" for j in at)
+        return names
+    return tuple(f"{name} (n={v.sizes[j]:,})" for name, j in zip(names, at, strict=True))
 
 
 def _marks(series: Sequence[Series]) -> str:
@@ -305,18 +304,17 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
         figure = ax.get_figure(root=True)
         assert figure is not None
         wide = figure.get_figwidth() * (1.0 if figure.get_layout_engine() is not None else ax.get_position().width)
-    title = "\n".join(wrap(seen.title, int(LETTERS * (9.0 - beside))))
+    title = folded(seen.title, 9.0 - beside, style.TEXT + 1.5, bold=True, lines=3)
     columns = _columns([handle.get_label() for handle in handles], wide - beside)
     legend_lines = -(-len(handles) // columns)
     if ax is None:
         row = max(ROW[0], 0.1 + ROW[1] * len(dodged))
         ax = style.new_axes(9.0, min(max(1.3 + TEXT_HEIGHT * legend_lines + row * top, 3.0), TALLEST))
-    style.frame(ax, "", "", seen.x_label)
+    style.frame(ax, "", seen.y_label, seen.x_label, beside)
     ax.set_title(
         title, loc="left", fontsize=style.TEXT + 1.5, fontweight="bold", color=style.INK, parse_math=False,
         pad=12 + 72 * TEXT_HEIGHT * legend_lines,
     )  # fmt: skip
-    ax.set_ylabel(seen.y_label, fontsize=style.TEXT, color=style.INK, parse_math=False)
     ax.grid(False, axis="y")
     ax.grid(axis="x", color=style.RULE, linewidth=0.6)
     ax.set_xlim(*seen.x_limits)

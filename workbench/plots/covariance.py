@@ -33,6 +33,8 @@ WRITTEN = 6
 """Up to so many rows have their numbers written in."""
 PANELS = 6
 """Up to so many estimators are drawn."""
+ABREAST = 30
+"""Up to so many letters stand side by side below a panel; names of more are turned."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -266,6 +268,8 @@ def _label(ax: Axes, seen: View, title: str) -> None:
     ax.set_xticks(at, labels=names, parse_math=False)
     ax.set_yticks(at, labels=names, parse_math=False)
     ax.tick_params(colors=style.MUTED, labelcolor=style.INK, labelsize=style.SMALL, length=0)
+    if sum(len(name) + 1 for name in names) > ABREAST:
+        ax.tick_params(axis="x", labelrotation=90)
     ax.set_xlabel(seen.x_label, fontsize=style.TEXT, color=style.INK, parse_math=False)
     for spine in ax.spines.values():
         spine.set_visible(False)

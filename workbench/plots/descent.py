@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench.errors import OptionError
 from workbench.iterations.descent import Descent
 from workbench.plots import style
-from workbench.plots.varying import Varying, figure4, printable
+from workbench.plots.varying import Varying, figure4, printable, told_apart
 from workbench.words import join
 
 if TYPE_CHECKING:
@@ -127,8 +127,9 @@ def _panels(trace: Descent) -> tuple[Panel, ...]:
         for k, term in enumerate(block.terms):
             order = np.argsort(own[:, k], kind="stable")
             chosen = order[np.unique(np.linspace(0, J - 1, min(PATHS, J)).round().astype(int))][::-1]
+            names = told_apart((str(block.levels[j]) for j in chosen), 14)
             paths = tuple(
-                Path(printable(f"{block.levels[j]}", 14), values[:, j, k], float(own[j, k])) for j in chosen.tolist()
+                Path(name, values[:, j, k], float(own[j, k])) for name, j in zip(names, chosen.tolist(), strict=True)
             )
             found.append(Panel(printable(f"effects of {block.group} on {term}", 44), paths))
     return tuple(found[:TERMS])

@@ -27,6 +27,7 @@ from workbench.plots.varying import (
     own,
     partial,
     printable,
+    told_apart,
     varying,
 )
 from workbench.prediction.conditional import means
@@ -380,9 +381,9 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
     flat = [place for row in places for place in row]
     x_limits = style.limits(seen.grid)
     handles: dict[str, Line2D] = {}
-    for k, (place, panel) in enumerate(zip(flat, seen.panels, strict=False)):
+    titles = told_apart((panel.level for panel in seen.panels), 22)
+    for k, (place, panel, title) in enumerate(zip(flat, seen.panels, titles, strict=False)):
         style.frame(place, "")
-        title = printable(panel.level, 22)
         place.set_title(title, fontsize=style.SMALL, color=style.INK, parse_math=False, pad=3)
         place.set_xlim(*x_limits)
         place.set_ylim(*seen.y_limits)

@@ -23,7 +23,10 @@ MOST = 256
 
 
 class Faithful(NamedTuple):
-    """How far a bitmap's colours may move; distances are of the farthest channel, of 0 to 255.
+    """How far a bitmap's colours may move, in steps of 0 to 255.
+
+    The distance of two colours is that of the farthest channel, or of the farthest difference between two channels:
+    a pale line has little colour, which is that difference, and would end grey without it.
 
     Attributes
     ----------
@@ -67,7 +70,8 @@ def few_colours(full: Image.Image, faithful: Faithful) -> Image.Image:
     colours = np.asarray(full, dtype=np.int32).reshape(-1, 3)
     names, which, dots = np.unique((colours << (16, 8, 0)).sum(axis=1), return_inverse=True, return_counts=True)
     distinct = np.stack([names >> 16, names >> 8 & 255, names & 255], axis=1)
-    away, nearest = np.full(len(names), 256), np.zeros(len(names), dtype=np.uint8)
+    told_by = np.hstack([distinct, distinct - np.roll(distinct, 1, axis=1)])
+    away, nearest = np.full(len(names), 512), np.zeros(len(names), dtype=np.uint8)
     palette: list[int] = []
     while len(palette) < MOST:
         lost, other = (dots >= SOLID) & (away > faithful.solid), away > faithful.seen
@@ -77,7 +81,7 @@ def few_colours(full: Image.Image, faithful: Faithful) -> Image.Image:
             chosen = int(np.argmax(np.where(other, dots * away, 0)))
         else:
             break
-        distance = np.abs(distinct - distinct[chosen]).max(axis=1)
+        distance = np.abs(told_by - told_by[chosen]).max(axis=1)
         closer = distance < away
         away[closer], nearest[closer] = distance[closer], len(palette)
         palette.append(chosen)

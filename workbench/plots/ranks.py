@@ -20,7 +20,7 @@ from workbench.plots import style
 from workbench.plots.names import spread
 from workbench.plots.ordering import alike, estimated, farthest, lead, moves
 from workbench.plots.ordering import ranks as ranks_of
-from workbench.plots.varying import Varying, figure4, printable, truth, varying
+from workbench.plots.varying import Varying, figure4, printable, told_apart, truth, varying
 from workbench.words import count, join
 
 if TYPE_CHECKING:
@@ -164,7 +164,7 @@ def view(comparison: Comparison, v: Varying) -> View:
         estimators=tuple(values),
         titles=titles,
         levels=tuple(v.levels[j] for j in at),
-        labels=tuple(printable(v.levels[j], 18) for j in at),
+        labels=told_apart((v.levels[j] for j in at), 18),
         ranks=every[at],
         moved=moved[at],
         least=least,
@@ -319,7 +319,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own; the highest rank is at the top."""
     k, bottom = len(seen.titles), float(seen.place(np.array([float(seen.groups)]))[0])
     ax = ax or style.new_axes(9.0, min(max(1.9 + 0.235 * bottom, 3.4), 10.5))
-    style.frame(ax, fill(seen.title, 72), seen.y_label)
+    style.frame(ax, seen.title, seen.y_label)
     ax.grid(False, axis="y")
     ax.set_ylim(bottom + 0.7, -0.5 if seen.scored_by else 0.3)
     right = _reach(ax, seen, k - 1)

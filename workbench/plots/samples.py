@@ -184,7 +184,7 @@ def observations(design: Design, v: Varying, shown: Shown) -> tuple[Array, Array
 
 def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own."""
-    ax = ax or style.new_axes()
+    ax = ax or style.new_level_axes(seen.labels)
     style.frame(ax, seen.title, seen.y_label, seen.x_label)
     many = len(seen.rows_x)
     if seen.shares is None:

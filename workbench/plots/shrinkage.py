@@ -27,6 +27,7 @@ from workbench.plots.varying import (
     population,
     printable,
     sizes_in_words,
+    told_apart,
     without_own,
 )
 from workbench.words import join
@@ -299,7 +300,7 @@ def _name_levels(ax: Axes, panel: Panel, x: Array) -> None:
     """The grouping factor below the panel, and its levels' names where they have room, upright or turned."""
     ax.set_xlim(-0.08, 1.08)
     ax.set_xlabel(panel.group, fontsize=style.SMALL, color=style.INK, parse_math=False)
-    names = [printable(name, 12) for name in panel.levels]
+    names = told_apart(panel.levels, 12)
     figure = ax.get_figure(root=True)
     assert figure is not None
     apart = 72 * ax.get_window_extent().width / figure.dpi / 1.16 / max(len(names) - 1, 1)  # points

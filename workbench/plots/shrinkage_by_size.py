@@ -12,7 +12,6 @@ tell (:mod:`workbench.comparison`); there are points then, and no curve.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -324,7 +323,7 @@ def _aloud(v: Varying, factors: dict[str, Array], x: Array, what: str) -> list[s
 def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own; what lies outside the frame is an arrow at its edge."""
     ax = ax or style.new_axes(9.0, 5.2)
-    style.frame(ax, fill(seen.title, 72), seen.y_label, seen.x_label)
+    style.frame(ax, seen.title, seen.y_label, seen.x_label)
     names, named = [s.estimator for s in seen.series], {s.label for s in seen.series}
     low, high = seen.y_limits
     for edge, label in ((0.0, "no pooling"), (1.0, "complete pooling")):

@@ -146,7 +146,7 @@ def view(comparison: Comparison, v: Varying) -> View:
 
 def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own; the frame is zoomed to the estimates."""
-    ax = ax or style.new_axes()
+    ax = ax or style.new_level_axes(seen.labels)
     style.frame(ax, seen.title, seen.y_label, seen.x_label)
     ax.set_ylim(*seen.y_limits)
     style.population_line(ax, seen.population, "population value")

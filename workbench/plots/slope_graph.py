@@ -26,6 +26,7 @@ from workbench.plots.varying import (
     figure4,
     outside,
     printable,
+    told_apart,
     varying,
     without_own,
 )
@@ -150,7 +151,7 @@ def view(comparison: Comparison, v: Varying) -> View:
         titles=titles,
         spreads=spreads,
         levels=tuple(v.levels[j] for j in drawn),
-        labels=tuple(printable(v.levels[j], 18) for j in drawn),
+        labels=told_apart((v.levels[j] for j in drawn), 18),
         values=values[drawn],
         moved=moved[drawn],
         least=least,
@@ -275,7 +276,7 @@ def _alt(v: Varying, titles: tuple[str, ...], spreads: Array, values: Array, mov
 def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own."""
     ax = ax or style.new_axes(9.0, 6.0)
-    style.frame(ax, fill(seen.title, 72), seen.y_label, seen.x_label)
+    style.frame(ax, seen.title, seen.y_label, seen.x_label)
     ax.spines["left"].set_visible(True)
     k = len(seen.titles)
     x = np.arange(float(k))

@@ -32,6 +32,8 @@ DOTS = 200
 MIDDLE = 0.98
 """Of many groups' own values, this share stands inside the frame."""
 PLAIN = 60
+LETTER = 0.085
+"""Inches of a letter of a strip's name."""
 HELD = ("fixed_prior", "penalized", "penalized_fixed", "henderson", "spread_matching", "james_stein")
 """Estimators whose tau is another's, or none: they have a strip, and no bar."""
 TRUE, ALONE, NEW = "true values", "own values", "new groups"
@@ -276,7 +278,8 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
 
 
 def _draw_strips(ax: Axes, seen: View) -> None:
-    style.frame(ax, printable(seen.title, 92), "", seen.x_label)
+    beside = LETTER * max(len(strip.label) for strip in seen.strips) + 1.0
+    style.frame(ax, seen.title, "", seen.x_label, beside)
     ax.grid(False)
     names = [s.estimator for s in seen.strips if s.kind == "estimator"]
     for k, strip in enumerate(seen.strips):

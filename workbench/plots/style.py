@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.plots.folding import folded, room
 from workbench.plots.palette import Faithful, to_palette
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ DPI = 150
 """Dots per inch of bitmaps."""
 WIDTH_ALONE, DPI_ALONE = 760, 84
 """Bitmaps of small reports, which have no drawings beside them: at most so many dots wide, and so many per inch."""
-FAITHFUL, FAITHFUL_ALONE = Faithful(8, 16, 1e-3), Faithful(16, 32, 2e-3)
+FAITHFUL, FAITHFUL_ALONE = Faithful(8, 16, 1e-4), Faithful(16, 28, 1e-4)
 """How far their colours may move; in small reports' bitmaps."""
 
 
@@ -119,6 +120,11 @@ def new_axes(width: float = 9.0, height: float = 4.8) -> Axes:
     return new_figure(width, height).add_subplot()
 
 
+def new_level_axes(labels: Sequence[str]) -> Axes:
+    """Axes on a figure of their own for names of levels on the x axis, higher where these are long and turned."""
+    return new_axes(height=4.8 + max(_depth(labels, _run_together(labels)) / 72 - 0.9, 0.0))
+
+
 def new_figure(width: float, height: float) -> Figure:
     """A figure that arranges itself, outside pyplot."""
     from matplotlib.figure import Figure
@@ -145,8 +151,11 @@ def divide(ax: Axes, height: int, width: int, tall: Sequence[float] | None = Non
     return [[ax if (i, k) == (0, 0) else figure.add_axes(corners[i][k]) for k in range(width)] for i in range(height)]
 
 
-def frame(ax: Axes, title: str, y_label: str = "", x_label: str = "") -> None:
-    """Title and labels (never read as mathematics), two spines, quiet horizontal rules."""
+def frame(ax: Axes, title: str, y_label: str = "", x_label: str = "", beside: float = 0.9) -> None:
+    """Title and labels (never read as mathematics), two spines, quiet horizontal rules.
+
+    Texts are folded where they are long; names left of the axes take `beside` inches.
+    """
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -154,10 +163,12 @@ def frame(ax: Axes, title: str, y_label: str = "", x_label: str = "") -> None:
     ax.set_axisbelow(True)
     ax.grid(axis="y", color=RULE, linewidth=0.6)
     ax.tick_params(colors=MUTED, labelcolor=INK, labelsize=SMALL, length=3)
+    wide, tall = room(ax, beside)
     if title:
+        title = folded(title, wide, TEXT + 1.5, bold=True, lines=3)
         ax.set_title(title, loc="left", fontsize=TEXT + 1.5, fontweight="bold", color=INK, pad=10, parse_math=False)
-    ax.set_ylabel(y_label, fontsize=TEXT, color=INK, parse_math=False)
-    ax.set_xlabel(x_label, fontsize=TEXT, color=INK, parse_math=False)
+    ax.set_ylabel(folded(y_label, tall, TEXT), fontsize=TEXT, color=INK, parse_math=False)
+    ax.set_xlabel(folded(x_label, wide, TEXT), fontsize=TEXT, color=INK, parse_math=False)
 
 
 def level_axis(ax: Axes, positions: Array, labels: Sequence[str], sizes: Sequence[int], x_label: str) -> None:
@@ -177,12 +188,19 @@ def level_axis(ax: Axes, positions: Array, labels: Sequence[str], sizes: Sequenc
     ax.tick_params(axis="x", length=0)
     if crowded:
         ax.tick_params(axis="x", labelrotation=90, labelsize=SMALL if len(labels) <= 40 else SMALL - 2)
-    ax.set_xlabel(x_label, fontsize=TEXT, color=INK, parse_math=False)
+    ax.set_xlabel(folded(x_label, room(ax)[0], TEXT), fontsize=TEXT, color=INK, parse_math=False)
+
+
+def _depth(labels: Sequence[str], turned: bool) -> float:
+    """Points that names below an axis take up."""
+    if turned:
+        return 6.3 * max((len(name) for name in labels), default=0)
+    return 14.0 * max((name.count("\n") + 1 for name in labels), default=0)
 
 
 def _run_together(labels: Sequence[str]) -> bool:
     """Whether names side by side have no room on an axis."""
-    return max(len(name) for name in labels) * len(labels) > 95
+    return max((len(name) for name in labels), default=0) * len(labels) > 95
 
 
 def points(ax: Axes, x: Array, y: Array, style: Look, label: str, size: float = 55.0, **more: Any) -> None:
@@ -237,11 +255,9 @@ def _below(ax: Axes) -> Any:
 
     labels = [label.get_text() for label in ax.get_xticklabels()]
     turned = bool(labels) and ax.get_xticklabels()[0].get_rotation() == 90
-    lines = max((text.count("\n") + 1 for text in labels), default=0)
-    depth = max((len(text) for text in labels), default=0) * 6.3 if turned else 14.0 * lines
     root = ax.get_figure(root=True)
     assert root is not None
-    return ax.transAxes + ScaledTranslation(0, -(depth + 25) / 72, root.dpi_scale_trans)
+    return ax.transAxes + ScaledTranslation(0, -(_depth(labels, turned) + 25) / 72, root.dpi_scale_trans)
 
 
 def limits(*values: Array | None, room: float = 0.06) -> tuple[float, float]:

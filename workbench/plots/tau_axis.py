@@ -21,10 +21,11 @@ from workbench.errors import OptionError, WorkbenchError
 from workbench.inference.spread_likelihoods import feasible
 from workbench.inference.spread_path import SpreadPath, spread_path
 from workbench.plots import style
+from workbench.plots.folding import folded, room
 from workbench.plots.marginals import Marginal, integrated, marginal
 from workbench.plots.tau_labels import dodged, spread_out
 from workbench.plots.tau_words import INTERVAL, aloud, described, doubts, likely
-from workbench.plots.varying import INTERCEPT, Varying, figure4, own, printable
+from workbench.plots.varying import INTERCEPT, Varying, figure4, own, printable, told_apart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -262,7 +263,8 @@ def _labels(v: Varying, path: SpreadPath, drawn: NDArray[np.intp]) -> tuple[tupl
     else:
         order = np.argsort(path.coefficients[-1, drawn], kind="stable")
         chosen = np.sort(np.concatenate([order[:EXTREME], order[-EXTREME:]]))
-    return tuple((int(k), printable(v.levels[drawn[k]], 18)) for k in chosen)
+    names = told_apart((v.levels[j] for j in drawn[chosen]), 18)
+    return tuple(zip(chosen.tolist(), names, strict=True))
 
 
 # --- drawing ------------------------------------------------------------------------------------------
@@ -294,13 +296,14 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
             )
     for place in places[:-1]:
         place.tick_params(axis="x", labelbottom=False)
-    places[-1].set_xlabel(seen.x_label, fontsize=style.TEXT, color=style.INK, parse_math=False)
+    x_label = folded(seen.x_label, room(places[-1])[0], style.TEXT, lines=1)  # the legend stands below
+    places[-1].set_xlabel(x_label, fontsize=style.TEXT, color=style.INK, parse_math=False)
     _legend(places[-1], seen)
     return tuple(places)
 
 
 def _draw_paths(ax: Axes, seen: View) -> None:
-    style.frame(ax, printable(seen.title, 92), seen.y_label)
+    style.frame(ax, seen.title, seen.y_label)
     ax.set_ylim(*seen.y_limits)
     count, end = seen.paths.shape[1], float(seen.tau[-1])
     named = {k for k, _ in seen.labels}

@@ -11,7 +11,6 @@ Reports are the same each time they are made, and wall times are not: this pictu
 from __future__ import annotations
 
 from dataclasses import dataclass
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -193,7 +192,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     ax = ax or style.new_axes(9.0, 5.2)
-    style.frame(ax, fill(seen.title, 72), seen.y_label, seen.x_label)
+    style.frame(ax, seen.title, seen.y_label, seen.x_label)
     ax.grid(True, axis="both", color=style.RULE, linewidth=0.6)
     ax.set_xscale("log")
     low, high = float(min(seen.own.min(), seen.seconds.min())), float(seen.seconds.max())

@@ -7,7 +7,7 @@ that order is drawn, smallest and largest included, and the caption says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -303,7 +303,7 @@ def choose(v: Varying, by: Array, what: str, most: int = DRAWN) -> Shown:
     """Choose at most `most` levels to draw; `by` (J,), named by `what`, orders them where names have no room."""
     J = len(v.levels)
     if J <= LABELLED:
-        return Shown(np.arange(J), np.arange(1.0, J + 1), tuple(printable(name) for name in v.levels), "", v.group)
+        return Shown(np.arange(J), np.arange(1.0, J + 1), told_apart(v.levels), "", v.group)
     order = np.argsort(by, kind="stable")
     last = ", those without one last" if np.isnan(by).any() else ""
     note = f"The {J:,} levels of {v.group} stand in the order of their {what}{last}."
@@ -320,6 +320,23 @@ def printable(text: str, width: int = 24) -> str:
     """A label without control characters, cut to `width` characters."""
     clean = "".join(c if c.isprintable() else " " for c in text)
     return clean if len(clean) <= width else clean[: width - 1] + "…"
+
+
+def told_apart(names: Iterable[str], width: int = 24) -> tuple[str, ...]:
+    """Labels as of :func:`printable`; cut in their middle where they would be the same otherwise.
+
+    Examples
+    --------
+    >>> told_apart(["County of Aitkin", "County of Anoka"], 11)
+    ('Count…itkin', 'Count…Anoka')
+    >>> told_apart(["Aitkin County", "Anoka"], 8)
+    ('Aitkin …', 'Anoka')
+    """
+    whole = [printable(name, len(name)) for name in names]
+    made = [printable(name, width) for name in whole]
+    front, back = width // 2, (width - 1) // 2
+    middle = [name if len(name) <= width else f"{name[:front]}…{name[-back:]}" for name in whole]
+    return tuple(middle if len(set(middle)) > len(set(made)) else made)
 
 
 def figure4(value: float) -> str:

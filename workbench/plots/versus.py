@@ -219,7 +219,7 @@ def draw(seen: View, ax: Axes | None = None) -> Axes:
 
     Mixed model and fixed prior stand at the same place, so that it shows where they coincide.
     """
-    ax = ax or style.new_axes()
+    ax = ax or style.new_level_axes(seen.labels)
     style.frame(ax, seen.title, seen.y_label, seen.x_label)
     shown = [series for series in (seen.mixed, seen.fixed_prior, seen.posterior) if series is not None]
     everything = [values for s in shown for values in (s.estimate, s.low, s.high)]
