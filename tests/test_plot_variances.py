@@ -218,6 +218,24 @@ def test_intervals_of_draws_come_from_their_parameters(sleep):
     assert "equal-tailed 95 %" in view.caption
 
 
+def test_estimates_that_hardly_differ_are_not_drawn_apart(monkeypatch):
+    monkeypatch.setattr(variances, "QUICK", ((1, 0),))  # points alone, without intervals
+    rng = np.random.default_rng(4)
+    codes = np.repeat(np.arange(5_000), 4)
+    y = rng.normal(size=5_000)[codes] + rng.normal(size=20_000)
+    seen = variances.view(wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": codes}, ["ml", "em"]))
+    for panel in seen.panels:
+        values = np.array([row.value for row in panel.rows])
+        assert np.ptp(values) < 1e-3 * values.mean()
+        low, high = panel.limits
+        assert low < 0.9901 * values.min()
+        assert high > 1.0099 * values.max()
+        assert high - low < 0.03 * values.mean()
+    axes = variances.draw(seen)
+    axes[0].get_figure(root=True).draw_without_rendering()
+    assert [ax.xaxis.get_offset_text().get_text() for ax in axes] == [""] * len(axes)
+
+
 def test_pinned():
     """One drawing as it stood when it was last looked at."""
     table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}

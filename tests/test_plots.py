@@ -456,6 +456,17 @@ def test_light_bitmaps_keep_every_estimators_colour(tmp_path, sleep):
         assert (np.abs(dots - own).max(axis=1) <= 16).sum() >= 200, name
 
 
+def test_areas_keep_their_exact_colour(tmp_path, sleep):
+    made = next(p for p in prints(sleep) if p.stem.startswith("caterpillar"))
+    png, _ = style.save(made.figure(), tmp_path / "light", drawing=False)
+    dots = (mpl.image.imread(png)[..., :3] * 255).round().astype(int).reshape(-1, 3)
+    colours, counts = np.unique(dots, axis=0, return_counts=True)
+    shaded = (colours == [0xF1, 0xF2, 0xF4]).all(axis=1)  # every other row
+    band = np.abs(colours - 0xDD).max(axis=1) < 12  # complete pooling's, grey that lets the rows shine through
+    assert counts[shaded].sum() > 0.1 * len(dots)
+    assert (counts[band] > 0.005 * len(dots)).sum() >= 2
+
+
 def hues(png):
     """The share of a bitmap's coloured dots that lie in each twelfth of the circle of hues."""
     dots = mpl.image.imread(png)[..., :3].reshape(-1, 3)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SOLID = 25
 """A colour of so many dots must stay itself, however small its share of the picture: it may be the only mark of it."""
+FLAT = 0.005
+"""A colour of so large a share of the dots fills an area, and is kept as it is: others beside it may differ little."""
 MOST = 256
 """A palette has at most so many colours."""
 
@@ -31,7 +33,7 @@ class Faithful(NamedTuple):
     Attributes
     ----------
     solid : int
-        A colour of :data:`SOLID` dots is off by no more.
+        A colour of :data:`SOLID` dots is off by no more; those of areas are not off at all.
     seen : int
         A colour that is off by more is another one.
     others : float
@@ -71,10 +73,11 @@ def few_colours(full: Image.Image, faithful: Faithful) -> Image.Image:
     names, which, dots = np.unique((colours << (16, 8, 0)).sum(axis=1), return_inverse=True, return_counts=True)
     distinct = np.stack([names >> 16, names >> 8 & 255, names & 255], axis=1)
     told_by = np.hstack([distinct, distinct - np.roll(distinct, 1, axis=1)])
+    allowed = np.select([dots >= FLAT * len(which), dots >= SOLID], [0, faithful.solid], 512)
     away, nearest = np.full(len(names), 512), np.zeros(len(names), dtype=np.uint8)
     palette: list[int] = []
     while len(palette) < MOST:
-        lost, other = (dots >= SOLID) & (away > faithful.solid), away > faithful.seen
+        lost, other = away > allowed, away > faithful.seen
         if lost.any():
             chosen = int(np.argmax(np.where(lost, dots, 0)))
         elif other.any() and dots[other].sum() >= faithful.others * len(which):

@@ -200,7 +200,7 @@ def _depth(labels: Sequence[str], turned: bool) -> float:
 
 def _run_together(labels: Sequence[str]) -> bool:
     """Whether names side by side have no room on an axis."""
-    return max((len(name) for name in labels), default=0) * len(labels) > 95
+    return max((len(name) + 1 for name in labels), default=0) * len(labels) > 100
 
 
 def points(ax: Axes, x: Array, y: Array, style: Look, label: str, size: float = 55.0, **more: Any) -> None:

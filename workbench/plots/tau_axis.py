@@ -359,8 +359,12 @@ def _draw_profile(ax: Axes, seen: View) -> None:
     style.frame(ax, "", f"{seen.profile_label}\nlikelihood")
     ax.plot(seen.at, seen.relative, color=style.INK, linewidth=1.6, zorder=3)
     ax.axhline(INTERVAL, color=style.MUTED, linewidth=0.9, linestyle=(0, (2, 2)), zorder=1.5)
+    in_words_way = (seen.relative > INTERVAL) & (seen.relative < INTERVAL + 0.25)
+    quarter, three_quarters = np.quantile(seen.at, [0.25, 0.75])
+    free_left = not in_words_way[seen.at <= quarter].any()
+    x, side = (0.005, "left") if in_words_way[seen.at >= three_quarters].any() and free_left else (0.995, "right")
     ax.text(
-        0.995, INTERVAL + 0.03, "95 % interval: above", transform=ax.get_yaxis_transform(), ha="right", va="bottom",
+        x, INTERVAL + 0.03, "95 % interval: above", transform=ax.get_yaxis_transform(), ha=side, va="bottom",
         fontsize=style.SMALL, color=style.MUTED,
     )  # fmt: skip
     for mark in seen.marks:

@@ -41,6 +41,8 @@ MOST = 12
 """Panels."""
 ACROSS = 2
 FINE = 301
+NEAR = 0.01
+"""An axis holds at least so large a share of its middle to either side: estimates that hardly differ stand together."""
 BULK = (0.002, 0.995)
 """Quantiles between which a posterior is drawn at least."""
 
@@ -282,6 +284,8 @@ def _limits(
         ends += [float(v) for v in profile.value[profile.relative >= np.exp(-0.5 * 2.8**2)]]
     known = np.array([v for v in ends if np.isfinite(v)])
     low, high = style.limits(known, room=0.08)
+    middle = (low + high) / 2
+    low, high = min(low, (1 - NEAR) * middle), max(high, (1 + NEAR) * middle)
     return (-0.03 * high, high) if known.min() < 0.3 * known.max() else (low, high)
 
 
