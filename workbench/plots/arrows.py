@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 SDS = (1, 2, 3)
+ARROWS = 150
+"""Up to so many groups have an arrow each."""
+DOTS = 2_000
+"""Up to so many estimates are dots; more are counted in hexagons."""
 
 
 def contours(covariance: Array, centre: Array, sds: Sequence[float] = SDS, points: int = 121) -> tuple[Array, ...]:

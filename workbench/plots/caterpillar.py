@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.plots import caterpillar_words as words
 from workbench.plots import style
 from workbench.plots.folding import folded
-from workbench.plots.ordering import Stretch, Thinned, alike, estimated, lead, thin
+from workbench.plots.ordering import Stretch, alike, estimated, lead, thin
 from workbench.plots.varying import Varying, column, figure4, population, printable, told_apart, truth, varying
-from workbench.words import count, join
+from workbench.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -137,16 +138,17 @@ def view(comparison: Comparison, v: Varying, by: str | None = None) -> View:
     limits, cut = _limits(series, np.array([centre]), true)
     part = "" if len(at) == len(v.levels) else f" ({len(at):,} of {len(v.levels):,} levels)"
     several = f", by {printable(v.group, 40)}" if len(comparison.design.groups) > 1 else ""
-    order = _order(sorter, values[sorter])
+    order = words.order(sorter, values[sorter], whole=len(v.levels) <= WHOLE)
     empty = [name for name in comparison.fits if name not in values]
+    marked = "Red ticks: the truth." if true is not None and np.isfinite(true).any() else ""
     caption = (
-        _marks(series), _kinds(series), "Red ticks: the truth." if true is not None and np.isfinite(true).any() else "",
-        order, _left_out(v, shown, values[sorter]), cut, _silent(empty, v),
+        words.marks(series), words.kinds(series), marked, order, words.left_out(v, shown, values[sorter]), cut,
+        words.silent(empty, v),
     )  # fmt: skip
     return View(
         title=f"Every group with its interval: {printable(v.quantity, 60)}{several}",
         caption=" ".join(filter(None, caption)),
-        alt=_alt(v, sorter, series, at, shown),
+        alt=words.described(v, sorter, series, at, shown),
         x_label=v.quantity,
         y_label=f"{printable(v.group)}{part}",
         warnings=(),
@@ -160,6 +162,14 @@ def view(comparison: Comparison, v: Varying, by: str | None = None) -> View:
         truth=true,
         x_limits=limits,
     )
+
+
+def _labels(v: Varying, at: NDArray[np.intp]) -> tuple[str, ...]:
+    """The levels' names, with their sizes where these differ."""
+    names = told_apart(v.levels[j] for j in at)
+    if len(set(v.sizes[at].tolist())) == 1:
+        return names
+    return tuple(f"{name} (n={v.sizes[j]:,})" for name, j in zip(names, at, strict=True))
 
 
 def _positions(stretches: Sequence[Stretch]) -> Array:
@@ -214,80 +224,6 @@ def _most(values: Array) -> Array:
     """The middle nine tenths."""
     there = values[np.isfinite(values)]
     return np.quantile(there, [0.05, 0.95]) if len(there) else there
-
-
-# --- words --------------------------------------------------------------------------------------------
-
-
-def _labels(v: Varying, at: NDArray[np.intp]) -> tuple[str, ...]:
-    """The levels' names, with their sizes where these differ."""
-    names = told_apart(v.levels[j] for j in at)
-    if len(set(v.sizes[at].tolist())) == 1:
-        return names
-    return tuple(f"{name} (n={v.sizes[j]:,})" for name, j in zip(names, at, strict=True))
-
-
-def _marks(series: Sequence[Series]) -> str:
-    inside = [s.title for s in series if not s.line]
-    said = f"In each row from the top: {join(inside)}." if len(inside) > 1 else f"In each row: {inside[0]}."
-    band = [f"The grey line{' and its band' if s.kind else ''}: {s.title}." for s in series if s.line]
-    return " ".join([said, *band])
-
-
-def _kinds(series: Sequence[Series]) -> str:
-    """Which estimators have which intervals; those without are named."""
-    kinds: dict[str, list[str]] = {}
-    for s in series:
-        kinds.setdefault(s.kind, []).append(s.title)
-    bare = kinds.pop("", [])
-    said = f"Intervals: {'; '.join(f'{join(names)} {kind}' for kind, names in kinds.items())}." if kinds else ""
-    points = f"Points alone, without an interval: {join(bare)}." if bare else ""
-    return " ".join(filter(None, (said, points)))
-
-
-def _order(sorter: str, values: Array) -> str:
-    title = style.title_of(sorter)
-    if alike(values):
-        return f"The groups stand in the data's order: {title} estimates them all alike."
-    last = ", those without one at the bottom" if np.isnan(values).any() and len(values) <= WHOLE else ""
-    return f"The groups are sorted by their {title} estimates{last}; dashed: its population value."
-
-
-def _left_out(v: Varying, shown: Thinned, values: Array) -> str:
-    """How many of how many groups are drawn."""
-    if len(shown.index) == len(v.levels):
-        return ""
-    parts = " and ".join(
-        (", ".join(f"the {p.words}" for p in shown.stretches[:-1]), f"the {shown.stretches[-1].words}")
-    )
-    missing = int(np.isnan(values).sum())
-    if len(shown.stretches) == 1:
-        return f"{count(missing, 'group')} without an estimate {'is' if missing == 1 else 'are'} not drawn."
-    none = f"; {missing:,} without an estimate are among those that are not" if missing else ""
-    return f"Of {len(v.levels):,} groups {len(shown.index)} are drawn: {parts}, evenly spaced in that order{none}."
-
-
-def _silent(names: Sequence[str], v: Varying) -> str:
-    if not names:
-        return ""
-    titles = join(style.title_of(name) for name in names)
-    return f"{titles} {'has' if len(names) == 1 else 'have'} no coefficients of {v.term}."
-
-
-def _alt(v: Varying, sorter: str, series: Sequence[Series], at: NDArray[np.intp], shown: Thinned) -> str:
-    """Lowest and highest of the sorting estimator, and how wide each one's intervals are."""
-    first = next(s for s in series if s.estimator == sorter)
-    known = np.flatnonzero(np.isfinite(first.estimate))
-    ends = []
-    for k in (known[0], known[-1]):
-        span = f", {first.kind} from {figure4(first.low[k])} to {figure4(first.high[k])}" if first.kind else ""
-        ends.append(f"{printable(v.levels[at[k]])} at {figure4(first.estimate[k])}{span}")
-    widths = "; ".join(f"{s.title} {figure4(np.nanmean(s.high - s.low))}" for s in series if s.kind)
-    return (
-        f"{v.quantity} by {v.group}, {len(shown.index)} of {count(len(v.levels), 'group')} drawn, "
-        f"by {first.title} from {ends[0]}, up to {ends[1]}."
-        + (f" Mean widths of the intervals drawn: {widths}." if widths else "")
-    )
 
 
 # --- drawing ------------------------------------------------------------------------------------------

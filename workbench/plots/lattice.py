@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from workbench.design import Design, RandomBlock
 from workbench.errors import OptionError, nearest
+from workbench.plots import lattice_words as words
 from workbench.plots import style
 from workbench.plots.covariates import Raw, covariate, predictors, rows_at
 from workbench.plots.varying import (
     INTERCEPT,
     Varying,
     coefficients,
-    figure4,
     measured,
     own,
     partial,
@@ -32,7 +32,7 @@ from workbench.plots.varying import (
 )
 from workbench.prediction.conditional import means
 from workbench.prediction.posterior import from_draws, from_posterior
-from workbench.words import count, join
+from workbench.words import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -166,15 +166,14 @@ def view(
     panels = tuple(_panel(design, block, columns[x_name].values, j, k, curves) for k, j in enumerate(chosen.tolist()))
     kept = [line.y for panel in panels for line in panel.lines if line.estimator != "no_pooling"]
     others = [name for name in columns if name != x_name]
-    moved = _moved(comparison, lead, by)
+    moved = words.moved(comparison, lead, by)
     present = [(name, label) for name, label, made in curves if np.isfinite(made).any()]
+    marks = words.marks(present, _places(present), design, v, ROWS)
     several = len(design.groups) > 1
     return View(
         title=f"Every group's regression: {printable(measured(design), 50)} on {printable(x_name, 30)}"
         + (f", by {printable(v.group, 30)}" if several else ""),
-        caption=" ".join(
-            filter(None, (_marks(present, design, v), note, _others(columns, others, design, several, v), moved))
-        ),
+        caption=" ".join(filter(None, (marks, note, words.others(columns, others, design, several, v), moved))),
         alt=f"{count(len(panels), 'panel')}, one for each {v.group} drawn: rows and lines of {measured(design)} "
         f"against {x_name}. {note} {moved}".strip(),
         x_label=x_name,
@@ -288,36 +287,6 @@ def _means(fit: Fit, rows: Any) -> Array:
     return np.where(known, fit.design.mean(np.where(known, found, 0.0)), np.nan)
 
 
-def _panel(
-    design: Design, block: RandomBlock, x: Array, j: int, k: int, curves: Sequence[tuple[str, str, Array]]
-) -> Panel:
-    rows = np.flatnonzero(block.codes == j)
-    if len(rows) > ROWS:
-        rows = rows[np.argsort(x[rows], kind="stable")]
-        rows = rows[np.linspace(0, len(rows) - 1, ROWS).round().astype(np.intp)]
-    lines = tuple(Line(name, label, made[k]) for name, label, made in curves if np.isfinite(made[k]).any())
-    return Panel(str(block.levels[j]), x[rows], design.y[rows], lines)
-
-
-# --- words --------------------------------------------------------------------------------------------
-
-DRAWN_AS = {"no_pooling": "dashed", "complete_pooling": "dotted", "population": "dotted"}
-
-
-def _marks(present: Sequence[tuple[str, str]], design: Design, v: Varying) -> str:
-    lines = [
-        f"{DRAWN_AS.get(name, 'solid' if k == 0 else 'dash-dotted')}: {label}"
-        for k, (name, label) in zip(_places(present), present, strict=True)
-    ]
-    alone = any(name == "no_pooling" for name, _ in present)
-    text = "; ".join(lines)
-    missing = "" if alone else " There is no fit without pooling here."
-    scale = f" Lines are means of {printable(design.response, 40)}, taken through the {design.link} link."
-    most = int(design.blocks[v.block].sizes.max())
-    rows = "Dots: rows" + (f", at most {ROWS} of a group" if most > ROWS else "")
-    return f"{rows}. {text[0].upper()}{text[1:]}.{missing}{scale if design.link != 'identity' else ''}"
-
-
 def _places(present: Sequence[tuple[str, str]]) -> list[int]:
     """The place of every estimator among those that pool partially."""
     placed, k = [], 0
@@ -327,36 +296,15 @@ def _places(present: Sequence[tuple[str, str]]) -> list[int]:
     return placed
 
 
-def _others(columns: dict[str, Raw], others: Sequence[str], design: Design, several: bool, v: Varying) -> str:
-    said = []
-    numeric = [printable(name, 30) for name in others if columns[name].levels is None]
-    labels = [printable(name, 30) for name in others if columns[name].levels is not None]
-    shown = numeric if len(numeric) <= 4 else [*numeric[:3], f"{len(numeric) - 3} others"]
-    if numeric:
-        said.append(f"{join(shown)} at {'its mean' if len(numeric) == 1 else 'their means'} in the group")
-    if labels:
-        said.append(f"{join(labels)} at the group's commonest level")
-    if design.offset.any():
-        said.append("the offset at its mean in the group")
-    if several:
-        said.append(f"{join(printable(g, 30) for g in design.groups if g != v.group)} at the population's value")
-    return f"Held: {'; '.join(said)}." if said else ""
-
-
-def _moved(comparison: Comparison, lead: Fit, by: Varying) -> str:
-    alone = own(comparison, by)
-    if alone is None:
-        return ""
-    values = coefficients(lead, by)
-    gap = np.abs(values - alone)
-    if not np.isfinite(gap).any():
-        return ""
-    j = int(np.nanargmax(gap))
-    what = "intercept" if by.term == INTERCEPT else f"coefficient of {printable(by.term, 30)}"
-    return (
-        f"Moved farthest in its {what} is {printable(by.group, 30)} {printable(by.levels[j])}: {figure4(alone[j])} by "
-        f"itself, {figure4(values[j])} under {style.title_of(lead.estimator)}."
-    )
+def _panel(
+    design: Design, block: RandomBlock, x: Array, j: int, k: int, curves: Sequence[tuple[str, str, Array]]
+) -> Panel:
+    rows = np.flatnonzero(block.codes == j)
+    if len(rows) > ROWS:
+        rows = rows[np.argsort(x[rows], kind="stable")]
+        rows = rows[np.linspace(0, len(rows) - 1, ROWS).round().astype(np.intp)]
+    lines = tuple(Line(name, label, made[k]) for name, label, made in curves if np.isfinite(made[k]).any())
+    return Panel(str(block.levels[j]), x[rows], design.y[rows], lines)
 
 
 # --- drawing ------------------------------------------------------------------------------------------

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import OptionError, nearest
+from workbench.plots import plane_words as words
 from workbench.plots import style
-from workbench.plots.arrows import SDS, arrows, contours, density, name_contour, names
+from workbench.plots.arrows import ARROWS, DOTS, SDS, arrows, contours, density, name_contour, names
 from workbench.plots.pairs import Pair, pairs
 from workbench.plots.varying import (
     PARTIAL,
     UNPOOLED,
     coefficients,
-    figure4,
     own,
     population,
     printable,
@@ -31,7 +31,7 @@ from workbench.plots.varying import (
     varying,
     without_own,
 )
-from workbench.words import join, percent
+from workbench.words import join
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,12 +43,8 @@ Array = NDArray[np.float64]
 
 PANELS = 4
 """So many estimators have a panel."""
-ARROWS = 150
-"""Up to so many groups have an arrow each;"""
 FEW_ARROWS = 60
-"""of more so many have one."""
-DOTS = 2_000
-"""Up to so many estimates are dots; more are counted in hexagons."""
+"""Of more than `ARROWS` groups so many have one."""
 NAMED = 4
 """So many groups are named."""
 SINGULAR = 1e-4
@@ -160,14 +156,14 @@ def view(comparison: Comparison, pair: Pair, estimators: Sequence[str] | None = 
     complete = _complete(comparison, pair)
     known_truth = _truth(comparison, pair)
     inside = [j for j in order if j not in beyond][:NAMED]
-    said = [_farthest(pair, alone, lead, order, inside), _covariances(panels)]
+    said = [words.farthest(pair, alone, lead, order, inside), words.covariances(panels)]
     caption = [
-        _marks(pair, panels, len(order) > 0, J, complete is not None, known_truth is not None),
-        *said, _thinned(pair, len(some), len(order), J), _beyond(len(beyond)),
+        words.marks(pair, panels, len(order) > 0, J, complete is not None, known_truth is not None),
+        *said, words.thinned(pair, len(some), len(order), J, NAMED), words.beyond(len(beyond)),
         without_own(pair.first, alone.sum(axis=1)) if len(order) else "", left_out,
     ]  # fmt: skip
     several = len(comparison.design.groups) > 1
-    what = f"{printable(pair.first.quantity, 50)} and {_second(pair)}"
+    what = f"{printable(pair.first.quantity, 50)} and {printable(pair.second.quantity, 50)}"
     return View(
         title=f"Shrinkage of two terms at once: {pair.term}" + (f", by {printable(pair.group)}" if several else ""),
         caption=" ".join(part for part in caption if part),
@@ -322,81 +318,6 @@ def _limits(panels: Sequence[Panel], own: Array, some: NDArray[np.intp]) -> tupl
         frame.append(style.limits(values, near))
         outside |= np.isfinite(mine) & ((mine < frame[-1][0]) | (mine > frame[-1][1]))
     return frame, set(some[outside].tolist())
-
-
-# --- words --------------------------------------------------------------------------------------------
-
-
-def _second(pair: Pair) -> str:
-    return printable(pair.second.quantity, 50)
-
-
-def _marks(pair: Pair, panels: Sequence[Panel], set_out: bool, J: int, complete: bool, true: bool) -> str:
-    group, dots = printable(pair.group, 40), "dot" if J <= DOTS else "hexagon"
-    said = []
-    if set_out:
-        small = "Open circles" if J <= ARROWS else "Small open circles"
-        said.append(
-            f"{small}: each {group}'s own (no-pooling) estimates; arrows lead to those of the estimator named above."
-        )
-    else:
-        said.append(f"Dots: each {group}'s estimates by the estimator named above.")
-    if J > DOTS:
-        said.append("The darker a hexagon, the more groups have their estimates there.")
-    elif J > ARROWS and set_out:
-        said.append(f"Every other group's estimate is a {dots}.")
-    said.append("Diamond: the population values" + ("; square: complete pooling." if complete else "."))
-    if any(panel.contours for panel in panels):
-        line = "lines" if all(p.singular for p in panels if p.contours) else "ellipses"
-        shares = join(percent(1 - np.exp(-(k**2) / 2)) for k in SDS)
-        held = f", which hold {shares} of a normal population" if line == "ellipses" else ""
-        said.append(f"The {line} are the 1, 2 and 3 SD contours of the estimated covariance of groups{held}.")
-    if true:
-        said.append("Red dots: the truth.")
-    return " ".join(said)
-
-
-def _covariances(panels: Sequence[Panel]) -> str:
-    """SDs and correlation by estimator, those that are the same named together."""
-    found: dict[str, list[str]] = {}
-    for panel in panels:
-        if panel.covariance is None:
-            continue
-        a, b = np.sqrt(np.diag(panel.covariance))
-        if a > 0 and b > 0:
-            r = panel.covariance[0, 1] / (a * b)
-            fallen = " (singular: the ellipses are lines)" if panel.singular else ""
-            text = f"SDs {figure4(a)} and {figure4(b)}, correlation {figure4(round(r, 4))}{fallen}"
-        else:
-            text = f"SDs {figure4(a)} and {figure4(b)} (singular: the ellipses are {'lines' if a or b else 'a point'})"
-        found.setdefault(text, []).append(panel.title)
-    return f"{'; '.join(f'{join(names)}: {text}' for text, names in found.items())}." if found else ""
-
-
-def _farthest(pair: Pair, own: Array, lead: Panel, order: NDArray[np.intp], inside: Sequence[int]) -> str:
-    if not len(order):
-        return ""
-    j = int(order[0])
-    start, end = (", ".join(figure4(value) for value in point[j]) for point in (own, lead.estimate))
-    named = f" {join(printable(pair.first.levels[k]) for k in inside)} are named." if len(inside) > 1 else ""
-    return (
-        f"{lead.title} moves {printable(pair.group, 40)} {printable(pair.first.levels[j])} farthest, in units of the "
-        f"middle half of own estimates: from ({start}) to ({end}).{named}"
-    )
-
-
-def _thinned(pair: Pair, arrows: int, known: int, J: int) -> str:
-    if arrows >= known:
-        return ""
-    which = f"the {NAMED} moved farthest, and others evenly spaced by how far"
-    return f"Of {J:,} levels of {printable(pair.group, 40)} {arrows} have arrows: {which}."
-
-
-def _beyond(count: int) -> str:
-    if not count:
-        return ""
-    what = "own estimates with an arrow lie" if count > 1 else "own estimate with an arrow lies"
-    return f"{count:,} {what} outside the frame."
 
 
 # --- drawing ------------------------------------------------------------------------------------------

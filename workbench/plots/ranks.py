@@ -16,18 +16,17 @@ from numpy.typing import NDArray
 
 from workbench.errors import OptionError
 from workbench.group_table import ranked
+from workbench.plots import ranks_words as words
 from workbench.plots import style
 from workbench.plots.names import spread
-from workbench.plots.ordering import alike, estimated, farthest, lead, moves
+from workbench.plots.ordering import alike, estimated, lead, moves
 from workbench.plots.ordering import ranks as ranks_of
-from workbench.plots.varying import Varying, figure4, printable, told_apart, truth, varying
-from workbench.words import count, join
+from workbench.plots.varying import Varying, printable, told_apart, truth, varying
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from workbench.comparison import Comparison
-    from workbench.fit import Fit
 
 Array = NDArray[np.float64]
 
@@ -150,14 +149,14 @@ def view(comparison: Comparison, v: Varying) -> View:
     several = f", by {printable(v.group, 40)}" if len(comparison.design.groups) > 1 else ""
     part = f" ({len(at)} of {len(v.levels):,} groups)" if ends else ""
     caption = (
-        _places(v, ends, titles[pooled]), _crossing(v, moved, moved[at], least, titles[0]),
-        _ties(every[:, pooled], titles[pooled]), _truly(every[:, pooled], true, ends, titles[pooled]),
-        _sure(comparison, scored_by, len(v.levels)), _left_out(alike_ones),
+        words.places(v, ends, titles[pooled]), words.crossing(v, moved, moved[at], least, titles[0]),
+        words.ties(every[:, pooled], titles[pooled]), words.truly(every[:, pooled], true, ends, titles[pooled]),
+        words.sure(comparison, scored_by, len(v.levels), PROBABLE), words.left_out(alike_ones),
     )  # fmt: skip
     return View(
         title=f"Ranks by estimator: {printable(v.quantity, 60)}{several}{part}",
         caption=" ".join(filter(None, caption)),
-        alt=_alt(v, titles, every, moved, expected, highest, scored_by),
+        alt=words.described(v, titles, every, moved, expected, highest, scored_by),
         x_label="",
         y_label=f"rank of {printable(v.group)} (1 the highest)",
         warnings=(),
@@ -214,102 +213,6 @@ def _scored(comparison: Comparison, v: Varying) -> tuple[str | None, Array, Arra
         if np.isfinite(highest).any():
             return name, expected, highest
     return None, np.full(J, np.nan), np.full(J, np.nan)
-
-
-# --- words --------------------------------------------------------------------------------------------
-
-
-def _places(v: Varying, ends: int, title: str) -> str:
-    if not ends:
-        return "One line per group."
-    return (
-        f"Of {len(v.levels):,} groups the {ends} highest and the {ends} lowest by {title} are drawn; places of others "
-        "stay empty, and lines to ranks in between end in the grey band, which is not to scale."
-    )
-
-
-def _crossing(v: Varying, every: Array, drawn: Array, least: int, first: str) -> str:
-    size = np.abs(every)
-    known = np.isfinite(size)
-    if not known.any():
-        return ""
-    if not (size[known] >= 1).any():
-        return "All estimators rank these groups alike." if known.all() else "Where all have a rank, it is the same."
-    out = int((np.abs(drawn[np.isfinite(drawn)]) >= least).sum()) if least else 0
-    places = "1 place" if least == 1 else f"{least:,} places"
-    marked = f" Those that some estimator moves {places} or more are coloured ({out:,})." if out else ""
-    among = "" if known.all() else " among those that all estimators rank"
-    return (
-        f"Against {first}, some other estimator moves {int((size[known] >= 1).sum()):,} of "
-        f"{count(int(known.sum()), 'group')} to another rank{among}.{marked} {farthest(v, every)}"
-    )
-
-
-def _ties(rank: Array, title: str) -> str:
-    known = rank[np.isfinite(rank)]
-    places, many = np.unique(known, return_counts=True)
-    if many.max(initial=1) < 2:
-        return ""
-    return (
-        f"Groups that tie share their mean rank: by {title} {int(many[many > 1].sum()):,} of {len(known):,} do, at "
-        f"most {int(many.max()):,} of them at rank {places[many.argmax()]:g}."
-    )
-
-
-def _truly(rank: Array, true: Array | None, ends: int, title: str) -> str:
-    """How many of the highest are truly among the highest, where groups are too many to draw the truth."""
-    if not ends or true is None:
-        return ""
-    hits = int(((rank <= ends) & (true <= ends)).sum())
-    return f"Of the {ends} highest by {title}, {hits} {'is' if hits == 1 else 'are'} truly among the {ends} highest."
-
-
-def _sure(comparison: Comparison, name: str | None, groups: int) -> str:
-    if name is None:
-        return f"Of more than {PROBABLE:,} groups no probabilities of ranks are drawn." if groups > PROBABLE else ""
-    fit = comparison.fits[name]
-    return f"Right: expected rank and probability of being the highest, {_from(fit)}."
-
-
-def _from(fit: Fit) -> str:
-    """What probabilities of ranks come from, in words."""
-    from workbench.ranking import DRAWS
-
-    title = style.title_of(fit.estimator)
-    if fit.sampled is not None or fit.posterior is not None:
-        return f"from draws of {title}"
-    kind = fit.group_effects[0].effect.std_error_kind
-    return f"from {DRAWS:,} normal draws about the effects of {title} (error: {kind})"
-
-
-def _left_out(names: list[str]) -> str:
-    if not names:
-        return ""
-    return f"Without ranks, the same for every group: {join(style.title_of(name) for name in names)}."
-
-
-def _alt(
-    v: Varying,
-    titles: tuple[str, ...],
-    every: Array,
-    moved: Array,
-    expected: Array,
-    highest: Array,
-    scored_by: str | None,
-) -> str:
-    tops = "; ".join(
-        f"{title} {printable(v.levels[int(np.nanargmin(rank))])}" for title, rank in zip(titles, every.T, strict=True)
-    )
-    known = moved[np.isfinite(moved)]
-    said = f"Ranks of {count(len(v.levels), 'group')} of {v.group} by {join(titles)}. Highest: {tops}. "
-    said += f"{int((np.abs(known) >= 1).sum()):,} change their rank between estimators."
-    if scored_by is None:
-        return said
-    top = np.argsort(-np.nan_to_num(highest, nan=-1.0), kind="stable")[:3]
-    sure = "; ".join(
-        f"{printable(v.levels[j])} {figure4(highest[j])} (expected rank {figure4(expected[j])})" for j in top.tolist()
-    )
-    return f"{said} Most probably the highest, by {style.title_of(scored_by)}: {sure}."
 
 
 # --- drawing ------------------------------------------------------------------------------------------
