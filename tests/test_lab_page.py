@@ -250,6 +250,23 @@ def test_full_bayes_runs_on_a_button_and_the_page_goes_on_answering(visit):
     assert float(row[1]) == pytest.approx(wanted["mean"], abs=0.15 * wanted["std_error"])
 
 
+def test_a_page_that_is_loaded_again_finds_its_computation(visit):
+    page = visit("/cost?sizes=5x6&times=600&within=2&seed=2")
+    page.get_by_role("button", name="Repeat the design").click()
+    page.wait_for_function("() => document.querySelector('#work progress').value > 0")
+    page.reload()
+    page.wait_for_function("() => document.querySelector('#work progress').value > 0")
+    assert page.get_by_role("button", name="Repeat the design").is_disabled()
+    page.wait_for_selector("#work .found table", timeout=120_000)
+    found = page.locator("#work .found").inner_text()
+    page.reload()
+    page.wait_for_selector("#work .found table")
+    assert page.locator("#work .found").inner_text() == found
+    page.goto(page.url.replace("seed=2", "seed=3"))  # another question: nothing of the old one's answer
+    page.wait_for_timeout(500)
+    assert page.locator("#work .found").inner_text() == ""
+
+
 def test_a_computation_can_be_stopped(visit):
     page = visit("/yours")
     bring(page, "dyestuff.csv", (DATA / "datasets/Dyestuff.csv").read_bytes())

@@ -87,7 +87,7 @@
   if (!work) return;
   const [start, stop, running, found] = ["start", "stop", "running", "found"].map((name) => work.querySelector("." + name));
   const bar = running.querySelector("progress"), status = running.querySelector("[role=status]");
-  let job = "";
+  let job = "", latest = "";
 
   function end(text) {
     job = "";
@@ -111,20 +111,30 @@
     }
   }
 
-  start.addEventListener("click", async () => {
+  async function begin(keyOf) {
     start.disabled = true;
     found.replaceChildren();
     status.textContent = "starting";
     bar.removeAttribute("value");
     running.hidden = false;
     try {
-      const state = await (await fetch(work.dataset.start + "?" + address(), { method: "POST" })).json();
-      if (!state.key) { end(state.text); return; }
-      job = state.key;
-      await follow(job);
+      job = latest = await keyOf();
+      if (job) await follow(job);
     } catch (error) {
       end("The lab does not answer. Is it still running where it was started?");
     }
-  });
+  }
+
+  start.addEventListener("click", () => begin(async () => {
+    const state = await (await fetch(work.dataset.start + "?" + address(), { method: "POST" })).json();
+    if (!state.key) end(state.text);
+    return state.key;
+  }));
   stop.addEventListener("click", () => fetch(work.dataset.jobs + job, { method: "DELETE" }));
+
+  // The same page, loaded again with the same values, finds its computation, running or ended.
+  const place = "computation of " + location.pathname;
+  const [key, query] = JSON.parse(sessionStorage.getItem(place) || '["", ""]');
+  addEventListener("pagehide", () => sessionStorage.setItem(place, JSON.stringify([latest, address()])));
+  if (key && query === address()) begin(async () => key);
 })();
