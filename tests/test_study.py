@@ -74,6 +74,14 @@ def test_truth_may_be_a_file_or_a_column(tmp_path):
     }
 
 
+def test_the_report_says_what_is_taken_as_the_truth(tmp_path):
+    wb.run("baseball", estimators=["no_pooling", "reml"]).report(tmp_path)
+    said = (tmp_path / "README.md").read_text()
+    meaning = load_study("baseball").truth["meaning"]
+    assert f"against the true values of (Intercept) (taken as true: {meaning}), smallest first" in said
+    assert f"Taken as true: {meaning}. The smallest error" in said
+
+
 # --- the format ---------------------------------------------------------------------------------------
 
 
@@ -104,6 +112,8 @@ FORMULA = 'formula = "y ~ 1 + (1 | g)"\n'
         (FORMULA + "= 3", "cannot be read"),
         (FORMULA + "[truth]\nfil = 'x'", "[truth] has an unknown key 'fil'. Did you mean 'file'?"),
         (FORMULA + "[truth]\nfile = 'x'\ncolumn = 'y'", "names both"),
+        (FORMULA + "[truth]\nmeaning = 'later averages'", "[truth] names no values. Add file"),
+        (FORMULA + "[truth]\ncolumn = 'y'\nmeaning = 3", "[truth] meaning is 3, but must be text"),
     ],
 )
 def test_a_study_that_cannot_be_read_says_why(tmp_path, text, said):

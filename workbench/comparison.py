@@ -52,12 +52,15 @@ class Comparison:
     truth : mapping of (level, term) to float
         True group coefficients, for simulated data; empty otherwise.
     title : str
+    truth_meaning : str
+        What stands for the truth, where it is a later or a larger measurement and not the truth itself.
     """
 
     fits: Mapping[str, Fit]
     alone: Fit | None = None
     truth: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     title: str = ""
+    truth_meaning: str = ""
 
     def __post_init__(self) -> None:
         if not self.fits:
@@ -293,6 +296,7 @@ def compare_fits(
     title: str = "",
     foreign: Mapping[str, Any] = MappingProxyType({}),
     watch: Watch | None = None,
+    truth_meaning: str = "",
 ) -> Comparison:
     """Fit several estimators to one design and align them; a fit that another builds on is made once.
 
@@ -313,6 +317,8 @@ def compare_fits(
     watch : callable, optional
         Called before each fit with its estimator and the fits made so far (those asked for, in their order), and after
         the last one with "".
+    truth_meaning : str
+        See :class:`Comparison`.
     """
     options = options or {}
     for name in (*estimators, *options):  # refuse before anything long runs
@@ -329,7 +335,7 @@ def compare_fits(
     wanted = {name: fits[name] for name in dict.fromkeys(estimators)} | read
     if watch is not None:
         watch("", wanted)
-    return Comparison(wanted, _alone_fit(design, settings, fits), read_truth(truth, design), title)
+    return Comparison(wanted, _alone_fit(design, settings, fits), read_truth(truth, design), title, truth_meaning)
 
 
 def read_truth(table: Any, design: Design) -> Mapping[tuple[str, str], float]:

@@ -16,7 +16,8 @@ seed, level       default 1 and 0.95
 estimators        default: those that fit the design
 priors            table: name -> prior (see :mod:`workbench.priors`)
 options           table: estimator -> its options
-truth             table: ``file`` (level, term, value) or ``column`` (the true group intercept)
+truth             table: ``file`` (level, term, value) or ``column`` (the true group intercept);
+                  ``meaning`` says what stands for the truth
 foreign           table: name -> file of an answer from elsewhere, from the folder (:func:`workbench.adapt`)
 simulation        table: what :func:`workbench.simulate.simulate_groups` was called with
 ================  ==============================================================
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
+TRUTH = ("file", "column", "meaning")
 _KINDS: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
     {
         "schema": int, "title": str, "question": str, "data": str, "formula": str, "family": str, "link": str,
@@ -226,6 +228,7 @@ def run_study(
         study.title or study.name,
         {name: study.folder / file for name, file in study.foreign.items()},
         watch,
+        study.truth.get("meaning", ""),
     )
 
 
@@ -283,7 +286,13 @@ def _check_foreign(foreign: Mapping[str, Any], where: str) -> None:
 
 def _check_truth(truth: Mapping[str, Any], where: str) -> None:
     for key in truth:
-        if key not in ("file", "column"):
-            raise StudyError(f"{where}: [truth] has an unknown key {key!r}. {nearest(key, ('file', 'column'))}")
-    if len(truth) > 1:
+        if key not in TRUTH:
+            raise StudyError(f"{where}: [truth] has an unknown key {key!r}. {nearest(key, TRUTH)}")
+    if not isinstance(truth.get("meaning", ""), str):
+        raise StudyError(f"{where}: [truth] meaning is {truth['meaning']!r}, but must be text.")
+    if "file" in truth and "column" in truth:
         raise StudyError(f"{where}: [truth] names both a file and a column. Keep one.")
+    if truth and not {"file", "column"} & set(truth):
+        raise StudyError(
+            f'{where}: [truth] names no values. Add file = "truth.csv", or column = "a column of the data".'
+        )

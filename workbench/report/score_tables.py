@@ -79,7 +79,7 @@ def _row(row: dict[Any, Any], classes: bool) -> tuple[Cell, ...]:
 def _sentences(comparison: Comparison, v: Varying, scores: pd.DataFrame) -> list[str]:
     """What the scoreboard says, each sentence read off its rows."""
     every = scores[scores["sizes"] == "all"].set_index("estimator")
-    said = []
+    said = [f"Taken as true: {comparison.truth_meaning}."] if comparison.truth_meaning else []
     if len(every) > 1:
         said.append(_smallest(every["rmse"], every["relative_rmse"]))
     covered = every["coverage"].dropna()

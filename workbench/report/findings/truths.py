@@ -32,7 +32,11 @@ def against_truth(comparison: Comparison) -> str:
             what = named(v, terms) or v.term
             fewer = not np.array_equal(of_all, np.isfinite(known))
             over = f" (the {count(int(of_all.sum()), 'group')} that all of these estimate)" if fewer else ""
-            return f"Root mean squared error against the true values of {what}{over}, smallest first: {_listed(errors)}"
+            stands = f" (taken as true: {comparison.truth_meaning})" if comparison.truth_meaning else ""
+            return (
+                f"Root mean squared error against the true values of {what}{over}{stands}, smallest first: "
+                f"{_listed(errors)}"
+            )
     return ""
 
 
