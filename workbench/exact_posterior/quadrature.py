@@ -236,12 +236,13 @@ def zoom(log_density: Log, box: Box) -> tuple[Box, tuple[float, float]]:
     """The part of a box in which a density is more than exp(-DEPTH) of its largest value, and about where that is.
 
     It is looked at on a coarse grid, ever closer; a log density with one mode, or several that a grid of `SEEN` by
-    `SEEN` points can tell, is not missed.
+    `SEEN` points can tell, is not missed. Where a step of the grid leads farther down than `DEPTH`, points as low as
+    that step leads stay in sight: a ridge between points looks low at all of them.
     """
     for _ in range(40):
         axes = [np.array([low]) if low == high else np.linspace(low, high, SEEN) for low, high in box]
         values = log_density(*axes)
-        seen = values > values.max() - DEPTH
+        seen = values > values.max() - max(DEPTH, _step(values))
         smaller = []
         for k, axis in enumerate(axes):
             where = np.flatnonzero(seen.any(axis=1 - k))
@@ -252,6 +253,28 @@ def zoom(log_density: Log, box: Box) -> tuple[Box, tuple[float, float]]:
             break
     top = np.unravel_index(values.argmax(), values.shape)
     return box, (float(axes[0][top[0]]), float(axes[1][top[1]]))
+
+
+def _step(values: Array) -> float:
+    """How far down one step leads from the highest of a grid's points, in the direction where it falls most.
+
+    The higher of both ends counts: beside a wall on one side, the other one tells how wide a peak is.
+
+    Examples
+    --------
+    >>> x = np.arange(-3.0, 4.0)
+    >>> ridge = -100 * (x[:, None] - x) ** 2 - (x[:, None] + x) ** 2
+    >>> _step(ridge), _step(ridge[:, 3:4])
+    (400.0, 101.0)
+    """
+    i, k = np.unravel_index(values.argmax(), values.shape)
+    falls = [0.0]
+    for a, b in ((1, 0), (0, 1), (1, 1), (1, -1)):
+        ends = [(i + a, k + b), (i - a, k - b)]
+        beside = [values[end] for end in ends if 0 <= end[0] < values.shape[0] and 0 <= end[1] < values.shape[1]]
+        finite = [value for value in beside if np.isfinite(value)]
+        falls.append(float(values[i, k] - max(finite)) if finite else 0.0)
+    return max(falls)
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,7 +289,8 @@ class Resolved:
     log_total : float
         Log of the integral before it was normalised.
     error : float
-        The share that the least resolved panel's last coefficients hold in a marginal density.
+        The share that the least resolved panel's last coefficients hold in a marginal density, or, where that is more,
+        how high the density still is at an end of what was looked at.
     """
 
     first: Panels
@@ -316,8 +340,18 @@ def resolve(log_density: Log, reach: Log, limits: Box, tolerance: float, most: i
         finer = [p if p.held else p.split(cut) for p, cut in zip((first, second), cuts, strict=True)]
         done = all((cut == 1).all() for cut in cuts)
         if done or len(finer[0].nodes) * len(finer[1].nodes) > most:
+            errors += _cut_off(np.exp(log_p - top), box, limits)
             return Resolved(first, second, read_only(weighted / total), float(top + np.log(total)), max(errors))
         first, second = finer
+
+
+def _cut_off(density: Array, box: Box, limits: Box) -> list[float]:
+    """How high a density, 1 at its peak, still is where a box ends short of the limits: nothing, where it was found."""
+    ends = []
+    for k, (side, limit) in enumerate(zip(box, limits, strict=True)):
+        along = density if k == 0 else density.T
+        ends += [float(along[end].max()) for end in (0, -1) if side[end] != limit[end]]
+    return ends
 
 
 def _pieces(tails: Array, limit: float) -> NDArray[np.intp]:
