@@ -5,6 +5,7 @@ import pytest
 from corpus import design_of
 from scipy import stats
 
+import workbench as wb
 from workbench.design import build_design
 from workbench.errors import PriorError
 from workbench.lkj import lkj_draw, lkj_log_density
@@ -215,3 +216,18 @@ def test_priors_that_fit_nothing_are_refused(priors, said):
     with pytest.raises(PriorError) as caught:
         resolve_priors(design_of("sleepstudy--slope"), priors)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("far", [0.0, 123_456.7, 2_014.47, 987_654_321.0, -1e12])
+def test_the_default_prior_of_the_intercept_lies_over_responses_far_from_zero(far):
+    """A shift of the response shifts the exact posterior, and nothing else."""
+    rng = np.random.default_rng(8)
+    codes = np.repeat(np.arange(12), 4)
+    y = rng.normal(0, 1.2, 12)[codes] + rng.normal(size=48)
+    near, away = (wb.fit("y ~ 1 + (1 | g)", {"y": y + shift, "g": codes}, "exact") for shift in (0.0, far))
+    one, other = ({row["name"]: row for row in fit.to_dict()["parameters"]} for fit in (near, away))
+    for name, row in one.items():
+        moved = far if name == "(Intercept)" else 0.0
+        slack = 0.03 * row["std_error"]  # digits of the prior
+        assert other[name]["mean"] - moved == pytest.approx(row["mean"], abs=slack), name
+        assert other[name]["std_error"] == pytest.approx(row["std_error"], rel=0.03), name

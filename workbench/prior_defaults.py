@@ -1,7 +1,8 @@
 """The priors of a design: those that are stated, and weakly informative defaults of what is not named.
 
 A default is a pure function of data summaries (SDs and means of the columns; s_y is the SD of the response less its
-offset), rounded to three digits so that the printed prior is the prior used:
+offset), rounded to three digits so that the printed prior is the prior used (the intercept's mean to as many as bring
+it within a twentieth of its SD):
 
 * population coefficient of x: Normal(0, 2.5 s_y / s_x), after Gelman, Jakulin, Pittau & Su (2008,
   doi:10.1214/08-AOAS191);
@@ -25,7 +26,7 @@ offset; for counts this is log(sum of y / sum of exp(offset)).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import log
+from math import inf, log
 from types import MappingProxyType
 
 import numpy as np
@@ -121,7 +122,8 @@ def default_priors(design: Design, robust: bool = False) -> dict[str, Prior]:
             away = sum(
                 (float(design.X[:, i].mean()) * reach[term]) ** 2 for i, term in enumerate(design.fixed_terms) if i != k
             )
-            priors[name] = Prior("Normal", (_rounded(centre), _rounded((6.25 * unit**2 + away) ** 0.5)))
+            sd = _rounded((6.25 * unit**2 + away) ** 0.5)
+            priors[name] = Prior("Normal", (_rounded(centre, within=sd / 20), sd))
         else:
             priors[coefficient_name(name)] = Prior("Normal", (0.0, _rounded(reach[name])))
     if design.estimates_dispersion and not design.known_se:
@@ -169,5 +171,13 @@ def _scale(column: np.ndarray) -> float:
     return spread if spread > 1e-8 * size else (size or 1.0)
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.3g}")
+def _rounded(value: float, within: float = inf) -> float:
+    """Three digits, or as many more as bring it within a distance of the value.
+
+    Examples
+    --------
+    >>> _rounded(1527.5), _rounded(1527.5, within=3.0), _rounded(123456.78, within=0.2), _rounded(1e9 + 2.25, within=0.1)
+    (1530.0, 1530.0, 123456.8, 1000000002.2)
+    """
+    made = (float(f"{value:.{digits}g}") for digits in range(3, 18))
+    return next(found for found in made if abs(found - value) <= within or found == value)
