@@ -68,10 +68,16 @@ def room(ax: Axes, beside: float = 0.9) -> tuple[float, float]:
     return wide * box.width / (pars.right - pars.left) - beside, 0.7 * tall * box.height  # legends and names take some
 
 
-@cache
 def _inches(text: str, size: float, bold: bool) -> float:
+    return size / 72 * sum(_advance(letter, bold) for letter in text)
+
+
+@cache
+def _advance(letter: str, bold: bool) -> float:
+    """How far a letter moves what follows it, in sizes of the font."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import text_to_path
 
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
-    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) / 72
+    font = FontProperties(size=100, weight="bold" if bold else "normal")
+    wide = text_to_path.get_text_width_height_descent
+    return float(wide(f"x{letter}x", font, ismath=False)[0] - wide("xx", font, ismath=False)[0]) / 100
