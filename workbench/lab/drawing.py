@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 WIDTH = 720.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 16.0, 30.0, 44.0
-LEGEND_ROW, LEGEND_MARK, LETTER = 20.0, 44.0, 7.1
+LEGEND_ROW, LEGEND_MARK, LETTER = 20.0, 50.0, 7.6
 TICKS = 6
 """About so many ticks on an axis."""
 
