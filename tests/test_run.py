@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import psutil
 import pytest
 from corpus import DATA
 
@@ -74,6 +75,31 @@ def test_a_study_that_fails_keeps_no_other_from_its_report(tmp_path, capsys):
     assert re.search(r"^dyestuff2: .*", out, re.MULTILINE)
     assert (tmp_path / "out" / "dyestuff" / "index.html").is_file()
     assert not (tmp_path / "out" / "dyestuff2").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)])
+def test_workers_end_with_the_command(tmp_path, signals):
+    """However it is ended; and they clean up after themselves."""
+    command = [sys.executable, "-m", "workbench", "run", "dyestuff", "sleepstudy", "--jobs", "2", "--no-svg"]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path), "--estimators", "reml", "fixed_prior", "hierarchical"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until = time.monotonic() + 60
+    while len(started := psutil.Process(process.pid).children(recursive=True)) < 3 and time.monotonic() < until:
+        time.sleep(0.1)  # two workers and multiprocessing's tracker of resources
+    time.sleep(4.0)
+    for which in signals:
+        process.send_signal(which)
+        time.sleep(0.3)
+    _, said = process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(started, timeout=30)
+    assert alive == []
+    if signals != (signal.SIGKILL,):
+        assert process.returncode == 130
+        assert said == "workbench: interrupted; nothing was left half-written.\n"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 @pytest.mark.slow

@@ -8,11 +8,30 @@ by the command that needs them, so that ``--help`` is quick.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from workbench.commands import calibrate, check, compare, completion, fit, lab, lesson, lists, run, simulate
+
+PATIENCE = 5.0
+"""So many seconds after an interruption another one does not disturb what ends in order."""
+
+
+def command() -> int:
+    """The command as a process of its own: Ctrl-C, or being told to terminate, ends it and all that it started."""
+    first: list[float] = []
+
+    def end(number: int, frame: object) -> None:
+        if not first or time.monotonic() - first[-1] > PATIENCE:
+            first.append(time.monotonic())
+            raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    return main()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import suppress
 
 SUMMARY = "serve the teaching lab to a browser on this machine, until Ctrl-C"
 EXAMPLES = """examples:
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Serve until interrupted."""
+    from workbench.errors import OptionError
     from workbench.lab.server import serve
 
     def ready(address: str) -> None:
@@ -40,5 +42,8 @@ def run(given: argparse.Namespace) -> int:
 
             webbrowser.open(address)
 
-    serve(given.host, given.port, tuple(given.name), ready, max(1, given.jobs))
+    if given.jobs < 1:
+        raise OptionError(f"--jobs is {given.jobs}, but must be a whole number from 1 on.")
+    with suppress(KeyboardInterrupt):  # the way it ends
+        serve(given.host, given.port, tuple(given.name), ready, given.jobs)
     return 0

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +26,10 @@ MEMORY = 1.5e9
 """Bytes that one study may take."""
 TICK = 0.1
 """Seconds between two looks at what the workers say."""
+PATIENCE = 5.0
+"""Seconds that workers are given to clean up."""
+ENDED = 143
+"""Exit code of a worker that was told to end."""
 MESSAGES: list[Any] = []
 """In a worker: the queue that it tells its progress to."""
 
@@ -74,9 +80,19 @@ def run_studies(studies: Sequence[Study], asked: Asked, jobs: int | None, quiet:
                     yield _outcome(future, name)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            for worker in multiprocessing.active_children():
-                worker.terminate()
+            _end(multiprocessing.active_children())
             raise
+
+
+def _end(workers: Sequence[Any]) -> None:
+    """Tell processes to end, and make those that do not."""
+    for worker in workers:
+        worker.terminate()
+    until = time.monotonic() + PATIENCE
+    for worker in workers:
+        worker.join(max(until - time.monotonic(), 0.1))
+        if worker.is_alive():
+            worker.kill()
 
 
 def _outcome(future: Future[Outcome], name: str) -> Outcome:
@@ -109,8 +125,19 @@ def _seconds_before(folder: Path) -> float:
 def _begin(messages: Any) -> None:
     """Leave Ctrl-C to the parent; be ended in a way that cleans up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ENDED))
+    threading.Thread(target=_follow_parent, daemon=True).start()
     MESSAGES[:] = [messages]
+
+
+def _follow_parent() -> None:
+    """End with the parent, however that ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)  # to the main thread, which cleans up
+    time.sleep(PATIENCE)
+    os._exit(ENDED)
 
 
 def _work(folder: Path, asked: Asked) -> Outcome:
@@ -123,7 +150,10 @@ def _work(folder: Path, asked: Asked) -> Outcome:
     def watch(name: str, made: Mapping[str, Fit]) -> None:
         MESSAGES[0].put((study.name, name or "report", len(made), total))
 
-    return one_study(study, asked, watch)
+    try:
+        return one_study(study, asked, watch)
+    except SystemExit:  # the pool would take it for an answer, and wait for the next study
+        os._exit(ENDED)
 
 
 # --- on the terminal ----------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -238,10 +239,12 @@ def serve(
             listening.bind((host, port))
             listening.listen(128)  # who comes before the server runs waits for it, in place of being refused
         except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            reason = (getattr(error, "strerror", None) or str(error)).rstrip(".")
+            taken = getattr(error, "errno", None) == errno.EADDRINUSE
+            advice = "Is another lab running there? Choose another with --port, or --port 0 for any that is free."
             raise OptionError(
-                f"The lab cannot listen on {host}, port {port}: {reason}. Is another lab running there? Choose another "
-                "with --port, or --port 0 for any that is free."
+                f"The lab cannot listen on {host}, port {port}: {reason}."
+                + (f" {advice}" if taken else " Name another --host, or a --port from 0 to 65535.")
             ) from None
         warm_up()
         shown = f"[{host}]" if ":" in host else host
