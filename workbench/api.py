@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -128,7 +129,9 @@ def compare(
     estimators = default_estimators(design) if estimators is None else estimators
     _refuse_idle_priors(estimators, priors)
     _refuse_priors_of_plugged(estimators, priors, design)
-    return compare_fits(design, estimators, settings, options, truth, title or str(design.formula), foreign, watch)
+    title = title or str(design.formula)
+    made = compare_fits(design, estimators, settings, options, truth, title, foreign, watch)
+    return replace(made, call=_in_words(settings, data, truth, weights=weights, offset=offset, se=se))
 
 
 def run(study: str | Path, **changes: Any) -> Comparison:
@@ -136,6 +139,15 @@ def run(study: str | Path, **changes: Any) -> Comparison:
     from workbench.study import load_study, run_study
 
     return run_study(load_study(study), **changes)
+
+
+def _in_words(settings: Settings, data: Any, truth: Any, **columns: Any) -> Mapping[str, Any]:
+    """What :func:`compare` was called with, as far as words say it: files and columns by name, not what is in them."""
+    call: dict[str, Any] = {key: value for key, value in columns.items() if isinstance(value, str)}
+    call |= {"data": str(data)} if isinstance(data, str | Path) else {}
+    call |= {"truth": {"file": str(truth)}} if isinstance(truth, str | Path) else {}
+    priors = {key: str(prior) for key, prior in settings.priors.items()}
+    return MappingProxyType(call | {"seed": settings.seed, "level": settings.level, "priors": priors})
 
 
 def _refuse_idle_priors(names: Sequence[str], priors: Mapping[str, Any]) -> None:

@@ -54,6 +54,9 @@ class Comparison:
     title : str
     truth_meaning : str
         What stands for the truth, where it is a later or a larger measurement and not the truth itself.
+    call : mapping of str to Any
+        What it was made from, by the keywords of :func:`workbench.compare`, as far as words say it: the data's file,
+        columns, seed, level, priors. Reports print it; empty for fits that were put together by hand.
     """
 
     fits: Mapping[str, Fit]
@@ -61,6 +64,7 @@ class Comparison:
     truth: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     title: str = ""
     truth_meaning: str = ""
+    call: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if not self.fits:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from workbench.coding import Labels
 from workbench.formula import Name
+from workbench.report.asked import Asked, asked
 from workbench.report.bayesglm_code import backtick, bayesglm_code, population_part
-from workbench.report.equations import INTERCEPT, one_line, weighted
-from workbench.report.own_code import data_name
+from workbench.report.equations import INTERCEPT, one_line
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 def r_code(comparison: Comparison, context: Context) -> str:
     """The same model in R: lme4, and the lines of arm's bayesglm that give the fixed prior's column."""
-    design, name = comparison.design, data_name(context)
+    design, asked_for = comparison.design, asked(comparison, context)
     if design.known_se:
-        return "\n".join([_known_errors_in_r(design, context), *bayesglm_code(comparison, "")])
-    weights = context.study.get("weights") or "w"
-    more = by_weight = f", weights = {weights}" if weighted(design) else ""
-    if design.coding.offset is not None:
-        more += f", offset = {backtick(design.coding.offset) if design.coding.offset_is_column else 'offset'}"
+        return "\n".join([_known_errors_in_r(design, asked_for), *bayesglm_code(comparison, "")])
+    given = {key: backtick(column) for key, column in asked_for.columns.items()}
+    by_weight = f", weights = {given['weights']}" if "weights" in given else ""
+    more = by_weight + (f", offset = {given['offset']}" if "offset" in given else "")
     gaussian, family = design.family == "gaussian", f'{design.family.replace("gamma", "Gamma")}("{design.link}")'
     fitted = f"fit <- lmer({one_line(str(design.formula))}, data = d{more})   # REML"
     if not gaussian:
         fitted = f"fit <- glmer({one_line(str(design.formula))}, data = d, family = {family}{more})   # Laplace"
     lines = [
         "library(lme4)",
-        *_reading_in_r(design, name),
+        *asked_for.comments,
+        *_reading_in_r(design, asked_for),
         fitted,
         "coef(fit); VarCorr(fit)",
     ]
@@ -46,9 +46,10 @@ MOST_LABELS = 40
 """So many levels of a predictor are named; of more R takes its own order."""
 
 
-def _reading_in_r(design: Design, name: str) -> list[str]:
+def _reading_in_r(design: Design, asked_for: Asked) -> list[str]:
     """Read the data, and say which columns are labels: R takes a column of numbers for numbers, quoted or not."""
     reader = {"parquet": "arrow::read_parquet", "arrow": "arrow::read_feather", "tsv": "read.delim"}
+    name = asked_for.data
     lines = [f'd <- {reader.get(PurePath(name).suffix[1:], "read.csv")}("{name}")']
     known = {
         e.name: seen
@@ -67,9 +68,9 @@ def _reading_in_r(design: Design, name: str) -> list[str]:
     return [*lines, *_outcomes_in_r(design)]
 
 
-def _known_errors_in_r(design: Design, context: Context) -> str:
+def _known_errors_in_r(design: Design, asked_for: Asked) -> str:
     """A model whose residual SDs are known: nlme fixes the residual scale at one, which lme4 cannot."""
-    se = f"d${backtick(context.study.get('se') or 'se')}"
+    se = f"d${backtick(asked_for.columns['se'])}"
     block, random = design.blocks[0], design.formula.random
     if len(random) != 1 or len(random[0].group) != 1 or block.terms != (INTERCEPT,):
         return (
@@ -81,7 +82,8 @@ def _known_errors_in_r(design: Design, context: Context) -> str:
     return "\n".join(
         [
             "# lme4 always estimates a residual variance; with known ones the restricted likelihood is soon written",
-            *_reading_in_r(design, data_name(context)),
+            *asked_for.comments,
+            *_reading_in_r(design, asked_for),
             f"y <- with(d, {y}); X <- model.matrix(~ {fixed}, d); Z <- model.matrix(~ 0 + {backtick(block.group)}, d)",
             "solved <- function(tau) {",
             f"  V <- diag({se}^2) + tau^2 * tcrossprod(Z); W <- solve(V); A <- t(X) %*% W %*% X",
