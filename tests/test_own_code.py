@@ -149,3 +149,74 @@ def test_options_that_are_text_are_read_as_text():
 def test_names_of_files_tell_nothing_of_a_machine():
     assert file_name(r"C:\Users\somebody\firms.tsv") == "firms.tsv"
     assert file_name("../firms.rds") == "../firms.rds"
+
+
+# --- reading, in R and in pandas ----------------------------------------------------------------------
+
+
+AWKWARD = """y,my x,g,w
+1.5,2,01,1
+2.5,NULL,01,1
+3,1,None,2
+4,0,None,2
+5,1,NA,1
+2,2,n/a,1
+1,3,n/a,0
+1,3,T,3
+7,2,T,3
+"""
+MISSING = '"", "NA", "N/A", "NaN", "nan", "null", "NULL"'
+"""What our own reader takes for missing (:mod:`workbench.tables`)."""
+
+
+def awkward(folder, name="awkward.csv"):
+    text = AWKWARD if name.endswith("csv") else AWKWARD.replace(",", "\t")
+    (folder / name).write_text(text, encoding="utf-8")
+    return wb.compare("y ~ `my x` + (1 | g)", folder / name, ["reml"], weights="w")
+
+
+def test_r_reads_a_file_as_we_do(tmp_path):
+    lines = r_code(awkward(tmp_path), Context()).splitlines()
+    assert lines[1:6] == [
+        f"absent <- c({MISSING})",
+        'd <- read.csv("awkward.csv", check.names = FALSE, na.strings = absent,',
+        '              colClasses = c(g = "character"))',
+        "d <- d[which(d$w > 0), ]",
+        "d$g <- factor(d$g)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("d.tsv", 'd <- read.delim("d.tsv", check.names = FALSE, na.strings = absent)'),
+        ("d.txt", 'd <- read.delim("d.txt", check.names = FALSE, na.strings = absent)'),
+        ("d.csv.gz", 'd <- read.csv("d.csv.gz", check.names = FALSE, na.strings = absent)'),
+        ("d.pq", 'd <- as.data.frame(arrow::read_parquet("d.pq"))'),
+        ("d.feather", 'd <- as.data.frame(arrow::read_feather("d.feather"))'),
+        ("d.rds", 'd <- readRDS("d.rds")'),
+    ],
+)
+def test_r_has_a_reader_for_every_kind_of_file(name, line):
+    comparison = wb.compare("y ~ 1 + (1 | firm)", firms(), ["reml"])
+    assert line in r_code(comparison, Context(study={"data": name})).splitlines()
+
+
+@pytest.mark.parametrize("name", ["awkward.csv", "awkward.tsv"])
+def test_pandas_reads_the_rows_that_we_do(tmp_path, monkeypatch, name):
+    comparison = awkward(tmp_path, name)
+    monkeypatch.chdir(tmp_path)
+    lines = pymc_code(comparison, Context()).splitlines()
+    reading = [line for line in lines[: lines.index("X = {")] if "pymc" not in line]
+    defined = {}
+    exec("\n".join(reading), defined)  # noqa: S102
+    assert list(defined["levels1"]) == list(comparison.design.blocks[0].levels) == ["01", "None", "T", "n/a"]
+    assert defined["d"]["my x"].tolist() == comparison.design.X[:, 1].tolist()
+    np.testing.assert_array_equal(defined["g1"], comparison.design.blocks[0].codes)
+
+
+@pytest.mark.parametrize(("name", "reader"), [("d.pq", "read_parquet"), ("d.ipc", "read_feather"), ("d.rds", "")])
+def test_pandas_has_a_reader_for_most_kinds_of_file(name, reader):
+    comparison = wb.compare("y ~ 1 + (1 | firm)", firms(), ["reml"])
+    code = pymc_code(comparison, Context(study={"data": name}))
+    assert (f'd = pd.{reader}("{name}")' if reader else f'build_design("y ~ 1 + (1 | firm)", "{name}")') in code

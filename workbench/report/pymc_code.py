@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +23,7 @@ from workbench.report.asked import Asked, asked
 from workbench.report.column_code import Unwritten, column, columns_code, is_label, number_code
 from workbench.sampling.names import block_names, group_dim
 from workbench.sampling.responses import SAMPLED
+from workbench.tables import MISSING_TEXT, file_kind
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -41,9 +43,10 @@ PYMC: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Priors by PyMC's names, and those of their parameters."""
 READERS = {
-    "tsv": "pd.read_csv({}, sep=\"\\t\"{})", "csv": "pd.read_csv({}{})", "parquet": "pd.read_parquet({})",
-    "arrow": "pd.read_feather({})", "feather": "pd.read_feather({})",
+    ".csv": "read_csv", ".tsv": "read_csv", ".txt": "read_csv", ".parquet": "read_parquet", ".pq": "read_parquet",
+    ".arrow": "read_feather", ".feather": "read_feather", ".ipc": "read_feather",
 }  # fmt: skip
+"""Functions of pandas by the ending of a file."""
 LINK_CODE = {
     "logit": "pm.math.invlogit(eta)",
     "probit": "pm.math.invprobit(eta)",
@@ -128,8 +131,7 @@ def _priors(comparison: Comparison, stated: Mapping[str, str]) -> Mapping[str, P
 def _from_pandas(design: Design, asked_for: Asked) -> Source:
     formula, learnt, coding = design.formula, design.coding.learnt, design.coding
     name, given = asked_for.data, asked_for.columns
-    reader = READERS.get(name.rpartition(".")[2])
-    if reader is None:
+    if file_kind(PurePath(name)) not in READERS:
         raise Unwritten
     X = columns_code(formula.terms, formula.intercept, learnt)
     every = [code for k, code in enumerate(X.items()) if k in coding.kept]
@@ -144,7 +146,7 @@ def _from_pandas(design: Design, asked_for: Asked) -> Source:
     used = [*formula.variables, *given.values()]
     by_row = given.get("se") or given.get("weights")
     return Source(
-        lines=(*_reading(design, reader, name, used, given.get("weights")), *_grouping(formula, design)),
+        lines=(*_reading(design, name, used, given.get("weights")), *_grouping(formula, design)),
         X={term: _plain(code) for term, code in every},
         Z=tuple({term: _plain(code) for term, code in z.items()} for z in Z),
         codes=tuple(f"g{k + 1}" for k in range(len(design.blocks))),
@@ -190,9 +192,19 @@ def _labelled(design: Design) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _reading(design: Design, reader: str, name: str, used: list[str], weights: str | None) -> list[str]:
-    kinds = ", ".join(f"{_quoted(label)}: str" for label in _labelled(design))
-    lines = ["", f"d = {reader.format(_quoted(name), f', dtype={{{kinds}}}' if 'csv' in reader else '')}"]
+def _reading(design: Design, name: str, used: list[str], weights: str | None) -> list[str]:
+    """Read the file, with the values missing that are missing to us, and leave out the rows that we leave out."""
+    kind = file_kind(PurePath(name))
+    reader = READERS[kind]
+    lines = ["", f"d = pd.{reader}({_quoted(name)})"]
+    if reader == "read_csv":
+        kinds = ", ".join(f"{_quoted(label)}: str" for label in _labelled(design))
+        more = [*([] if kind == ".csv" else ['sep="\\t"']), f"dtype={{{kinds}}}", "keep_default_na=False"]
+        lines = [
+            "",
+            f"absent = [{', '.join(map(_quoted, MISSING_TEXT))}]",
+            f"d = pd.read_csv({_quoted(name)}, {', '.join(more)}, na_values=absent)",
+        ]
     if design.rows.missing:
         lines.append(f"d = d.dropna(subset=[{', '.join(_quoted(label) for label in dict.fromkeys(used))}])")
     if design.rows.weightless and weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from workbench.formula import Name
 from workbench.report.asked import Asked, asked
 from workbench.report.bayesglm_code import backtick, bayesglm_code, population_part
 from workbench.report.equations import INTERCEPT, one_line
+from workbench.tables import MISSING_TEXT, file_kind
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -48,9 +50,6 @@ MOST_LABELS = 40
 
 def _reading_in_r(design: Design, asked_for: Asked) -> list[str]:
     """Read the data, and say which columns are labels: R takes a column of numbers for numbers, quoted or not."""
-    reader = {"parquet": "arrow::read_parquet", "arrow": "arrow::read_feather", "tsv": "read.delim"}
-    name = asked_for.data
-    lines = [f'd <- {reader.get(PurePath(name).suffix[1:], "read.csv")}("{name}")']
     known = {
         e.name: seen
         for e, seen in design.coding.learnt.items()
@@ -60,12 +59,57 @@ def _reading_in_r(design: Design, asked_for: Asked) -> list[str]:
         for group in term.group:
             if group not in known:
                 known[group] = Labels((), False)
+    lines = _file_in_r(asked_for.data, _unlike_numbers(design, known))
+    if design.rows.weightless and "weights" in asked_for.columns:
+        lines.append(f"d <- d[which(d${backtick(asked_for.columns['weights'])} > 0), ]")
     for column, seen in known.items():
         levels = ", ".join(json.dumps(label, ensure_ascii=False) for label in seen.levels)
         order = f", levels = c({levels})" if 0 < len(seen.levels) <= MOST_LABELS else ""
         ordered = ", ordered = TRUE" * seen.ordered
         lines.append(f"d${backtick(column)} <- factor(d${backtick(column)}{order}{ordered})")
     return [*lines, *_outcomes_in_r(design)]
+
+
+def _file_in_r(name: str, text: Sequence[str]) -> list[str]:
+    """The lines that read a file into `d`, with the values missing that are missing to us; columns of `text` as such.
+
+    Names of columns stay as they are, which R would otherwise make words of.
+    """
+    file, kind = json.dumps(name, ensure_ascii=False), file_kind(PurePath(name))
+    if kind in (".parquet", ".pq"):
+        return [f"d <- as.data.frame(arrow::read_parquet({file}))"]
+    if kind in (".arrow", ".feather", ".ipc"):
+        return [f"d <- as.data.frame(arrow::read_feather({file}))"]
+    if kind == ".rds":
+        return [f"d <- readRDS({file})"]
+    absent = ", ".join(map(json.dumps, MISSING_TEXT))
+    kinds = ", ".join(f'{backtick(column)} = "character"' for column in text)
+    more = f",\n              colClasses = c({kinds})" if kinds else ""
+    reader = "read.csv" if kind == ".csv" else "read.delim"
+    return [f"absent <- c({absent})", f"d <- {reader}({file}, check.names = FALSE, na.strings = absent{more})"]
+
+
+def _unlike_numbers(design: Design, known: Mapping[str, Labels]) -> list[str]:
+    """Columns whose labels R would read as other values, as 01 is 1 to it, and T is TRUE."""
+    levels: dict[str, Sequence[str]] = {column: seen.levels for column, seen in known.items()}
+    for term, block in zip(design.formula.random, design.blocks, strict=True):
+        if len(term.group) == 1 and not levels[term.group[0]]:
+            levels[term.group[0]] = block.levels
+    return [column for column, labels in levels.items() if any(map(_read_otherwise, labels))]
+
+
+def _read_otherwise(label: str) -> bool:
+    """Whether a label is a number or a truth value to R, but is not printed again as it stands."""
+    if label in ("T", "F", "true", "false", "True", "False"):
+        return True
+    try:
+        return str(int(label)) != label
+    except ValueError:
+        pass
+    try:
+        return f"{float(label):.15g}" != label
+    except ValueError:
+        return label.lower().startswith("0x")
 
 
 def _known_errors_in_r(design: Design, asked_for: Asked) -> str:
