@@ -104,8 +104,9 @@ def compare(
 
     estimators : sequence of str, optional
         The family's defaults where left out.
-    truth : dataframe with ``level``, ``term``, ``value``, optional
-        True group coefficients, for simulated data.
+    truth : dataframe, mapping of columns or path, optional
+        True group coefficients, for simulated data, a row each: the columns ``level`` (the group), ``term`` (such as
+        ``(Intercept)`` or a predictor that varies by group) and ``value``.
     title : str
         For the report.
     foreign : mapping of name to source, optional

@@ -28,7 +28,12 @@ def collect(data: Any, columns: Sequence[str]) -> Any:
     elif isinstance(data, Mapping):
         import pandas as pd
 
-        data = pd.DataFrame(dict(data))
+        try:
+            data = pd.DataFrame(dict(data))
+        except ValueError as error:
+            raise DataError(
+                f"The mapping is no table ({error}). Give the values of each column as a list, all of one length."
+            ) from None
     data = _without_twins(data, columns)
     try:
         table = nw.from_native(data)
