@@ -394,7 +394,7 @@ def test_everything_downstream_takes_fits_with_missing_parts(sleep, tmp_path):
     assert both.variance.query("estimator == 'ranef'")["sdcor"].isna().all()
     folder = both.report(tmp_path / "report")
     page = (folder / "README.md").read_text()
-    assert '--estimators no_pooling reml --foreign "lme4=sleepstudy.csv"' in page
+    assert "--estimators no_pooling reml --foreign lme4=sleepstudy.csv" in page
     assert "ranef has no coefficients of Days." in page
     assert 'foreign={"lme4": "sleepstudy.csv"' in page
 

@@ -182,7 +182,7 @@ def test_code_in_a_report_names_files_and_leaves_room_for_objects(sleep, tidy):
     from workbench.report.own_code import command, python_code
 
     both = sleep.beside(file=EXPORTS / "sleepstudy.csv", table=tidy)
-    assert '--foreign "file=sleepstudy.csv" --foreign "table=..."' in command(both, Context())
+    assert "--foreign file=sleepstudy.csv --foreign table=..." in command(both, Context())
     code = python_code(both, Context())
     assert 'foreign={"file": "sleepstudy.csv", "table": ...}' in code
     assert "# in place of ... stands what table was read from: the table given" in code

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from corpus import DATA, design_of
 
@@ -156,3 +157,45 @@ def test_a_fit_is_one_json_document_of_the_contract(sleep):
     assert row["std_error"] == pytest.approx(np.sqrt(5.312273666760137), rel=1e-7)
     assert row["conf_high"] - row["effect"] == pytest.approx(1.959963985 * row["std_error"], rel=1e-8)
     assert row["n"] == 10
+
+
+NEEDED = "It is a table with the columns level (the group), term (such as (Intercept)) and value, a row for each group"
+
+
+@pytest.mark.parametrize(
+    ("truth", "said"),
+    [
+        ({"a": 1.0, "b": 4.0}, "The truth has no column level, term and value; what it has is 'a' and 'b'. "),
+        (
+            pd.DataFrame({"group": ["a"], "value": [1.0]}),
+            "no column level and term; what it has is 'group' and 'value'. ",
+        ),
+        (pl.DataFrame({"level": ["a"], "value": [1.0]}), "The truth has no column term; what it has is 'level' and"),
+        ({str(k): [k] for k in range(9)}, "what it has is '0', '1', '2', '3' and '4' and others. "),
+        ({}, "The truth has no column level, term and value; what it has is nothing. "),
+        (
+            {"level": ["a"], "term": ["(Intercept)"], "value": ["high"]},
+            "The truth's column value holds labels such as 'high', not numbers. ",
+        ),
+    ],
+)
+def test_a_truth_of_another_shape_is_told_all_that_it_needs(truth, said):
+    data = {"y": [1.0, 2.0, 4.0, 3.0], "g": list("aabb")}
+    with pytest.raises(DataError) as caught:
+        wb.compare("y ~ 1 + (1 | g)", data, ["reml"], truth=truth)
+    assert said in str(caught.value)
+    assert NEEDED in str(caught.value)
+
+
+def test_a_wrong_truth_is_refused_before_anything_is_fitted():
+    def watch(name, made):
+        pytest.fail(f"{name} was fitted")
+
+    with pytest.raises(DataError, match="has no column"):
+        wb.compare("y ~ 1 + (1 | g)", {"y": [1.0, 2, 4, 3], "g": list("aabb")}, ["reml"], truth={}, watch=watch)
+
+
+def test_a_mapping_of_single_values_is_no_table():
+    whole = {"level": "a", "term": "(Intercept)", "value": 1.0}
+    with pytest.raises(DataError, match=r"The mapping is no table .* Give the values of each column as a list"):
+        wb.compare("y ~ 1 + (1 | g)", {"y": [1.0, 2, 4, 3], "g": list("aabb")}, ["reml"], truth=whole)

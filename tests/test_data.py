@@ -1,14 +1,17 @@
 """Reading tables. Rungs: closed form (small tables by hand), invariance over dataframe libraries."""
 
+from datetime import date, datetime
+
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
 
-from workbench.data import Factor, LazyLevels, Numeric, as_factor, read
+from workbench.data import Factor, Numeric, as_factor, read
 from workbench.design import build_design
 from workbench.errors import DataError
+from workbench.labels import LazyLevels
 
 COLUMNS = {
     "y": [1.5, None, 3.0, 4.0],
@@ -116,7 +119,7 @@ def test_every_kind_of_file_gives_the_same_table(tmp_path, ending):
         ({"y": []}, ["y"], "The table has no rows"),
         ({"y": [np.nan, np.nan], "g": ["a", "b"]}, ["y", "g"], "2 rows read, 2 dropped (missing: y 2), 0 kept"),
         ({"y": [1.0, np.inf, -np.inf]}, ["y"], "holds 2 infinite values, the first (inf) in data row 2"),
-        ({"t": pd.to_datetime(["2020-01-01"])}, ["t"], "neither number nor label"),
+        ({"t": pd.to_timedelta(["1 h"])}, ["t"], "neither number nor label"),
         ({"m": ["a", 1.5, "b"]}, ["m"], "mixes float, str"),
         ([1, 2, 3], ["y"], "Data of type list is no table"),
         ("nothing/here.csv", ["y"], "There is no file nothing/here.csv"),
@@ -235,3 +238,67 @@ def test_labels_are_made_once_and_not_before_they_are_asked_for():
     levels = LazyLevels(3, make)
     assert (len(levels), made) == (3, [])
     assert (levels[1], levels[-1], list(levels), "b" in levels, made) == ("b", "c", ["a", "b", "c"], True, [1])
+
+
+# --- dates and truth values ---------------------------------------------------------------------------
+
+DAYS = [date(2024, 1, 5), date(2023, 12, 31), date(2024, 1, 5), None]
+MOMENTS = [datetime(2024, 1, 5, 10, 30), datetime(2024, 1, 5), datetime(2024, 1, 5, 10, 30, 0, 250000), None]
+MARKS = [True, False, True, None]
+AS_LABELS = {
+    "days": (DAYS, ["2023-12-31", "2024-01-05"], [1, 0, 1]),
+    "moments": (MOMENTS, ["2024-01-05", "2024-01-05 10:30:00", "2024-01-05 10:30:00.250000"], [1, 0, 2]),
+    "marks": (MARKS, ["FALSE", "TRUE"], [1, 0, 1]),
+}
+TABLES = {
+    "pandas": lambda values: pd.DataFrame({"g": values}),
+    "pandas, objects": lambda values: pd.DataFrame({"g": pd.Series(values, dtype=object)}),
+    "pandas, categories": lambda values: pd.DataFrame({"g": pd.Categorical(values)}),
+    "pandas, of Arrow": lambda values: pl.DataFrame({"g": values}).to_pandas(use_pyarrow_extension_array=True),
+    "polars": lambda values: pl.DataFrame({"g": values}),
+    "arrow": lambda values: pa.table({"g": values}),
+    "a mapping": lambda values: {"g": values},
+}
+
+
+@pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)
+@pytest.mark.parametrize(("values", "levels", "codes"), AS_LABELS.values(), ids=AS_LABELS)
+def test_dates_and_truth_values_are_the_same_labels_in_every_table(make, values, levels, codes):
+    column = read(make(values), ["g"])["g"]
+    assert isinstance(column, Factor)
+    assert list(column.levels) == levels
+    assert column.codes.tolist() == codes
+
+
+@pytest.mark.parametrize(("values", "levels", "codes"), AS_LABELS.values(), ids=AS_LABELS)
+@pytest.mark.parametrize("ending", ["csv", "parquet", "arrow"])
+def test_and_in_every_file(tmp_path, ending, values, levels, codes):
+    path, frame = tmp_path / f"d.{ending}", pl.DataFrame({"g": values, "n": range(4)})
+    match ending:
+        case "csv":  # with the rows that have no time as R writes them
+            text = ["" if v is None else str(v).removesuffix(" 00:00:00") for v in values]
+            pl.DataFrame({"g": text, "n": range(4)}).write_csv(path)
+        case "parquet":
+            frame.write_parquet(path)
+        case _:
+            frame.write_ipc(path)
+    column = read(path, ["g"])["g"]
+    assert isinstance(column, Factor)
+    assert list(column.levels) == levels
+    assert column.codes.tolist() == codes
+
+
+def test_moments_of_a_zone_keep_their_offset():
+    moments = pd.to_datetime(["2024-10-27 00:30", "2024-10-27 01:30"], utc=True).tz_convert("Europe/Berlin")
+    levels = read({"g": moments}, ["g"])["g"].levels
+    assert list(levels) == ["2024-10-27 02:30:00+01:00", "2024-10-27 02:30:00+02:00"]
+
+
+def test_a_date_is_a_group_and_a_new_row_finds_it():
+    from workbench.api import fit
+
+    days = pl.DataFrame({"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "day": [date(2024, 1, k) for k in (1, 1, 2, 2, 3, 3)]})
+    found = fit("y ~ 1 + (1 | day)", days)
+    assert list(found.design.blocks[0].levels) == ["2024-01-01", "2024-01-02", "2024-01-03"]
+    new = pd.DataFrame({"day": pd.to_datetime(["2024-01-02"])})
+    assert found.predict(new)["estimate"].iloc[0] == pytest.approx(found.coefficients["estimate"].iloc[1])

@@ -12,15 +12,16 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "workbench"
 
 ORDER = [
-    "errors", "packing", "rounding", "words", "families", "formula", "tables", "data", "coding", "model_matrix", "rank",
-    "least_squares", "response", "row_arguments", "design", "fingerprint", "new_rows", "centred", "blocks", "cells",
-    "moments", "covariances", "group_coefficients", "crossed", "likelihood", "curvature", "textbook", "theta",
-    "coordinates", "minimise", "optimum", "estimates", "json_rows", "group_means", "doubts", "group_regressions",
-    "bayesglm", "reweighted", "fit", "marginal_covariance", "answer", "priors", "prior_defaults", "lkj",
-    "exact_posterior", "sampling", "glmm", "plug_in", "plug_in_doubts", "prediction", "standard_errors", "simulate",
-    "iterations", "penalised", "statsmodels_fits", "estimators", "adapters", "gap", "sampler_check", "inference",
-    "calibration", "ranking", "group_table", "scoreboard", "agreement", "comparison", "plots", "report", "reference",
-    "study", "recheck", "api", "lab", "lessons", "commands", "cli", "__init__", "__main__",
+    "errors", "packing", "rounding", "words", "families", "formula", "tables", "labels", "data", "coding",
+    "model_matrix", "rank", "least_squares", "response", "row_arguments", "design", "fingerprint", "new_rows",
+    "centred", "blocks", "cells", "moments", "covariances", "group_coefficients", "crossed", "likelihood",
+    "curvature", "textbook", "theta", "coordinates", "minimise", "optimum", "estimates", "json_rows", "group_means",
+    "doubts", "group_regressions", "bayesglm", "reweighted", "fit", "marginal_covariance", "answer", "priors",
+    "prior_defaults", "lkj", "exact_posterior", "sampling", "glmm", "plug_in", "plug_in_doubts", "prediction",
+    "standard_errors", "simulate", "iterations", "penalised", "statsmodels_fits", "estimators", "adapters", "gap",
+    "sampler_check", "inference", "calibration", "ranking", "group_table", "scoreboard", "agreement", "truth",
+    "comparison", "plots", "report", "reference", "study", "recheck", "api", "lab", "lessons", "commands", "cli",
+    "__init__", "__main__",
 ]  # fmt: skip
 """The rooms, each importing only from those before it."""
 

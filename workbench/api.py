@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -103,8 +104,9 @@ def compare(
 
     estimators : sequence of str, optional
         The family's defaults where left out.
-    truth : dataframe with ``level``, ``term``, ``value``, optional
-        True group coefficients, for simulated data.
+    truth : dataframe, mapping of columns or path, optional
+        True group coefficients, for simulated data, a row each: the columns ``level`` (the group), ``term`` (such as
+        ``(Intercept)`` or a predictor that varies by group) and ``value``.
     title : str
         For the report.
     foreign : mapping of name to source, optional
@@ -128,7 +130,9 @@ def compare(
     estimators = default_estimators(design) if estimators is None else estimators
     _refuse_idle_priors(estimators, priors)
     _refuse_priors_of_plugged(estimators, priors, design)
-    return compare_fits(design, estimators, settings, options, truth, title or str(design.formula), foreign, watch)
+    title = title or str(design.formula)
+    made = compare_fits(design, estimators, settings, options, truth, title, foreign, watch)
+    return replace(made, call=_in_words(settings, data, truth, weights=weights, offset=offset, se=se))
 
 
 def run(study: str | Path, **changes: Any) -> Comparison:
@@ -136,6 +140,15 @@ def run(study: str | Path, **changes: Any) -> Comparison:
     from workbench.study import load_study, run_study
 
     return run_study(load_study(study), **changes)
+
+
+def _in_words(settings: Settings, data: Any, truth: Any, **columns: Any) -> Mapping[str, Any]:
+    """What :func:`compare` was called with, as far as words say it: files and columns by name, not what is in them."""
+    call: dict[str, Any] = {key: value for key, value in columns.items() if isinstance(value, str)}
+    call |= {"data": str(data)} if isinstance(data, str | Path) else {}
+    call |= {"truth": {"file": str(truth)}} if isinstance(truth, str | Path) else {}
+    priors = {key: str(prior) for key, prior in settings.priors.items()}
+    return MappingProxyType(call | {"seed": settings.seed, "level": settings.level, "priors": priors})
 
 
 def _refuse_idle_priors(names: Sequence[str], priors: Mapping[str, Any]) -> None:

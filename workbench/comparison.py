@@ -16,11 +16,12 @@ import numpy as np
 from workbench.adapters import read_foreign
 from workbench.agreement import agreement_table, shrinkage_table
 from workbench.design import Design
-from workbench.errors import ComparisonError, DataError, OptionError, nearest
+from workbench.errors import ComparisonError, OptionError, nearest
 from workbench.estimates import table
 from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit, tidy_table
 from workbench.sampler_check import COLUMNS, SamplerCheck, check_sampler, objection
+from workbench.truth import read_truth
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,6 +55,9 @@ class Comparison:
     title : str
     truth_meaning : str
         What stands for the truth, where it is a later or a larger measurement and not the truth itself.
+    call : mapping of str to Any
+        What it was made from, by the keywords of :func:`workbench.compare`, as far as words say it: the data's file,
+        columns, seed, level, priors. Reports print it; empty for fits that were put together by hand.
     """
 
     fits: Mapping[str, Fit]
@@ -61,6 +65,7 @@ class Comparison:
     truth: Mapping[tuple[str, str], float] = field(default_factory=lambda: MappingProxyType({}))
     title: str = ""
     truth_meaning: str = ""
+    call: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if not self.fits:
@@ -309,8 +314,8 @@ def compare_fits(
         In the order wanted; repeats are dropped.
     settings : Settings
     options : mapping of estimator to its options
-    truth : dataframe with ``level``, ``term`` and ``value``, optional
-        True group coefficients.
+    truth : table or path, optional
+        True group coefficients: the columns ``level``, ``term`` and ``value`` (:mod:`workbench.truth`).
     title : str
     foreign : mapping of name to source
         Answers from elsewhere, after the fits; see :func:`workbench.adapters.adapt`.
@@ -324,42 +329,19 @@ def compare_fits(
     for name in (*estimators, *options):  # refuse before anything long runs
         make_options(lookup(name), options.get(name))
     read = read_foreign(foreign, design, settings.level, estimators)
+    known = read_truth(truth, design)
     fits: dict[str, Fit] = {}
     for name in sorted(dict.fromkeys(estimators), key=SLOW.__contains__):
         estimator = lookup(name)
         if watch is not None:
-            watch(name, {known: fits[known] for known in estimators if known in fits})
+            watch(name, {made: fits[made] for made in estimators if made in fits})
         for needed in (*estimator.needed(make_options(estimator, options.get(name)), design), name):
             if needed not in fits:
                 fits[needed] = run_estimator(needed, design, settings, options.get(needed), fits)
     wanted = {name: fits[name] for name in dict.fromkeys(estimators)} | read
     if watch is not None:
         watch("", wanted)
-    return Comparison(wanted, _alone_fit(design, settings, fits), read_truth(truth, design), title, truth_meaning)
-
-
-def read_truth(table: Any, design: Design) -> Mapping[tuple[str, str], float]:
-    """Read true group coefficients from a table with the columns ``level``, ``term`` and ``value``.
-
-    Raises
-    ------
-    DataError
-        A level or a term that the design does not have.
-    """
-    if table is None:
-        return MappingProxyType({})
-    from workbench.data import as_factor, read
-
-    columns = read(table, ["level", "term", "value"])
-    level, term, value = as_factor(columns["level"]), as_factor(columns["term"]), columns["value"]
-    known_levels = set[str]().union(*(block.levels for block in design.blocks))
-    known_terms = set[str]().union(*(block.terms for block in design.blocks))
-    for what, seen, known in (("level", level.levels, known_levels), ("term", term.levels, known_terms)):
-        if unknown := set(seen) - known:
-            raise DataError(f"The truth names the {what} {min(unknown, key=seen.index)!r}, which the data do not have.")
-    levels, terms = (np.asarray(factor.levels, dtype=object)[factor.codes].tolist() for factor in (level, term))
-    keys = zip(levels, terms, strict=True)
-    return MappingProxyType(dict(zip(keys, value.numbers.tolist(), strict=True)))  # type: ignore[union-attr]
+    return Comparison(wanted, _alone_fit(design, settings, fits), known, title, truth_meaning)
 
 
 def _alone_fit(design: Design, settings: Settings, fits: Mapping[str, Fit]) -> Fit | None:

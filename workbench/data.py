@@ -7,7 +7,7 @@ the columns that are needed) or a path to a file. Two kinds of column come out o
 kind      made from                                      order of the levels
 ========  =============================================  ==========================================
 Numeric   integers, floats, decimals                     (as a grouping factor: ascending)
-Factor    text, truth values                             sorted; ``FALSE`` before ``TRUE``
+Factor    text, truth values, dates (their ISO text)     sorted; ``FALSE`` before ``TRUE``
 Factor    categorical, Enum                              as the categories stand, unused ones left out
 ========  =============================================  ==========================================
 
@@ -16,16 +16,17 @@ A row with a missing value in any column that the model uses is dropped and coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from types import MappingProxyType
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.errors import DataError
+from workbench.labels import DATES, LazyLevels, label, number_label, numbered
 from workbench.tables import collect
 
 
@@ -48,64 +49,6 @@ class Numeric:
     def numbers(self) -> NDArray[np.float64]:
         """The values as floats, shape (n,)."""
         return self.values.astype(np.float64, copy=False)
-
-
-class LazyLevels(Sequence[str]):
-    """Labels of so many levels that they are made only when asked for; equal to a tuple of the same text.
-
-    Parameters
-    ----------
-    size : int
-    make : callable
-        Makes all labels.
-
-    Examples
-    --------
-    >>> levels = LazyLevels(2, partial(numbered, np.array([308, 309])))
-    >>> levels, levels[1], levels == ("308", "309")
-    (('308', '309'), '309', True)
-    """
-
-    def __init__(self, size: int, make: Callable[[], tuple[str, ...]]) -> None:
-        self.size = size
-        self.make = make
-
-    @cached_property
-    def labels(self) -> tuple[str, ...]:
-        """All of them."""
-        return self.make()
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.labels)
-
-    @overload
-    def __getitem__(self, place: int) -> str: ...
-    @overload
-    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
-        return self.labels[place]
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, LazyLevels):
-            return self is other or self.labels == other.labels
-        return self.labels == other if isinstance(other, tuple) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.labels)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.array(self.labels, dtype=dtype)
-
-    def __repr__(self) -> str:
-        return repr(self.labels)
-
-
-def numbered(numbers: NDArray[Any]) -> tuple[str, ...]:
-    """Whole numbers as labels."""
-    return tuple(map(str, numbers.tolist()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,7 +204,7 @@ def as_factor(column: Column) -> Factor:
         codes, whole = integer_codes(column.values)
         return Factor(column.name, read_only(codes, np.intp), LazyLevels(len(whole), partial(numbered, whole)))
     values, codes = np.unique(column.values, return_inverse=True)
-    return Factor(column.name, read_only(codes, np.intp), tuple(_number_label(v) for v in values.tolist()))
+    return Factor(column.name, read_only(codes, np.intp), tuple(number_label(v) for v in values.tolist()))
 
 
 def integer_codes(values: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[Any]]:
@@ -324,11 +267,15 @@ def _column(name: str, column: Any, kept: NDArray[np.intp] | range) -> Column:
         return _categorical(name, column)
     if dtype == nw.String:
         return _text(name, column)
+    if dtype in (nw.Date, nw.Datetime):
+        return _labels(name, column.to_list())
     if dtype == nw.Object:
         values = column.to_numpy()
         kinds = {type(v) for v in values.tolist()}
         if kinds <= {str}:
             return _text(name, np.asarray(values, dtype=object))
+        if kinds <= {bool, np.bool_} or all(issubclass(kind, DATES) for kind in kinds):
+            return _labels(name, values.tolist())
         if kinds <= {int, float, bool}:
             return _numeric(name, values.astype(float), kept)
         raise DataError(
@@ -350,6 +297,11 @@ def _numeric(name: str, values: NDArray[Any], kept: NDArray[np.intp] | range) ->
                 "Mend them, or make them missing to leave these rows out."
             )
     return Numeric(name, read_only(values))
+
+
+def _labels(name: str, values: Sequence[Any]) -> Factor:
+    """Dates or truth values as labels."""
+    return _text(name, np.array([label(value) for value in values], dtype=object))
 
 
 def _text(name: str, column: Any) -> Factor:
@@ -375,11 +327,11 @@ def _text(name: str, column: Any) -> Factor:
 
 def _categorical(name: str, column: Any) -> Factor:
     native = column.to_native()
-    categories = [str(c) for c in column.cat.get_categories().to_list()]
+    categories = [label(c) for c in column.cat.get_categories().to_list()]
     if hasattr(native, "cat") and hasattr(native.cat, "codes"):  # pandas
         return _used(name, np.asarray(native.cat.codes, dtype=np.intp), tuple(categories), bool(native.cat.ordered))
-    place = {label: i for i, label in enumerate(categories)}
-    codes = np.fromiter((place[str(v)] for v in column.to_list()), dtype=np.intp, count=len(column))
+    place = {category: i for i, category in enumerate(categories)}
+    codes = np.fromiter((place[label(v)] for v in column.to_list()), dtype=np.intp, count=len(column))
     ordered = bool(getattr(getattr(native, "type", None), "ordered", False))  # an Arrow dictionary
     return _used(name, codes, tuple(categories), ordered)
 
@@ -390,9 +342,3 @@ def _used(name: str, codes: NDArray[np.intp], levels: Sequence[str], ordered: bo
     used = np.flatnonzero(counts)
     rank = np.cumsum(counts > 0) - 1
     return Factor(name, read_only(rank[codes], np.intp), tuple(levels[i] for i in used.tolist()), ordered)
-
-
-def _number_label(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    return f"{value:.15g}" if isinstance(value, float) else str(value)

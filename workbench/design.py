@@ -30,10 +30,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.coding import Coding, Learnt, shared_spreads
-from workbench.data import Factor, GroupedData, LazyLevels, RowAccount, as_factor, read_only
+from workbench.data import Factor, GroupedData, RowAccount, as_factor, read_only
 from workbench.errors import DataError, DesignError, FormulaError, OptionError
 from workbench.families import GROUPED_LINKS, family_of
 from workbench.formula import Formula, RandomTerm, parse
+from workbench.labels import LazyLevels
 from workbench.model_matrix import Columns, evaluate, learn, model_columns
 from workbench.rank import independent
 from workbench.response import failure_label, one_sided, read_response

@@ -32,11 +32,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.comparison import read_truth
 from workbench.errors import StudyError, nearest
 from workbench.estimates import Component, Estimates, GroupEffects
 from workbench.estimators import Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit
+from workbench.truth import read_truth
 
 if TYPE_CHECKING:
     from workbench.design import Design

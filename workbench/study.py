@@ -31,7 +31,7 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -219,7 +219,7 @@ def run_study(
     """
     design = study.design()
     study.resolved_priors(design, options)  # a wrong name is refused before anything long runs
-    return compare_fits(
+    made = compare_fits(
         design,
         tuple(estimators or study.estimators or default_estimators(design)),
         study.settings(progress),
@@ -230,6 +230,7 @@ def run_study(
         watch,
         study.truth.get("meaning", ""),
     )
+    return replace(made, call=MappingProxyType(study.resolved(design)))
 
 
 def study_context(study: Study, comparison: Comparison) -> Context:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, Any, cast
 
 from workbench.errors import DataError, nearest
@@ -28,7 +28,12 @@ def collect(data: Any, columns: Sequence[str]) -> Any:
     elif isinstance(data, Mapping):
         import pandas as pd
 
-        data = pd.DataFrame(dict(data))
+        try:
+            data = pd.DataFrame(dict(data))
+        except ValueError as error:
+            raise DataError(
+                f"The mapping is no table ({error}). Give the values of each column as a list, all of one length."
+            ) from None
     data = _without_twins(data, columns)
     try:
         table = nw.from_native(data)
@@ -45,6 +50,15 @@ def collect(data: Any, columns: Sequence[str]) -> Any:
             raise DataError(f"{where} has {known.count(name)} columns named {name!r}. Rename them.")
     selected = table.select(*dict.fromkeys(columns)) if columns else table
     return selected.collect() if isinstance(selected, nw.LazyFrame) else selected
+
+
+def file_kind(path: PurePath) -> str:
+    """The ending that says how a file is read: of a packed one the ending before.
+
+    >>> file_kind(PurePath("firms.CSV.gz"))
+    '.csv'
+    """
+    return next((s for s in reversed([s.lower() for s in path.suffixes]) if s not in (".gz", ".zst")), "")
 
 
 def _without_twins(data: Any, columns: Sequence[str]) -> Any:
@@ -68,8 +82,7 @@ def _read_file(path: Path) -> Any:
     if not path.exists():
         beside = [p.name for p in sorted(path.parent.glob("*")) if p.is_file()] if path.parent.is_dir() else []
         raise DataError(f"There is no file {path}. {nearest(path.name, beside) if beside else 'Check the path.'}")
-    suffixes = [s.lower() for s in path.suffixes]
-    kind = next((s for s in reversed(suffixes) if s not in (".gz", ".zst")), "")
+    kind = file_kind(path)
     try:
         match kind:
             case ".csv" | ".tsv" | ".txt":

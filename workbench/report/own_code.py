@@ -3,38 +3,62 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from workbench.fit import Fit
-from workbench.prior_defaults import default_priors
-from workbench.report.equations import one_line, weighted
-from workbench.sampling.responses import SAMPLED
+from workbench.report.asked import asked
+from workbench.report.equations import one_line
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
     from workbench.report.context import Context
 
+USUAL_LEVEL = 0.95
+"""The level where none is given."""
+
 
 def command(comparison: Comparison, context: Context) -> str:
-    """The command line that makes this report again."""
+    """The command line that makes this report again, every word of it quoted for a shell."""
+    asked_for = asked(comparison, context)
     if context.name:
         given = PurePath(str(context.study.get("folder", context.name)))
-        lie = f"# the data: {(given / data_name(context)).as_posix()}"
-        return f"{lie}\nworkbench run {context.name if context.built_in else given.as_posix()}"
-    names = " ".join(name for name, fit in comparison.fits.items() if fit.read_from is None)
+        lie = f"# the data: {(given / PurePath(asked_for.data).name).as_posix()}"
+        return f"{lie}\n{shlex.join(['workbench', 'run', context.name if context.built_in else given.as_posix()])}"
     design = comparison.design
-    family = "" if design.family == "gaussian" else f" --family {design.family} --link {design.link}"
-    model = f'{data_name(context)} "{design.formula}"{family}'
-    more = [f'--prior "{key}={text}"' for key, text in _stated_priors(comparison, context).items()]
+    words = ["workbench", "compare", asked_for.data, one_line(str(design.formula))]
+    words += [] if design.family == "gaussian" else ["--family", design.family, "--link", design.link]
+    for key, column in asked_for.columns.items():
+        words += [f"--{key}", column]
+    words += [] if asked_for.level == USUAL_LEVEL else ["--level", f"{asked_for.level!r}"]
+    words += [] if asked_for.seed == 1 else ["--seed", str(asked_for.seed)]
+    if names := [name for name, fit in comparison.fits.items() if fit.read_from is None]:
+        words += ["--estimators", *names]
+    for key, text in asked_for.priors.items():
+        words += ["--prior", f"{key}={text}"]
     for name, fit in comparison.fits.items():
         for key, value in _own_options(fit).items():
-            shown = "..." if isinstance(value, Fit) else json.dumps(value, default=dict, ensure_ascii=False).strip('"')
-            more.append(f"--option '{name}.{key}={shown}'")
-    more += [f'--foreign "{name}={file or "..."}"' for name, file in _foreign_files(comparison).items()]
-    return " ".join([f"workbench compare {model} --estimators {names}", *more, "--out report"])
+            words += ["--option", f"{name}.{key}={_option_text(value)}"]
+    for name, file in _foreign_files(comparison).items():
+        words += ["--foreign", f"{name}={file or '...'}"]
+    unsaid = ["# The truth that it was held to cannot be given on the command line."] if comparison.truth else []
+    return "\n".join([*asked_for.comments, *unsaid, shlex.join([*words, "--out", "report"])])
+
+
+def _option_text(value: Any) -> str:
+    """An option's value as the command line reads it: text as it stands, unless that would be read as a number."""
+    if isinstance(value, Fit):
+        return "..."
+    if not isinstance(value, str):
+        return json.dumps(value, default=dict, ensure_ascii=False)
+    try:
+        json.loads(value)
+    except json.JSONDecodeError:
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _foreign_files(comparison: Comparison) -> dict[str, str | None]:
@@ -47,41 +71,29 @@ def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def data_name(context: Context) -> str:
-    """The data file's name, without the folders it lies in."""
-    return PurePath(str(context.study.get("data", "data.csv"))).name
-
-
 def python_code(comparison: Comparison, context: Context) -> str:
     """The lines of Python that make this comparison."""
-    design, study = comparison.design, context.study
-    missing: list[str] = []
+    design, asked_for = comparison.design, asked(comparison, context)
+    missing = asked_for.comments
     given = [
-        json.dumps(str(design.formula), ensure_ascii=False),
-        json.dumps(data_name(context)),
+        _text(one_line(str(design.formula))),
+        _text(asked_for.data),
         _list([name for name, fit in comparison.fits.items() if fit.read_from is None]),
+        *(f"{key}={_text(column)}" for key, column in asked_for.columns.items()),
     ]
-    for key in ("weights", "offset", "se"):
-        if study.get(key):
-            given.append(f"{key}={json.dumps(study[key])}")
     if design.family != "gaussian":
         given.append(f"family={json.dumps(design.family)}, link={json.dumps(design.link)}")
-    if design.coding.offset is not None and not study.get("offset"):
-        by_name = design.coding.offset_is_column
-        given.append(f"offset={json.dumps(design.coding.offset) if by_name else 'offset'}")
-        missing += [] if by_name else ["offset = ...              # the offset, one per row"]
-    if not study.get("weights") and not design.known_se and weighted(design):
-        given.append("weights=weights")
-        missing.append("weights = ...             # the prior weights, one per row")
-    if not study.get("se") and design.known_se:
-        given.append("se=se")
-        missing.append("se = ...                  # the known standard errors, one per row")
-    if truth := dict(study.get("truth") or {}).get("file"):
-        given.append(f"truth=pd.read_csv({json.dumps(truth)})")
-    if study.get("seed", 1) != 1:
-        given.append(f"seed={study['seed']}")
-    if priors := _stated_priors(comparison, context):
-        given.append(f"priors={json.dumps(priors, ensure_ascii=False)}")
+    if asked_for.truth:
+        given.append(f"truth={_text(asked_for.truth)}")
+    elif comparison.truth:
+        given.append("truth=truth")
+        missing.append("truth = ...               # a table of the true values: level, term, value")
+    if asked_for.level != USUAL_LEVEL:
+        given.append(f"level={asked_for.level!r}")
+    if asked_for.seed != 1:
+        given.append(f"seed={asked_for.seed}")
+    if asked_for.priors:
+        given.append(f"priors={json.dumps(dict(asked_for.priors), ensure_ascii=False)}")
     if files := _foreign_files(comparison):
         named = ", ".join(f"{_text(name)}: {_text(file) if file else '...'}" for name, file in files.items())
         given.append(f"foreign={{{named}}}")
@@ -95,7 +107,6 @@ def python_code(comparison: Comparison, context: Context) -> str:
     missing += unsaid
     return "\n".join(
         [
-            *(["import pandas as pd", ""] if truth else []),
             "import workbench as wb",
             "",
             *missing,
@@ -131,17 +142,6 @@ def _options(comparison: Comparison) -> tuple[str, list[str]]:
             own.append(f"{json.dumps(key)}: {shown}")
         parts += [f"{json.dumps(name)}: {{{', '.join(own)}}}"] if own else []
     return (f"{{{', '.join(parts)}}}" if parts else ""), unsaid
-
-
-def _stated_priors(comparison: Comparison, context: Context) -> dict[str, str]:
-    """Priors that are not the defaults, by name."""
-    if context.study.get("priors"):
-        return {key: str(prior) for key, prior in context.study["priors"].items()}
-    design = comparison.design
-    defaults = default_priors(design, robust=True) if design.family in SAMPLED else {}
-    usual = {key: str(prior) for key, prior in defaults.items()}
-    every = {key: text for fit in comparison.fits.values() for key, text in fit.priors.items()}
-    return {key: text for key, text in every.items() if usual.get(key) != text}
 
 
 def _list(names: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,11 @@ from workbench.coding import Labels
 from workbench.formula import Formula, RandomTerm
 from workbench.prior_defaults import resolve_priors
 from workbench.priors import Prior, coefficient_name, parse_prior
+from workbench.report.asked import Asked, asked
 from workbench.report.column_code import Unwritten, column, columns_code, is_label, number_code
-from workbench.report.own_code import data_name
 from workbench.sampling.names import block_names, group_dim
 from workbench.sampling.responses import SAMPLED
+from workbench.tables import MISSING_TEXT, file_kind
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -41,9 +43,10 @@ PYMC: Mapping[str, tuple[str, tuple[str, ...]]] = {
 }
 """Priors by PyMC's names, and those of their parameters."""
 READERS = {
-    "tsv": "pd.read_csv({}, sep=\"\\t\"{})", "csv": "pd.read_csv({}{})", "parquet": "pd.read_parquet({})",
-    "arrow": "pd.read_feather({})", "feather": "pd.read_feather({})",
+    ".csv": "read_csv", ".tsv": "read_csv", ".txt": "read_csv", ".parquet": "read_parquet", ".pq": "read_parquet",
+    ".arrow": "read_feather", ".feather": "read_feather", ".ipc": "read_feather",
 }  # fmt: skip
+"""Functions of pandas by the ending of a file."""
 LINK_CODE = {
     "logit": "pm.math.invlogit(eta)",
     "probit": "pm.math.invprobit(eta)",
@@ -71,12 +74,14 @@ def pymc_code(comparison: Comparison, context: Context) -> str:
     design = comparison.design
     if design.family not in SAMPLED or (design.family != "gaussian" and not _counts(design)):
         return ""
-    priors = _priors(comparison, context)
+    asked_for = asked(comparison, context)
+    priors = _priors(comparison, {**comparison.call, **context.study}.get("priors") or {})
     try:
-        source = _from_pandas(design, context)
+        source = _from_pandas(design, asked_for)
     except Unwritten:
-        source = _from_design(design, context)
+        source = _from_design(design, asked_for)
     lines = [
+        *asked_for.comments,
         "import numpy as np",
         *(["import pandas as pd"] if any("pd." in line for line in source.lines) else []),
         "import pymc as pm",
@@ -110,9 +115,9 @@ def _counts(design: Design) -> bool:
     return bool((np.abs(design.weights % 1) < 1e-9).all() and (np.abs(successes - successes.round()) < 1e-6).all())
 
 
-def _priors(comparison: Comparison, context: Context) -> Mapping[str, Prior]:
+def _priors(comparison: Comparison, stated: Mapping[str, str]) -> Mapping[str, Prior]:
     """Those of the fit by full Bayes, else the stated ones and the defaults."""
-    priors = dict(resolve_priors(comparison.design, context.study.get("priors", {})))
+    priors = dict(resolve_priors(comparison.design, stated))
     for name in ("exact", "hierarchical"):
         fit = comparison.fits.get(name)
         if fit is not None and fit.read_from is None:
@@ -123,14 +128,10 @@ def _priors(comparison: Comparison, context: Context) -> Mapping[str, Prior]:
 # --- where columns come from --------------------------------------------------------------------------
 
 
-def _from_pandas(design: Design, context: Context) -> Source:
+def _from_pandas(design: Design, asked_for: Asked) -> Source:
     formula, learnt, coding = design.formula, design.coding.learnt, design.coding
-    name = data_name(context)
-    reader = READERS.get(name.rpartition(".")[2])
-    study = context.study
-    given = {key: study.get(key) for key in ("weights", "offset", "se")}
-    beside = (design.known_se and not given["se"]) or (_has_weights(design) and not given["weights"])
-    if reader is None or beside or (coding.offset is not None and not coding.offset_is_column):
+    name, given = asked_for.data, asked_for.columns
+    if file_kind(PurePath(name)) not in READERS:
         raise Unwritten
     X = columns_code(formula.terms, formula.intercept, learnt)
     every = [code for k, code in enumerate(X.items()) if k in coding.kept]
@@ -141,20 +142,20 @@ def _from_pandas(design: Design, context: Context) -> Source:
         raise Unwritten
     y, trials = _response_code(design)
     offsets = [number_code(e, learnt) for e in formula.offsets]
-    offsets += [column(coding.offset)] if coding.offset is not None else []
-    used = [*formula.variables, *(value for value in given.values() if value)]
+    offsets += [column(given["offset"])] if "offset" in given else []
+    used = [*formula.variables, *given.values()]
+    by_row = given.get("se") or given.get("weights")
     return Source(
-        lines=(*_reading(design, reader, name, used, given["weights"]), *_grouping(formula, design)),
+        lines=(*_reading(design, name, used, given.get("weights")), *_grouping(formula, design)),
         X={term: _plain(code) for term, code in every},
         Z=tuple({term: _plain(code) for term, code in z.items()} for z in Z),
         codes=tuple(f"g{k + 1}" for k in range(len(design.blocks))),
         levels=tuple(f"levels{k + 1}" for k in range(len(design.blocks))),
         y=y,
         trials=trials,
-        weights=_plain(column(given["se"])) if given["se"] else _plain(column(given["weights"]))
-        if given["weights"] else "",
+        weights=_plain(column(by_row)) if by_row else "",
         offset=_plain(" + ".join(offsets)) if offsets else "",
-    )  # fmt: skip
+    )
 
 
 def _plain(code: str) -> str:
@@ -191,9 +192,19 @@ def _labelled(design: Design) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _reading(design: Design, reader: str, name: str, used: list[str], weights: str | None) -> list[str]:
-    kinds = ", ".join(f"{_quoted(label)}: str" for label in _labelled(design))
-    lines = ["", f"d = {reader.format(_quoted(name), f', dtype={{{kinds}}}' if 'csv' in reader else '')}"]
+def _reading(design: Design, name: str, used: list[str], weights: str | None) -> list[str]:
+    """Read the file, with the values missing that are missing to us, and leave out the rows that we leave out."""
+    kind = file_kind(PurePath(name))
+    reader = READERS[kind]
+    lines = ["", f"d = pd.{reader}({_quoted(name)})"]
+    if reader == "read_csv":
+        kinds = ", ".join(f"{_quoted(label)}: str" for label in _labelled(design))
+        more = [*([] if kind == ".csv" else ['sep="\\t"']), f"dtype={{{kinds}}}", "keep_default_na=False"]
+        lines = [
+            "",
+            f"absent = [{', '.join(map(_quoted, MISSING_TEXT))}]",
+            f"d = pd.read_csv({_quoted(name)}, {', '.join(more)}, na_values=absent)",
+        ]
     if design.rows.missing:
         lines.append(f"d = d.dropna(subset=[{', '.join(_quoted(label) for label in dict.fromkeys(used))}])")
     if design.rows.weightless and weights:
@@ -232,29 +243,16 @@ def _response_code(design: Design) -> tuple[str, str]:
     return _plain(number_code(formula.response, learnt)), ""
 
 
-def _from_design(design: Design, context: Context) -> Source:
+def _from_design(design: Design, asked_for: Asked) -> Source:
     """The columns as the workbench makes them."""
-    study = context.study
-    given = [f"{key}={_quoted(study[key])}" for key in ("weights", "offset", "se") if study.get(key)]
-    unsaid = []
-    for key, there in (
-        ("se", design.known_se and not study.get("se")),
-        ("weights", _has_weights(design) and not study.get("weights")),
-        ("offset", design.coding.offset is not None and not study.get("offset")),
-    ):
-        if there:
-            given.append(f"{key}={key}")
-            unsaid.append(f"{key} = ...   # one per row")
+    given = [f"{key}={_quoted(name)}" for key, name in asked_for.columns.items()]
     family = [] if design.family == "gaussian" else [f"family={_quoted(design.family)}", f"link={_quoted(design.link)}"]
-    arguments = ", ".join(
-        [_quoted(" ".join(str(design.formula).split())), _quoted(data_name(context)), *family, *given]
-    )
+    arguments = ", ".join([_quoted(" ".join(str(design.formula).split())), _quoted(asked_for.data), *family, *given])
     counted = design.family == "binomial"
     return Source(
         lines=(
             "from workbench.design import build_design",
             "",
-            *unsaid,
             f"design = build_design({arguments})   # the model's columns, coded as R codes them",
         ),
         X={term: f"design.X[:, {k}]" for k, term in enumerate(design.fixed_terms)},

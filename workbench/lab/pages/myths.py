@@ -9,7 +9,6 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.comparison import read_truth
 from workbench.design import Design, build_design
 from workbench.lab import claims, datasets
 from workbench.lab.claims import Case
@@ -22,6 +21,7 @@ from workbench.lab.uploads import remembered
 from workbench.plots.style import OWN
 from workbench.simulate import SimulatedGroups, simulate_groups
 from workbench.study import load_study
+from workbench.truth import read_truth
 from workbench.words import count, percent, significant
 
 Array = NDArray[np.float64]
