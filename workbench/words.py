@@ -14,6 +14,8 @@ import numpy as np
 from workbench.rounding import places_of, rounded
 
 MISSING = "–"
+LEVEL = 64
+"""Sentences give so many letters of a level's name."""
 
 
 def significant(value: float | None, digits: int = 4) -> str:
@@ -92,6 +94,33 @@ def places_for(errors: Iterable[float], values: Iterable[float] = ()) -> int:
 def _known(values: Iterable[float]) -> np.ndarray:
     array = np.abs(np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=float))
     return array[np.isfinite(array) & (array > 0)]
+
+
+def middle_cut(text: str, width: int) -> str:
+    """Text without control characters, cut in its middle to `width` letters: what tells names apart stands mostly last.
+
+    Examples
+    --------
+    >>> middle_cut("University hospital, ward 3", 12), middle_cut("ward 3", 12)
+    ('Univer…ard 3', 'ward 3')
+    """
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
+    return clean if len(clean) <= width else f"{clean[: width // 2]}…{clean[len(clean) - (width - 1) // 2 :]}"
+
+
+def level_in_words(group: str, level: str) -> str:
+    """A level in a sentence, with its grouping factor in front unless its name begins with it.
+
+    Examples
+    --------
+    >>> level_in_words("Subject", "308"), level_in_words("county", "county 7"), level_in_words("g", "g0")
+    ('Subject 308', 'county 7', 'g0')
+    >>> level_in_words("g", "gamma"), level_in_words("Batch", "batch")
+    ('g gamma', 'Batch batch')
+    """
+    name, begins = middle_cut(level, LEVEL), level[: len(group)].casefold() == group.casefold()
+    rest = level[len(group) : len(group) + 1]
+    return name if begins and rest and not rest.isalpha() else f"{middle_cut(group, LEVEL)} {name}"
 
 
 def percent(share: float) -> str:

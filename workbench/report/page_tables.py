@@ -19,7 +19,7 @@ from workbench.report.extremes import WHOLE
 from workbench.report.manifest import draws_file
 from workbench.report.trust import trusted
 from workbench.sampling.diagnostics import E_BFMI
-from workbench.words import MISSING, minus, places_for, significant
+from workbench.words import MISSING, middle_cut, minus, places_for, significant
 from workbench.words import fixed as with_places
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def agreement(comparison: Comparison) -> Table | None:
     rows = tuple(
         (
             text(title_of(r["estimator1"])), text(title_of(r["estimator2"])), text(printable(r["group"], 40)),
-            text(printable(r["term"], 40)), number(r["max_difference"]), text(printable(str(r["level"]), 40)),
-            number(r["rms_difference"]),
+            text(printable(r["term"], 40)), number(r["max_difference"]),
+            text(middle_cut(r["level"], 40), r["level"]), number(r["rms_difference"]),
         )
         for r in table
     )  # fmt: skip
