@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -56,6 +56,32 @@ def fixed(value: float | None, places: int) -> str:
     shown = rounded(value, places)
     text = f"{shown:,f}" if abs(value) >= 1e4 else f"{shown:f}"
     return minus(text[1:] if text.startswith("-") and not text.strip("-0.,") else text)
+
+
+def beside(values: Sequence[float], by: float, places: int = 0) -> tuple[str, ...]:
+    """Values that a sentence sets beside each other: four significant digits, or more where these hide the difference.
+
+    Parameters
+    ----------
+    values : sequence of float
+    by : float
+        The difference or the error that the sentence speaks of; two significant digits of it are to be seen.
+    places : int
+        Decimals of the tables, which the values have where four digits hide the difference.
+
+    Examples
+    --------
+    >>> beside([7.442, 7.6351], 0.1931), beside([2013.5954, 2013.9012], 0.3058), beside([1e9 + 2.1, 1e9 + 1.9], 0.2, 3)
+    (('7.442', '7.635'), ('2013.60', '2013.90'), ('1,000,000,002.100', '1,000,000,001.900'))
+    """
+    largest = float(np.nanmax(np.abs(np.asarray(values, dtype=float)), initial=0.0))
+    if not (1e-4 <= largest < 1e15 and math.isfinite(by) and by):
+        return tuple(significant(value) for value in values)
+    wanted = places_of(by, 2)
+    if wanted <= places_of(largest, 4):
+        return tuple(significant(value) for value in values)
+    most = 14 - math.floor(math.log10(largest))  # a float has no more digits
+    return tuple(fixed(value, max(0, min(max(wanted, places), most))) for value in values)
 
 
 def minus(text: str) -> str:

@@ -19,7 +19,7 @@ from workbench.report.extremes import WHOLE
 from workbench.report.manifest import draws_file
 from workbench.report.trust import trusted
 from workbench.sampling.diagnostics import E_BFMI
-from workbench.words import MISSING, middle_cut, minus, places_for, significant
+from workbench.words import MISSING, beside, middle_cut, minus, places_for, significant
 from workbench.words import fixed as with_places
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def priors(comparison: Comparison) -> Table | None:
                 if several:
                     of = "" if v.term == "(Intercept)" else f" on {v.term}"
                     what, held = f"effect of each {v.group}{of}", _held(fit, v.block, 0.0, s)
-                    held += f", about the population mean {significant(m)}"
+                    held += f", about the population mean {beside([m], s)[0]}"
                 rows.append((text(title_of(name)), text(what), text(held)))
         for what, value in fit.diagnostics.get("held", {}).items():
             rows.append((text(title_of(name)), text(what), text(f"{significant(value)}, held fixed")))
@@ -205,7 +205,7 @@ def priors(comparison: Comparison) -> Table | None:
 def _held(fit: Fit, block: int, mean: float, sd: float) -> str:
     """A plugged-in prior in words, as the options of `fixed_prior` have made it."""
     df = fit.diagnostics["prior_df"]
-    values = f"{significant(mean)}, {significant(sd)}"
+    values = f"{beside([mean], sd)[0]}, {significant(sd)}"
     said = f"StudentT({df:g}, {values})" if np.isfinite(df) else f"Normal({values})"
     covariance = fit.components[block].covariance
     correlated = bool(np.any(np.diag(np.diag(covariance)) != covariance))
