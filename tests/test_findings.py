@@ -212,3 +212,57 @@ def test_the_held_mean_has_the_digits_of_its_spread():
     fit = comparison.fits["fixed_prior"]
     held = next(row[2].text for row in priors(comparison).rows if row[0].text == "fixed prior")
     assert held.startswith(f"Normal({fit.diagnostics['prior_mean'][0]:,.1f}, ")
+
+
+def counties(start):
+    """Slopes of years that vary by county; full Bayes as it is where a default at year 0 presses their spread down."""
+    from dataclasses import replace
+    from types import MappingProxyType
+
+    from workbench.prior_defaults import default_priors
+
+    rng = np.random.default_rng(5)
+    g, year = np.repeat(np.arange(12), 21), np.tile(np.arange(21.0), 12)
+    y = 50 + (0.3 + 0.2 * rng.normal(size=12)[g]) * (year - 10) + rng.normal(size=12)[g] + rng.normal(size=252)
+    data = {"yield": y, "year": year + start, "county": [f"county {k}" for k in g]}
+    made = with_posterior(wb.compare("yield ~ year + (year | county)", data, ["reml"]))
+    full = made.fits["hierarchical"]
+    parts = tuple(replace(part, covariance=part.covariance / 1e4) for part in full.components)
+    priors = {name: str(prior) for name, prior in default_priors(full.design).items()}
+    full = replace(full, components=parts, priors=MappingProxyType(priors))
+    return Comparison({**made.fits, "hierarchical": full}, made.alone)
+
+
+def test_a_default_prior_far_from_the_data_is_told_before_what_comes_of_it():
+    comparison = counties(2000)
+    (said,) = (s for s in comparison.summary().splitlines() if "default prior of sd(county, (Intercept))" in s)
+    sd = comparison.fits["reml"].components[0].sd[1]
+    assert "that of groups at year = 0, far from the data (mean 2010.0, SD 6.06)" in said
+    assert (
+        f"presses the SD of year between groups down: full Bayes puts it at {sd / 100:.6f}, REML at {sd:.4f}." in said
+    )
+    assert "Write center(year)" in said
+    assert not any("default prior" in s for s in findings(counties(-10)))
+
+
+def test_a_wide_prior_is_not_why_a_population_value_differs():
+    from dataclasses import replace
+    from types import MappingProxyType
+
+    from workbench.report.findings.priors import pull
+
+    made = with_posterior(wb.compare("Yield ~ 1 + (1 | Batch)", DATA / "datasets/Dyestuff.csv", ["reml"]))
+    full, error = made.fits["hierarchical"], made.fits["reml"].population.std_error[0]
+
+    def told(prior):
+        population = replace(full.population, estimate=full.population.estimate - 0.5 * error)
+        fit = replace(full, population=population, priors=MappingProxyType({"(Intercept)": prior}))
+        (said,) = (s for s in findings(Comparison({**made.fits, "hierarchical": fit})) if "population value is" in s)
+        return "under the prior" in said
+
+    assert not told("Normal(1500, 2000)")
+    assert not told("Normal(1600, 50)")  # it pulls the other way
+    assert told("Normal(1480, 20)")
+    m, e, s = 1500.0, 19.4, 60.0  # a conjugate normal posterior
+    mean = (m / e**2 + 1400 / s**2) / (1 / e**2 + 1 / s**2)
+    assert pull("Normal(1400, 60)", mean, e) == pytest.approx(mean - m)

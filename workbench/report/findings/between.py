@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from workbench.gap import called
 from workbench.plots.style import title_of
 from workbench.plots.varying import UNPOOLED, Varying, apart, named, partial, population, varying
+from workbench.report.findings.priors import pull
 from workbench.report.findings.terms import TERMS, level_of, sd_between
 from workbench.words import beside, count, join, percent, significant
 
@@ -28,6 +29,8 @@ ALIKE = 1e-5
 """Coefficients that lie apart by no more than this share of the SD between groups are told as the same."""
 MOVED = 0.1
 """Population values that differ by more than this share of a standard error are told."""
+CAUSE = 0.5
+"""A prior that moves a population value by less than this share of the difference is not why it differs."""
 BEYOND = 2.0
 """Monte Carlo errors beyond which the length of an interval tells something."""
 
@@ -160,7 +163,7 @@ def _error_of_length(full: Estimates, v: Varying) -> Array | None:
 
 
 def _centre(full: Fit, mixed: Fit, v: Varying) -> str:
-    """That the population value differs, with its prior, where it does by a good part of its standard error."""
+    """That the population value differs by a good part of its standard error, with its prior where that is why."""
     k = mixed.design.blocks[v.block].fixed[v.column]
     if k is None:
         return ""
@@ -168,7 +171,8 @@ def _centre(full: Fit, mixed: Fit, v: Varying) -> str:
     if not (error > 0 and abs(ours - theirs) > MOVED * error):
         return ""
     prior = full.priors.get(v.term)
-    under = f", under the prior {prior}" if prior else ""
+    moved = pull(prior, ours, error) if prior else 0.0
+    under = f", under the prior {prior}" if prior and moved / (ours - theirs) >= CAUSE else ""
     other = called(mixed.estimator)
     one, two = beside([ours, theirs], abs(ours - theirs))
     return (
