@@ -17,9 +17,9 @@ from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.context import FigureCheck
 from workbench.report.extremes import WHOLE
 from workbench.report.manifest import draws_file
-from workbench.report.trust import trusted
+from workbench.report.trust import remarks, trusted
 from workbench.sampling.diagnostics import E_BFMI
-from workbench.words import MISSING, beside, middle_cut, minus, places_for, significant
+from workbench.words import MISSING, beside, count, middle_cut, minus, places_for, significant
 from workbench.words import fixed as with_places
 
 if TYPE_CHECKING:
@@ -169,10 +169,10 @@ def _depth(row: Mapping[Hashable, Any]) -> str:
 
 
 def _verdict(fit: Fit) -> str:
-    remarks = len(fit.warnings)
+    """The notes that stand before the findings, counted, without those of the data, which every fit shares."""
     if not trusted(fit):
         return "not to be trusted"
-    return f"{remarks} remark{'s' * (remarks > 1)}" if remarks else "no objection"
+    return count(len(remarks(fit)), "remark") if remarks(fit) else "no objection"
 
 
 def priors(comparison: Comparison) -> Table | None:
