@@ -1,6 +1,8 @@
 """What findings lead with. Rungs: closed form (least squares and REML's closed forms written out), figures of the fits,
 and data on which a sentence must not appear."""
 
+import re
+
 import numpy as np
 import pytest
 from corpus import DATA
@@ -76,13 +78,56 @@ def test_more_factors_than_predictors_put_shares_of_the_variance_first():
     assert f"of the variance, {shares[0]:.1f} % between levels of plate and {shares[1]:.1f} % between" in said[0]
 
 
-def test_coefficients_equal_to_many_digits_are_told_so_and_others_are_not():
+def far_from_zero(level, formula="y ~ 1 + (1 | g)"):
+    """Eight groups of five, whose responses lie about a level that is far from zero."""
+    rng = np.random.default_rng(3)
+    g, t = np.repeat(np.arange(8), 5), np.tile(np.arange(5.0) - 2, 8)
+    y = level + rng.normal(size=8)[g] + rng.normal(size=40)
+    return wb.compare(formula, {"y": y, "g": g, "t": t}, ["no_pooling", "reml", "fixed_prior", "exact"])
+
+
+@pytest.mark.parametrize(("level", "formula"), [(2014, "y ~ 1 + (1 | g)"), (1e9, "y ~ t + (1 | g)")])
+def test_values_beside_each_other_show_their_difference(level, formula):
+    """Figures of the table of groups: those of the sentence differ by what pooling moves, and read as there."""
+    comparison = far_from_zero(level, formula)
+    (said,) = (s for s in findings(comparison) if s.startswith("Pooling moves"))
+    before, after = (float(re.search(rf"{what} ([\d,.]+\d)", said)[1].replace(",", "")) for what in (" is", "at"))
+    by = comparison.by_group().query("estimator == 'reml' and term == '(Intercept)'")
+    moved = (by["estimate"] - comparison.wide()["no_pooling"].to_numpy()).abs().max()
+    assert abs(after - before) == pytest.approx(moved, abs=0.0011)
+    assert any(f"{value:,.3f}".replace(",", "") == f"{after:.3f}" for value in by["estimate"])
+
+
+def test_population_values_apart_show_their_difference():
+    (said,) = (s for s in findings(far_from_zero(2014)) if "population value is" in s)
+    ours, theirs = (re.search(rf"{what} is (\d+\.\d+)", said)[1] for what in ("value", "REML's"))
+    assert ours != theirs
+
+
+def test_a_coefficient_far_from_zero_has_the_digits_of_its_error():
+    rng = np.random.default_rng(3)
+    g, t = np.repeat(np.arange(8), 5), np.tile(np.arange(5.0) - 2, 8)
+    data = {"y": 5000 * t + rng.normal(size=8)[g] + rng.normal(size=40), "g": g, "t": t}
+    fit = wb.compare("y ~ t + (1 | g)", data, ["reml"])
+    assert f"t at {fit.fits['reml'].population.estimate[1]:.2f} (SE 0.1" in findings(fit)[0]
+
+
+def test_agreement_is_measured_by_the_spread_between_groups():
+    comparison = far_from_zero(1e9, "y ~ t + (1 | g)")
+    (said,) = (s for s in findings(comparison) if s.startswith("REML and the fixed prior"))
+    gap = comparison.agreement.query("estimator1 == 'reml' and estimator2 == 'fixed_prior'")["max_difference"].item()
+    assert "digits" not in said
+    assert f"{100 * gap / comparison.fits['reml'].components[0].sd[0]:.2g} % of REML's SD between groups" in said
+
+
+def test_coefficients_that_hardly_differ_are_told_so_and_others_are_not():
     data = DATA / "datasets/Penicillin.csv"
     said = findings(wb.compare("diameter ~ 1 + (1 | plate) + (1 | sample)", data, ["reml", "fixed_prior"]))
-    assert any("REML and the fixed prior give the same coefficients to 6 digits." in s for s in said)
+    within = "REML and the fixed prior give the same coefficients to within 0.00031 % of REML's SD between groups."
+    assert any(within in s for s in said)  # 2.6e-6 of 0.847
     assert not any("differs from REML by as much" in s for s in said)  # the most is 3 in a million
     far = findings(wb.compare(SLEEP, DATA / "datasets/sleepstudy.csv", ["reml", "fixed_prior"]))
-    assert not any("digits" in s for s in far)
+    assert not any("the same coefficients" in s for s in far)
     assert any("for (Intercept) at most 0.7727 (Subject 335, 3.12 % of REML's SD between groups)" in s for s in far)
 
 
@@ -158,3 +203,66 @@ def test_errors_against_the_truth_come_first_and_ties_are_told():
     assert said.endswith(" lie within 1 % of each other.")
     alone = Comparison({name: comparison.fits[name] for name in ("no_pooling", "reml")}, truth=comparison.truth)
     assert "each other" not in findings(alone)[0]
+
+
+def test_the_held_mean_has_the_digits_of_its_spread():
+    from workbench.report.page_tables import priors
+
+    comparison = far_from_zero(1e9)
+    fit = comparison.fits["fixed_prior"]
+    held = next(row[2].text for row in priors(comparison).rows if row[0].text == "fixed prior")
+    assert held.startswith(f"Normal({fit.diagnostics['prior_mean'][0]:,.1f}, ")
+
+
+def counties(start):
+    """Slopes of years that vary by county; full Bayes as it is where a default at year 0 presses their spread down."""
+    from dataclasses import replace
+    from types import MappingProxyType
+
+    from workbench.prior_defaults import default_priors
+
+    rng = np.random.default_rng(5)
+    g, year = np.repeat(np.arange(12), 21), np.tile(np.arange(21.0), 12)
+    y = 50 + (0.3 + 0.2 * rng.normal(size=12)[g]) * (year - 10) + rng.normal(size=12)[g] + rng.normal(size=252)
+    data = {"yield": y, "year": year + start, "county": [f"county {k}" for k in g]}
+    made = with_posterior(wb.compare("yield ~ year + (year | county)", data, ["reml"]))
+    full = made.fits["hierarchical"]
+    parts = tuple(replace(part, covariance=part.covariance / 1e4) for part in full.components)
+    priors = {name: str(prior) for name, prior in default_priors(full.design).items()}
+    full = replace(full, components=parts, priors=MappingProxyType(priors))
+    return Comparison({**made.fits, "hierarchical": full}, made.alone)
+
+
+def test_a_default_prior_far_from_the_data_is_told_before_what_comes_of_it():
+    comparison = counties(2000)
+    (said,) = (s for s in comparison.summary().splitlines() if "default prior of sd(county, (Intercept))" in s)
+    sd = comparison.fits["reml"].components[0].sd[1]
+    assert "that of groups at year = 0, far from the data (mean 2010.0, SD 6.06)" in said
+    assert (
+        f"presses the SD of year between groups down: full Bayes puts it at {sd / 100:.6f}, REML at {sd:.4f}." in said
+    )
+    assert "Write center(year)" in said
+    assert not any("default prior" in s for s in findings(counties(-10)))
+
+
+def test_a_wide_prior_is_not_why_a_population_value_differs():
+    from dataclasses import replace
+    from types import MappingProxyType
+
+    from workbench.report.findings.priors import pull
+
+    made = with_posterior(wb.compare("Yield ~ 1 + (1 | Batch)", DATA / "datasets/Dyestuff.csv", ["reml"]))
+    full, error = made.fits["hierarchical"], made.fits["reml"].population.std_error[0]
+
+    def told(prior):
+        population = replace(full.population, estimate=full.population.estimate - 0.5 * error)
+        fit = replace(full, population=population, priors=MappingProxyType({"(Intercept)": prior}))
+        (said,) = (s for s in findings(Comparison({**made.fits, "hierarchical": fit})) if "population value is" in s)
+        return "under the prior" in said
+
+    assert not told("Normal(1500, 2000)")
+    assert not told("Normal(1600, 50)")  # it pulls the other way
+    assert told("Normal(1480, 20)")
+    m, e, s = 1500.0, 19.4, 60.0  # a conjugate normal posterior
+    mean = (m / e**2 + 1400 / s**2) / (1 / e**2 + 1 / s**2)
+    assert pull("Normal(1400, 60)", mean, e) == pytest.approx(mean - m)

@@ -713,6 +713,23 @@ def test_a_remark_that_all_fits_share_stands_once():
     assert not only.grave
 
 
+def test_verdicts_count_the_notes_that_stand_below():
+    """Of data without a spread between groups, what the fixed prior holds is singular, as the note below says."""
+    from workbench.report.page_tables import trust
+
+    y = [1.0, 3.0, 2.0, 2.0, 3.0, 1.0, None]
+    comparison = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": list("aabbcca")}, ["no_pooling", "reml", "fixed_prior"])
+    verdicts = {row[0].text: row[-1].text for row in trust(comparison).rows}
+    notes = [banner.text for banner in banners(comparison)]
+    assert verdicts["no pooling"] == "no objection"  # that a row was dropped is a property of the data
+    assert sum("1 dropped" in note for note in notes) == 1
+    for title in ("REML", "fixed prior"):
+        assert verdicts[title] == f"{sum(title in note.split(':')[0] for note in notes)} remark"
+    said = comparison.timings.set_index("estimator")["trust"]
+    assert said["no_pooling"] == "no objection"
+    assert said["fixed_prior"].startswith("The fit is singular")
+
+
 def test_equations_follow_the_design(sleep):
     assert [as_text(line) for line in equations(sleep.design)] == [
         "Reaction_i = β0 + β1·Days_i + u_0,Subject(i) + u_1,Subject(i)·Days_i + ε_i",

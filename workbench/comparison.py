@@ -166,9 +166,12 @@ class Comparison:
         Columns ``estimator, seconds, needs, converged, singular, r_hat, ess_bulk, divergences, e_bfmi, tree_depth,
         max_tree_depth_reached, trust``. `seconds` is the fit itself; `needs` names what it builds on. `r_hat` is the
         largest and `ess_bulk` the smallest over all parameters and effects, `e_bfmi` the smallest and `tree_depth` the
-        largest over all chains; `max_tree_depth_reached` counts draws. What a fit has no figure of is missing.
+        largest over all chains; `max_tree_depth_reached` counts draws. What a fit has no figure of is missing. `trust`
+        is what speaks against this fit, without what `design.notes` say of the data.
         """
         import pandas as pd
+
+        from workbench.report.trust import remarks
 
         rows = []
         for name, fit in self.fits.items():
@@ -184,7 +187,7 @@ class Comparison:
                     "r_hat": d.get("r_hat", np.nan),
                     "ess_bulk": d.get("ess_bulk", np.nan),
                     **{name: d.get(name, np.nan) for name in SAMPLER_FIGURES},
-                    "trust": " ".join(fit.warnings) or "no objection",
+                    "trust": " ".join(remarks(fit)) or "no objection",
                 }
             )
         return pd.DataFrame(rows)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from workbench.rounding import places_of, rounded
 
 MISSING = "–"
+LEVEL = 64
+"""Sentences give so many letters of a level's name."""
 
 
 def significant(value: float | None, digits: int = 4) -> str:
@@ -56,6 +58,32 @@ def fixed(value: float | None, places: int) -> str:
     return minus(text[1:] if text.startswith("-") and not text.strip("-0.,") else text)
 
 
+def beside(values: Sequence[float], by: float, places: int = 0) -> tuple[str, ...]:
+    """Values that a sentence sets beside each other: four significant digits, or more where these hide the difference.
+
+    Parameters
+    ----------
+    values : sequence of float
+    by : float
+        The difference or the error that the sentence speaks of; two significant digits of it are to be seen.
+    places : int
+        Decimals of the tables, which the values have where four digits hide the difference.
+
+    Examples
+    --------
+    >>> beside([7.442, 7.6351], 0.1931), beside([2013.5954, 2013.9012], 0.3058), beside([1e9 + 2.1, 1e9 + 1.9], 0.2, 3)
+    (('7.442', '7.635'), ('2013.60', '2013.90'), ('1,000,000,002.100', '1,000,000,001.900'))
+    """
+    largest = float(np.nanmax(np.abs(np.asarray(values, dtype=float)), initial=0.0))
+    if not (1e-4 <= largest < 1e15 and math.isfinite(by) and by):
+        return tuple(significant(value) for value in values)
+    wanted = places_of(by, 2)
+    if wanted <= places_of(largest, 4):
+        return tuple(significant(value) for value in values)
+    most = 14 - math.floor(math.log10(largest))  # a float has no more digits
+    return tuple(fixed(value, max(0, min(max(wanted, places), most))) for value in values)
+
+
 def minus(text: str) -> str:
     """The typographer's minus."""
     return text.replace("-", "−")
@@ -92,6 +120,33 @@ def places_for(errors: Iterable[float], values: Iterable[float] = ()) -> int:
 def _known(values: Iterable[float]) -> np.ndarray:
     array = np.abs(np.asarray(values if isinstance(values, np.ndarray) else list(values), dtype=float))
     return array[np.isfinite(array) & (array > 0)]
+
+
+def middle_cut(text: str, width: int) -> str:
+    """Text without control characters, cut in its middle to `width` letters: what tells names apart stands mostly last.
+
+    Examples
+    --------
+    >>> middle_cut("University hospital, ward 3", 12), middle_cut("ward 3", 12)
+    ('Univer…ard 3', 'ward 3')
+    """
+    clean = "".join(letter if letter.isprintable() else " " for letter in text)
+    return clean if len(clean) <= width else f"{clean[: width // 2]}…{clean[len(clean) - (width - 1) // 2 :]}"
+
+
+def level_in_words(group: str, level: str) -> str:
+    """A level in a sentence, with its grouping factor in front unless its name begins with it.
+
+    Examples
+    --------
+    >>> level_in_words("Subject", "308"), level_in_words("county", "county 7"), level_in_words("g", "g0")
+    ('Subject 308', 'county 7', 'g0')
+    >>> level_in_words("g", "gamma"), level_in_words("Batch", "batch")
+    ('g gamma', 'Batch batch')
+    """
+    name, begins = middle_cut(level, LEVEL), level[: len(group)].casefold() == group.casefold()
+    rest = level[len(group) : len(group) + 1]
+    return name if begins and rest and not rest.isalpha() else f"{middle_cut(group, LEVEL)} {name}"
 
 
 def percent(share: float) -> str:

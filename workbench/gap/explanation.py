@@ -18,7 +18,7 @@ from workbench.fit import Fit
 from workbench.gap import integrated, maximised, plugged
 from workbench.gap.steps import Step, coefficients_of
 from workbench.rounding import DIGITS
-from workbench.words import join, percent, significant
+from workbench.words import join, level_in_words, percent, significant
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -170,7 +170,7 @@ class Gap:
         for block, gap in zip(self.design.blocks, self.gaps[step], strict=True):
             for k, term in enumerate(block.terms):
                 largest, _, level = _figures(gap[:, k], block.levels)
-                where = f"{term} of {block.group} {level}" if several else f"{block.group} {level}"
+                where = f"{term} of " * several + level_in_words(block.group, level)
                 found.append(f"{significant(largest)}" + (f" ({where})" if not step else ""))
         return join(found[:4])
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from workbench.errors import OptionError
 from workbench.plots import style
 from workbench.plots.ordering import SAME, estimated, known
-from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, column, figure4, printable, varying
-from workbench.words import count
+from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, column, figure4, printable, told_apart, varying
+from workbench.words import count, level_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -223,9 +223,9 @@ def _said(v: Varying, pair: Pair) -> str:
     j, k = pair.largest, pair.largest_in_errors
     errors = f", at most {figure4(pair.in_errors)} of a group's standard error" if np.isfinite(pair.in_errors) else ""
     if errors and k != j:
-        errors += f" (at {v.group} {printable(pair.levels[k])})"
+        errors += f" (at {level_in_words(v.group, pair.levels[k])})"
     rms = float(np.sqrt(np.mean(pair.difference**2)))
-    most, where = figure4(abs(pair.difference[j])), f"{v.group} {printable(pair.levels[j])}"
+    most, where = figure4(abs(pair.difference[j])), level_in_words(v.group, pair.levels[j])
     return f"{both} lie at most {most} apart, at {where}{errors}; root mean square {figure4(rms)}{among}."
 
 
@@ -349,7 +349,7 @@ def _name_largest(ax: Axes, pair: Pair) -> None:
     left, right = ax.get_xlim()
     along, up = (pair.mean[j] - left) / (right - left), pair.difference[j] > 0
     ax.annotate(
-        printable(pair.levels[j], 18), (pair.mean[j], pair.difference[j]), xytext=(0, 6 if up else -6),
+        told_apart(pair.levels, 18)[j], (pair.mean[j], pair.difference[j]), xytext=(0, 6 if up else -6),
         textcoords="offset points", ha="left" if along < 0.2 else "right" if along > 0.8 else "center",
         va="bottom" if up else "top", fontsize=style.SMALL, color=style.INK,
         parse_math=False, zorder=6,

@@ -12,11 +12,12 @@ from workbench.words import significant
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, what it sorts by, and a smaller remark (a standard error)."""
+    """One cell: its text, what it sorts by, a smaller remark (a standard error), and the whole text where it is cut."""
 
     text: str
     sort: float | str = ""
     minor: str = ""
+    whole: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,6 @@ def number(value: float | None, places: int | None = None) -> Cell:
     return Cell(text, float(value) if known and value is not None else "")
 
 
-def text(value: str) -> Cell:
-    """A cell with words."""
-    return Cell(value, value)
+def text(value: str, whole: str = "") -> Cell:
+    """A cell with words; `whole` are all of them, where `value` may be cut."""
+    return Cell(value, value, whole="" if whole == value else whole)

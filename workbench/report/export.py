@@ -22,7 +22,7 @@ from workbench.report.latex import latex
 from workbench.report.markdown import escape_markdown
 from workbench.report.notebook import STYLE, table_html
 from workbench.report.score_tables import scoreboards
-from workbench.words import MISSING
+from workbench.words import MISSING, middle_cut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +40,11 @@ def _some(make: Callable[[Comparison], Table | None]) -> Callable[[Comparison], 
 def _for_paper(note: str) -> str:
     """A note without where the intervals are: a paper's reader has no such file."""
     return re.sub(r"; interval in (comparison\.estimates|the CSV|the Parquet file): [^;]*\.$", ".", note)
+
+
+def _in_full(row: tuple[Cell, ...]) -> tuple[Cell, ...]:
+    """A row with whole names: a paper's reader has nothing else to tell its rows by."""
+    return tuple(replace(cell, text=middle_cut(cell.whole, len(cell.whole))) if cell.whole else cell for cell in row)
 
 
 TABLES: dict[str, Callable[[Comparison], tuple[Table, ...]]] = {
@@ -89,7 +94,11 @@ def export(comparison: Comparison, path: str | Path, table: str = "models") -> P
     """
     place = check_export(path, table)
     made = tuple(
-        replace(each, notes=(*map(_for_paper, each.notes), *filter(None, [each.sentence])))
+        replace(
+            each,
+            rows=tuple(map(_in_full, each.rows)),
+            notes=(*map(_for_paper, each.notes), *filter(None, [each.sentence])),
+        )
         for each in TABLES[table](comparison)
     )
     if not made:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from workbench.plots.varying import printable
 from workbench.report import extremes
 from workbench.report.cells import Cell, Column, Table, number, text
+from workbench.report.labels import labels
 from workbench.words import places_for, significant
 
 if TYPE_CHECKING:
@@ -67,9 +68,11 @@ def effects(part: GroupEffects, most: int = LEVELS) -> Table:
     places = places_for(errors, part.effect.estimate.ravel())
     values = (part.effect.estimate, part.effect.std_error, part.coefficient.estimate)
 
+    names_of = dict(zip((*low, *high), labels((part.levels[j] for j in (*low, *high)), 18, 40), strict=True))
+
     def row(j: int, k: int) -> tuple[Cell, ...]:
         size = int(part.sizes[j])
-        names = text(printable(part.levels[j], 18)), text(printable(part.terms[k], 18)), Cell(f"{size:,}", float(size))
+        names = text(names_of[j], part.levels[j]), text(printable(part.terms[k], 18)), Cell(f"{size:,}", float(size))
         return (*names, *(number(float(value[j, k]), places) for value in values))
 
     rows = [row(j, k) for j in low for k in range(q)]

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from workbench.group_table import draws_of_ranks
 from workbench.plots.style import title_of
-from workbench.plots.varying import Varying, coefficients, column, own, partial, population, printable, truth
+from workbench.plots.varying import Varying, coefficients, column, own, partial, population, truth
 from workbench.report import extremes
 from workbench.report.cells import Cell, Column, number
+from workbench.report.labels import labels
 from workbench.words import fixed as with_places
+from workbench.words import middle_cut
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +39,9 @@ OF_A_FIT = frozenset({"not converged", "singular", "read, not computed here"})
 """Doubts about a whole fit, which the page says once, before its findings."""
 NOTHING = Cell("")
 WIDTH = 60
-"""A label longer than this is cut."""
+"""A label longer than this is cut,"""
+APART = 1_000
+"""of up to so many levels as keeps them apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +56,8 @@ class GridColumn:
     errors : array, shape (J,), or None
         What stands smaller below each number: its standard error; NaN and 0 are not shown.
     words : tuple of str
+    shown : tuple of str
+        The words as a table shows them, cut where they are long; empty where each is cut in its middle.
     codes : array of int, shape (J,), or None
     foot : Cell
         What stands below the column.
@@ -66,6 +72,7 @@ class GridColumn:
     places: int = 3
     errors: Array | None = None
     words: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     codes: Codes | None = None
     foot: Cell = NOTHING
     beside: bool = False
@@ -76,7 +83,8 @@ class GridColumn:
         if self.numbers is None:
             assert self.codes is not None
             word = self.words[self.codes[j]]
-            return Cell(printable(word, WIDTH), _sort_key(word))
+            shown = self.shown[self.codes[j]] if self.shown else middle_cut(word, WIDTH)
+            return Cell(shown, _sort_key(word), whole="" if shown == word else word)
         made = number(float(self.numbers[j]), self.places)
         error = np.nan if self.errors is None else float(self.errors[j])
         return Cell(made.text, made.sort, f"± {with_places(error, self.places)}" if error > 0 else "")
@@ -118,7 +126,9 @@ def grid(comparison: Comparison, v: Varying, beside: bool = True) -> Grid:
 
 def _names(v: Varying) -> GridColumn:
     head = Column(v.group, numeric=False)
-    return GridColumn(head, words=tuple(v.levels), codes=np.arange(len(v.levels)), foot=Cell("population value"))
+    names, foot = tuple(v.levels), Cell("population value")
+    shown = labels(names, WIDTH) if len(names) <= APART else ()
+    return GridColumn(head, words=names, shown=shown, codes=np.arange(len(names)), foot=foot)
 
 
 def _estimates(comparison: Comparison, v: Varying, places: int) -> list[GridColumn]:

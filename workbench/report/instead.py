@@ -34,7 +34,7 @@ from workbench.report.prior_held import (
     whose,
 )
 from workbench.rounding import DIGITS
-from workbench.words import count, join, significant
+from workbench.words import count, join, level_in_words, significant
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -125,7 +125,7 @@ def _how_far(comparison: Comparison, plain: Far, scaled: Far | None, whose_error
 
 def _where(v: Varying, j: int, terms: tuple[Varying, ...]) -> str:
     several = len({u.term for u in terms if u.group == v.group}) > 1
-    return (f"{v.term} of " if several else "") + f"{v.group} {printable(v.levels[j])}"
+    return (f"{v.term} of " if several else "") + level_in_words(v.group, v.levels[j])
 
 
 def _word(errors: float) -> str:

@@ -17,9 +17,9 @@ from workbench.report.cells import Cell, Column, Table, number, text
 from workbench.report.context import FigureCheck
 from workbench.report.extremes import WHOLE
 from workbench.report.manifest import draws_file
-from workbench.report.trust import trusted
+from workbench.report.trust import remarks, trusted
 from workbench.sampling.diagnostics import E_BFMI
-from workbench.words import MISSING, minus, places_for, significant
+from workbench.words import MISSING, beside, count, middle_cut, minus, places_for, significant
 from workbench.words import fixed as with_places
 
 if TYPE_CHECKING:
@@ -73,8 +73,8 @@ def agreement(comparison: Comparison) -> Table | None:
     rows = tuple(
         (
             text(title_of(r["estimator1"])), text(title_of(r["estimator2"])), text(printable(r["group"], 40)),
-            text(printable(r["term"], 40)), number(r["max_difference"]), text(printable(str(r["level"]), 40)),
-            number(r["rms_difference"]),
+            text(printable(r["term"], 40)), number(r["max_difference"]),
+            text(middle_cut(r["level"], 40), r["level"]), number(r["rms_difference"]),
         )
         for r in table
     )  # fmt: skip
@@ -169,10 +169,10 @@ def _depth(row: Mapping[Hashable, Any]) -> str:
 
 
 def _verdict(fit: Fit) -> str:
-    remarks = len(fit.warnings)
+    """The notes that stand before the findings, counted, without those of the data, which every fit shares."""
     if not trusted(fit):
         return "not to be trusted"
-    return f"{remarks} remark{'s' * (remarks > 1)}" if remarks else "no objection"
+    return count(len(remarks(fit)), "remark") if remarks(fit) else "no objection"
 
 
 def priors(comparison: Comparison) -> Table | None:
@@ -188,7 +188,7 @@ def priors(comparison: Comparison) -> Table | None:
                 if several:
                     of = "" if v.term == "(Intercept)" else f" on {v.term}"
                     what, held = f"effect of each {v.group}{of}", _held(fit, v.block, 0.0, s)
-                    held += f", about the population mean {significant(m)}"
+                    held += f", about the population mean {beside([m], s)[0]}"
                 rows.append((text(title_of(name)), text(what), text(held)))
         for what, value in fit.diagnostics.get("held", {}).items():
             rows.append((text(title_of(name)), text(what), text(f"{significant(value)}, held fixed")))
@@ -205,7 +205,7 @@ def priors(comparison: Comparison) -> Table | None:
 def _held(fit: Fit, block: int, mean: float, sd: float) -> str:
     """A plugged-in prior in words, as the options of `fixed_prior` have made it."""
     df = fit.diagnostics["prior_df"]
-    values = f"{significant(mean)}, {significant(sd)}"
+    values = f"{beside([mean], sd)[0]}, {significant(sd)}"
     said = f"StudentT({df:g}, {values})" if np.isfinite(df) else f"Normal({values})"
     covariance = fit.components[block].covariance
     correlated = bool(np.any(np.diag(np.diag(covariance)) != covariance))

@@ -11,6 +11,7 @@ from workbench.report import extremes, page_tables, zero_variance
 from workbench.report.context import FigureCheck
 from workbench.report.findings import findings
 from workbench.report.gap_tables import explained
+from workbench.report.labels import labels
 from workbench.report.sampler_tables import sampler
 from workbench.report.tables import estimates_file
 from workbench.report.terminal_parts import (
@@ -25,7 +26,7 @@ from workbench.report.terminal_parts import (
 )
 from workbench.report.trust import banners
 from workbench.report.view import data_sentences
-from workbench.words import count, significant
+from workbench.words import count, middle_cut, significant
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,8 +161,8 @@ def _print_levels(out: Console, comparison: Comparison, v: Varying) -> None:
     centres = {name: plain_number(population(fit, v), places) for name, fit in comparison.fits.items()}
     numbers = [text for found in (*cells.values(), list(centres.values())) for text in found]
     width = max(10, *(len(text) for text in numbers)) + 1
-    labels = [printable(v.levels[j], 18) for j in (*low, *high)]
-    name_width = max(10, *(len(text) for text in [*labels, v.group[:18]])) + 1
+    shown = labels((v.levels[j] for j in (*low, *high)), max(18, out.width - 11 - width * len(cells)), 40)
+    name_width = max(10, *(len(text) for text in [*shown, v.group[:18]])) + 1
     title = f"{v.quantity[0].upper()}{v.quantity[1:]} by {v.group}"
     portions = in_portions(list(comparison.fits), max(out.width - name_width - 9, width), width)
     for portion in portions:
@@ -169,7 +170,7 @@ def _print_levels(out: Console, comparison: Comparison, v: Varying) -> None:
         for place, j in enumerate([*low, *high]):
             if high and place == len(low):
                 rows.append(["…", *[""] * (1 + len(portion))])
-            rows.append([labels[place], f"{int(v.sizes[j]):,}", *(cells[name][place] for name in portion)])
+            rows.append([shown[place], f"{int(v.sizes[j]):,}", *(cells[name][place] for name in portion)])
         rows.append(["population", "", *(centres[name] for name in portion)])
         heads = [printable(v.group, 18), "n", *(title_of(name) for name in portion)]
         print_table(out, title, heads, rows, 1)
@@ -244,7 +245,7 @@ def _print_agreement(out: Console, comparison: Comparison) -> None:
         where = [printable(r[head], 14) for head in where_heads]
         figures = [
             plain(significant(r["max_difference"])),
-            printable(str(r["level"]), 12),
+            middle_cut(r["level"], 20),
             plain(significant(r["rms_difference"])),
         ]
         rows.append([pair, *where, *figures])

@@ -60,6 +60,12 @@ def trusted(fit: Fit) -> bool:
     return fit.converged and not (r_hat > R_HAT or ess < ESS or diverged > 0 or low_energy(d))
 
 
+def remarks(fit: Fit) -> tuple[str, ...]:
+    """What is said of this fit alone: its warnings and objections, without what holds for any fit of its design."""
+    said = (*(text for text in fit.warnings if text not in fit.design.notes), *(text for text, _ in objections(fit)))
+    return tuple(text[0].upper() + text[1:] for text in said)
+
+
 def objections(fit: Fit) -> list[tuple[str, bool]]:
     """What speaks against a fit, in words, where its own warnings do not say so already, and whether it is grave."""
     own = " ".join(fit.warnings).lower()

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,17 @@ FEWEST = 100
 """Of fewer draws the tails say nothing."""
 
 
+class FarIntercept(NamedTuple):
+    """A default prior of a varying intercept, and the column whose mean and SD say that zero is far from the data."""
+
+    group: str
+    term: str
+    name: str
+    prior: str
+    mean: float
+    spread: float
+
+
 def far_intercepts(design: Design, priors: Mapping[str, Prior]) -> list[str]:
     """Default priors of varying intercepts that stand far from the data, in words.
 
@@ -58,24 +70,36 @@ def far_intercepts(design: Design, priors: Mapping[str, Prior]) -> list[str]:
     >>> far_intercepts(design, resolve_priors(design, {"sd(g, (Intercept))": "HalfNormal(500)"}))
     []
     """
-    defaults = default_priors(design)
+    return [
+        f"The default prior of {far.name} is that of groups at {far.term} = 0, far from the data (mean "
+        f"{significant(far.mean, 5)}, SD {significant(far.spread, 3)}). Where slopes vary, groups differ there far "
+        f"more than {far.prior} allows, so sd({far.group}, {far.term}) is pressed down. Write center({far.term}) "
+        f"wherever the formula has it, or state the prior of {far.name}."
+        for far in far_from_zero(design, priors)
+    ]
+
+
+def far_from_zero(design: Design, priors: Mapping[str, Prior] | Mapping[str, str]) -> list[FarIntercept]:
+    """Which default priors of varying intercepts are those of groups far from the data; `priors` as in a fit, or read.
+
+    Priors that do not have a spread of the intercept have none of these.
+    """
     found = []
     for group in design.groups:
         blocks = [block for block in design.blocks if block.group == group]
         name = f"sd({group}, {INTERCEPT})"
-        if not any(INTERCEPT in block.terms for block in blocks) or priors[name] != defaults[name]:
+        used = str(priors.get(name, ""))
+        if (
+            not used
+            or not any(INTERCEPT in block.terms for block in blocks)
+            or used != str(default_priors(design)[name])
+        ):
             continue
         for block in blocks:
             for term, column in zip(block.terms, block.Z.T, strict=True):
                 mean, spread = float(column.mean()), float(column.std())
-                if term == INTERCEPT or abs(mean) <= FAR * spread:
-                    continue
-                found.append(
-                    f"The default prior of {name} is that of groups at {term} = 0, far from the data (mean "
-                    f"{significant(mean, 5)}, SD {significant(spread, 3)}). Where slopes vary, groups differ there far "
-                    f"more than {priors[name]} allows, so sd({group}, {term}) is pressed down. Write center({term}) "
-                    f"wherever the formula has it, or state the prior of {name}."
-                )
+                if term != INTERCEPT and abs(mean) > FAR * spread:
+                    found.append(FarIntercept(group, term, name, used, mean, spread))
     return found
 
 

@@ -19,7 +19,7 @@ from workbench.lab.page import Numbers, Page, Shown, Values
 from workbench.lab.sampled import sampling
 from workbench.lab.uploads import SHELF, Uploaded
 from workbench.plots.style import OWN, look, title_of
-from workbench.words import count, join, significant
+from workbench.words import beside, count, join, level_in_words, significant
 
 NONE = "n"
 LISTED = 200
@@ -128,9 +128,10 @@ def _says(found: Dataset, fits: Mapping[str, Fit]) -> tuple[str, ...]:
     moves = np.abs(own - pooled)[:, 0]
     if np.isfinite(moves).any() and np.nanmax(moves) > 0:
         j = int(np.nanargmax(moves))
+        before, after = beside([float(own[j, 0]), float(pooled[j, 0])], float(moves[j]))
         said.append(
-            f"Pooling moves {block.group} {block.levels[j]} farthest (n = {int(block.sizes[j]):,}): from "
-            f"{significant(float(own[j, 0]))} to {significant(float(pooled[j, 0]))}."
+            f"Pooling moves {level_in_words(block.group, block.levels[j])} farthest (n = {int(block.sizes[j]):,}): "
+            f"from {before} to {after}."
         )
     return tuple(said)
 

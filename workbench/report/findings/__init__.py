@@ -1,8 +1,9 @@
 """What the numbers say, in sentences that are computed: nothing is claimed that was not checked on this data.
 
 First comes what a reader asks for, by what there is to tell it from: errors where the truth is known
-(:mod:`.truths`), variances where estimators differ in them, population coefficients where there are predictors, and the
-spread between groups, which comes before predictors where there are more grouping factors than these (:mod:`.asked`).
+(:mod:`.truths`), variances where estimators differ in them, default priors that stand far from the data
+(:mod:`.priors`), population coefficients where there are predictors, and the spread between groups, which comes before
+predictors where there are more grouping factors than these (:mod:`.asked`).
 Then what pooling does to groups (:mod:`.pooling`), and what lies between estimators (:mod:`.between`).
 """
 
@@ -14,6 +15,7 @@ from workbench.report import zero_variance
 from workbench.report.findings.asked import population_coefficients, spread, spread_leads, variances_apart
 from workbench.report.findings.between import disagree, full_bayes, plugged_in
 from workbench.report.findings.pooling import kept, moved_most
+from workbench.report.findings.priors import far_defaults
 from workbench.report.findings.truths import against_truth
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ def findings(comparison: Comparison) -> tuple[str, ...]:
     said = (
         against_truth(comparison),
         variances_apart(comparison),
+        *far_defaults(comparison),
         *(reversed(about) if spread_leads(comparison) else about),
         moved_most(comparison),
         *kept(comparison),

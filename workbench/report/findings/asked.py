@@ -12,7 +12,7 @@ from workbench.plots.style import title_of
 from workbench.plots.variances import GIVEN
 from workbench.plots.varying import INTERCEPT, Varying, named, partial, printable, varying
 from workbench.report.findings.terms import TERMS, sd_between
-from workbench.words import count, join, percent, significant
+from workbench.words import beside, count, join, percent, significant
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -69,8 +69,9 @@ def _coefficient(fit: Fit, k: int) -> str:
         if fixed == k and fit.components
     )
     of = f" with {spreads}" if spreads else ""
-    error = significant(float(fit.population.std_error[k]))
-    return f"{printable(term, 40)} at {significant(value)} (SE {error}{factor}){of}"
+    error = float(fit.population.std_error[k])
+    (at,) = beside([value], error)
+    return f"{printable(term, 40)} at {at} (SE {significant(error)}{factor}){of}"
 
 
 def _elsewhere(comparison: Comparison, hub: str, places: NDArray[np.intp]) -> str:
@@ -93,7 +94,8 @@ def _elsewhere(comparison: Comparison, hub: str, places: NDArray[np.intp]) -> st
             most = max(most, float(off[worst]))
             continue
         term = printable(fit.design.fixed_terms[int(places[worst])], 40)
-        there = f"up to {significant(float(off[worst]), 2)} away ({term} at {significant(float(estimate[worst]))})"
+        (at,) = beside([float(estimate[worst])], float(base.std_error[places][worst]))
+        there = f"up to {significant(float(off[worst]), 2)} away ({term} at {at})"
         parts = [there if off[worst] >= NEAR else f"within {_at_most(float(off[worst]))}"]
         parts += [] if as_long else [f"with standard errors {_range(ratio)} times as long"]
         far.append(f"{title_of(name)} {', '.join(parts)}")

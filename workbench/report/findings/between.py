@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from workbench.gap import called
 from workbench.plots.style import title_of
-from workbench.plots.varying import UNPOOLED, Varying, apart, coefficients, named, partial, population, varying
+from workbench.plots.varying import UNPOOLED, Varying, apart, named, partial, population, varying
+from workbench.report.findings.priors import pull
 from workbench.report.findings.terms import TERMS, level_of, sd_between
-from workbench.words import count, join, percent, significant
+from workbench.words import beside, count, join, percent, significant
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -24,10 +25,12 @@ Array = NDArray[np.float64]
 
 SAME = 1e-4
 """Differences below this share of a standard error are not worth a sentence."""
-DIGITS = 6
-"""Coefficients that agree to so many significant digits, or more, are told as equal to these."""
+ALIKE = 1e-5
+"""Coefficients that lie apart by no more than this share of the SD between groups are told as the same."""
 MOVED = 0.1
 """Population values that differ by more than this share of a standard error are told."""
+CAUSE = 0.5
+"""A prior that moves a population value by less than this share of the difference is not why it differs."""
 BEYOND = 2.0
 """Monte Carlo errors beyond which the length of an interval tells something."""
 
@@ -42,7 +45,7 @@ def plugged_in(comparison: Comparison) -> str:
     if hub is None or "fixed_prior" not in fits:
         return ""
     mixed, called_so = fits[hub], called(hub)
-    parts, digits = [], []
+    parts, shares = [], []
     terms = varying(comparison)
     for v in terms[:TERMS]:
         gap = apart(comparison, hub, "fixed_prior", v)
@@ -54,21 +57,20 @@ def plugged_in(comparison: Comparison) -> str:
         where = f" ({level_of(v, worst)}{share})" if gap[worst] > 0 else ""
         label = f"for {named(v, terms)} " if len(terms) > 1 else ""
         parts.append(f"{label}at most {significant(gap[worst])}{where}")
-        digits.append(_digits(gap, coefficients(mixed, v)))
+        shares.append(_share(gap, mixed, v))
     if not parts:
         return ""
     said = f"lie {join(parts)} apart"
-    if min(digits) >= DIGITS:
-        said = "give the same coefficients" + (f" to {int(min(digits))} digits" if np.isfinite(min(digits)) else "")
+    if (most := max(shares)) <= ALIKE:
+        within = f" to within {percent(most)} of {called_so}'s SD between groups" if most else ""
+        said = f"give the same coefficients{within}"
     return f"{called_so} and the fixed prior {said}.{_beside(comparison, hub)}"
 
 
-def _digits(gap: Array, values: Array) -> float:
-    """To how many significant digits all of some values agree; infinity where nothing is between them."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        off = np.where(gap > 0, gap / np.abs(values), 0.0)
-    most = float(np.nanmax(off, initial=0.0))
-    return float(np.floor(-np.log10(2 * most))) if most > 0 else np.inf
+def _share(gap: Array, mixed: Fit, v: Varying) -> float:
+    """The largest gap as a share of the mixed model's SD between groups; infinite where that is zero and a gap is."""
+    most, between = float(np.nanmax(gap, initial=0.0)), sd_between(mixed, v)
+    return most / between if between > 0 else np.inf if most else 0.0
 
 
 def _beside(comparison: Comparison, hub: str) -> str:
@@ -161,7 +163,7 @@ def _error_of_length(full: Estimates, v: Varying) -> Array | None:
 
 
 def _centre(full: Fit, mixed: Fit, v: Varying) -> str:
-    """That the population value differs, with its prior, where it does by a good part of its standard error."""
+    """That the population value differs by a good part of its standard error, with its prior where that is why."""
     k = mixed.design.blocks[v.block].fixed[v.column]
     if k is None:
         return ""
@@ -169,10 +171,12 @@ def _centre(full: Fit, mixed: Fit, v: Varying) -> str:
     if not (error > 0 and abs(ours - theirs) > MOVED * error):
         return ""
     prior = full.priors.get(v.term)
-    under = f", under the prior {prior}" if prior else ""
+    moved = pull(prior, ours, error) if prior else 0.0
+    under = f", under the prior {prior}" if prior and moved / (ours - theirs) >= CAUSE else ""
     other = called(mixed.estimator)
+    one, two = beside([ours, theirs], abs(ours - theirs))
     return (
-        f" Its population value is {significant(ours)}{under}, where {other}'s is {significant(theirs)}: "
+        f" Its population value is {one}{under}, where {other}'s is {two}: "
         f"{significant(abs(ours - theirs) / error, 2)} of {other}'s standard errors off, which moves the groups too."
     )
 

@@ -19,8 +19,9 @@ from workbench.plots.varying import (
     varying,
     without_own,
 )
+from workbench.report.extremes import decimals
 from workbench.report.findings.terms import TERMS, level_of
-from workbench.words import count, fixed, join, percent, significant
+from workbench.words import beside, count, fixed, join, percent, significant
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -65,10 +66,11 @@ def moved_most(comparison: Comparison) -> str:
     equal = f", as far as {count(ties, 'other')}," if ties else ""
     way = _why((alone - pooled)[known], (alone - centre)[known], int(known[:j].sum()))
     out, ends = way or ("", "")
+    before, after = beside([alone[j], pooled[j]], moved[j], decimals(comparison, v))
     return (
         f"{pooling} moves {level_of(v, j)} farthest{equal}{among} ({_size(comparison, int(every[j]))}{rank}): its "
-        f"{v.own_label}{of}{unseen} is {significant(alone[j])}{out}; {title_of(name)} puts the group at "
-        f"{significant(pooled[j])}{ends}.{_by_size(moved[known], sizes)}"
+        f"{v.own_label}{of}{unseen} is {before}{out}; {title_of(name)} puts the group at "
+        f"{after}{ends}.{_by_size(moved[known], sizes)}"
     )
 
 

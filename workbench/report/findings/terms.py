@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.plots.varying import Varying, printable
+from workbench.plots.varying import Varying
+from workbench.words import level_in_words
 
 if TYPE_CHECKING:
     from workbench.fit import Fit
@@ -22,4 +23,4 @@ def sd_between(fit: Fit, v: Varying) -> float:
 
 def level_of(v: Varying, j: int) -> str:
     """A level with its grouping factor, "Subject 308"."""
-    return f"{v.group} {printable(v.levels[j])}"
+    return level_in_words(v.group, v.levels[j])
