@@ -77,6 +77,15 @@ def test_a_study_that_fails_keeps_no_other_from_its_report(tmp_path, capsys):
     assert not (tmp_path / "out" / "dyestuff2").exists()
 
 
+def test_studies_of_one_name_do_not_overwrite_each_others_reports(tmp_path, capsys):
+    for place in ("here", "there"):
+        shutil.copytree(MODELS / "dyestuff", tmp_path / place / "dyestuff")
+    names = [str(tmp_path / place / "dyestuff") for place in ("here", "there")]
+    assert main(["run", *names, "--out", str(tmp_path / "out"), "--estimators", *TWO]) == 2
+    assert "are both named dyestuff, and so would be their reports" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("signals", [(signal.SIGTERM,), (signal.SIGINT, signal.SIGINT), (signal.SIGKILL,)])
 def test_workers_end_with_the_command(tmp_path, signals):

@@ -82,6 +82,31 @@ def test_the_report_says_what_is_taken_as_the_truth(tmp_path):
     assert f"Taken as true: {meaning}. The smallest error" in said
 
 
+BAD_FIGURES = (
+    ('quantity = "sigma"\nvalue = "a"\ntolerance = 0.1', "figure 1: value is 'a', but must be a finite number"),
+    ('quantity = "sigma"\nvalue = nan\ntolerance = 0.1', "figure 1: value is nan, but must be a finite number"),
+    ('quantity = "sigma"\nvalue = 1\ntolerance = -0.1', "figure 1: tolerance is -0.1, but must be a number from 0 on"),
+    ("quantity = 3\nvalue = 1\ntolerance = 0.1", "figure 1: quantity is 3, but must be text"),
+)
+
+
+@pytest.mark.parametrize(("figure", "words"), BAD_FIGURES)
+def test_a_reference_figure_of_another_kind_is_refused(tmp_path, figure, words):
+    folder = _study(tmp_path, 'formula = "y ~ 1 + (1 | g)"\n')
+    (folder / "data.csv").write_text("y,g\n1,a\n2,a\n4,b\n3,b\n")
+    (folder / "reference.toml").write_text(f'[[figure]]\nestimator = "reml"\nsource = "x"\n{figure}\n')
+    with pytest.raises(StudyError, match=re.escape(words)):
+        check_study(load_study(folder))
+
+
+@pytest.mark.parametrize("text", ["[[figures]]\nvalue = 1\n", "schema = 1\n", "[figure]\nvalue = 1\n"])
+def test_a_file_of_figures_without_any_is_no_check_that_holds(tmp_path, text):
+    folder = _study(tmp_path, 'formula = "y ~ 1 + (1 | g)"\n')
+    (folder / "reference.toml").write_text(text)
+    with pytest.raises(StudyError, match=r"an unknown key|Write \[\[figure\]\]"):
+        check_study(load_study(folder))
+
+
 # --- the format ---------------------------------------------------------------------------------------
 
 

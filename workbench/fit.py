@@ -230,7 +230,7 @@ class Fit:
     @property
     def residuals(self) -> Array:
         """Response (a share, of a binomial one) less fitted value, shape (n,)."""
-        return np.asarray(self.design.y - self.fitted)
+        return read_only(self.design.y - self.fitted)
 
     @property
     def aic(self) -> float | None:

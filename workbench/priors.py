@@ -72,6 +72,8 @@ class Prior:
         if self.kind not in KINDS:
             raise PriorError(f"There is no prior {self.kind!r}. {nearest(self.kind, KINDS)}")
         names = KINDS[self.kind]
+        if np.ndim(self.values) == 0:
+            object.__setattr__(self, "values", (self.values,))
         shown = f"{self.kind}({', '.join(names)})"
         if len(self.values) != len(names):
             raise PriorError(f"{shown} takes {len(names)} number{'s' * (len(names) != 1)}, not {len(self.values)}.")

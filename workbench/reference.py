@@ -27,6 +27,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -251,7 +252,12 @@ def _read_figures(study: Study) -> list[dict[str, Any]]:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise StudyError(f"{where} cannot be read: {error}.") from None
+    for key in content:
+        if key != "figure":
+            raise StudyError(f"{where} has an unknown key {key!r}. {nearest(key, ('figure',))}")
     figures: list[dict[str, Any]] = content.get("figure", [])
+    if not isinstance(figures, list):
+        raise StudyError(f"{where}: [figure] is one table, but must be a list of them. Write [[figure]].")
     for number, figure in enumerate(figures, start=1):
         for key in figure:
             if key not in _KEYS:
@@ -259,5 +265,13 @@ def _read_figures(study: Study) -> list[dict[str, Any]]:
         for key in _KEYS[:5]:
             if key not in figure:
                 raise StudyError(f"{where}: figure {number} has no {key}.")
+        for key in ("value", "tolerance"):
+            number_given = isinstance(figure[key], int | float) and not isinstance(figure[key], bool)
+            if not number_given or not isfinite(figure[key]) or (key == "tolerance" and figure[key] < 0):
+                wanted = "a number from 0 on" if key == "tolerance" else "a finite number"
+                raise StudyError(f"{where}: figure {number}: {key} is {figure[key]!r}, but must be {wanted}.")
+        for key in ("estimator", "quantity", "source"):
+            if not isinstance(figure[key], str):
+                raise StudyError(f"{where}: figure {number}: {key} is {figure[key]!r}, but must be text.")
         lookup(figure["estimator"])
     return figures

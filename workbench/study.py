@@ -106,7 +106,7 @@ class Study:
         """
         plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["estimators"] = self.estimators or default_estimators(design)
-        plain["folder"] = f"models/{self.name}"
+        plain["folder"] = f"models/{self.name}" if self.folder.parent == studies_folder() else self.name
         plain["data"] = self.data.name if self.data.parent == self.folder else str(self.data)
         return {
             key: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v
@@ -190,8 +190,8 @@ def load_study(which: str | Path) -> Study:
     for key in ("data", "formula"):
         if key not in values:
             raise StudyError(f'{where} has no {key}. Add {key} = "...".')
-    if values.pop("schema", 1) != 1:
-        raise StudyError(f"{where} is of a schema that is not known here; this version reads schema = 1.")
+    if (schema := values.pop("schema", 1)) != 1:
+        raise StudyError(f"{where}: schema is {schema!r}, which is not known here; this version reads schema = 1.")
     family = family_of(values.get("family", "gaussian"), values.get("link"), GROUPED_LINKS)
     values["family"], values["link"] = family.name, family.link_name
     values["estimators"] = tuple(values.get("estimators", ()))

@@ -90,13 +90,20 @@ def demo(given: argparse.Namespace) -> int:
 
 def run(given: argparse.Namespace) -> int:
     """Run the studies named, or all, and renew the gallery that lists them."""
+    from workbench.errors import StudyError
     from workbench.report import check_folder
     from workbench.study import load_study, study_names
 
     names = tuple(read_names(given.estimators) or ()) or None
     asked = Asked(given.out, names, not given.no_svg, given.force, bars(given), given.verbose)
-    studies = [load_study(name) for name in given.studies or study_names()]
+    studies = list({s.folder: s for s in map(load_study, given.studies or study_names())}.values())
     for study in studies:
+        twin = next((other for other in studies if other.name == study.name and other.folder != study.folder), None)
+        if twin is not None:
+            raise StudyError(
+                f"{study.folder} and {twin.folder} are both named {study.name}, and so would be their reports. Run "
+                "them one by one, each with its own --out."
+            )
         check_folder(Path(given.out) / study.name)  # all of them before the first is fitted
     found = [None if given.force else unchanged(study, asked) for study in studies]
     codes = [_print(known, tables=False) for known in found if known is not None]

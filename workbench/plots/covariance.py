@@ -85,6 +85,11 @@ def view(
         No such group or level, or no estimator with variance components.
     """
     design, fits = comparison.design, _able(comparison)
+    if design.family != "gaussian":
+        raise OptionError(
+            f"Responses of {design.family} models have variances that depend on their means: there is no one "
+            "covariance matrix of a group's rows to draw. Draw the components, by variances()."
+        )
     if not fits:
         raise OptionError("No fit here has variance components. Compare with reml, say.")
     block = _chosen(design, group)
