@@ -266,3 +266,27 @@ def test_a_wide_prior_is_not_why_a_population_value_differs():
     m, e, s = 1500.0, 19.4, 60.0  # a conjugate normal posterior
     mean = (m / e**2 + 1400 / s**2) / (1 / e**2 + 1 / s**2)
     assert pull("Normal(1400, 60)", mean, e) == pytest.approx(mean - m)
+
+
+def test_a_coefficient_that_the_prior_holds_is_not_told_as_an_agreement():
+    sleep = DATA / "datasets/sleepstudy.csv"
+    said = findings(wb.compare(SLEEP, sleep, ["reml", "fixed_prior"]))[0]
+    assert said.endswith("Held at REML's, not estimated: fixed prior.")
+    assert "The same within" not in said
+    free = findings(wb.compare("y ~ x + (1 | g)", table(), ["reml", "fixed_prior"]))[0]
+    assert "fixed prior" in free  # it estimates the slope of x
+    assert "Held" not in free
+
+
+def moved(levels, values, group="g"):
+    comparison = wb.compare(f"y ~ 1 + (1 | {group})", {"y": values, group: levels}, ["no_pooling", "reml"])
+    return next(s for s in findings(comparison) if s.startswith("Pooling moves"))
+
+
+def test_groups_are_named_once_and_placed_among_as_many_as_there_are():
+    two = moved(["FALSE"] * 3 + ["TRUE"] * 5, [1.0, 2, 3, 8, 9, 10, 8, 9], "flag")
+    assert two.startswith("Pooling moves flag FALSE farthest (n = 3, the smaller group): ")
+    three = moved(list("aabbbccc"), [1.0, 2, 8, 9, 10, 4, 5, 6])
+    assert "(n = 2, the smallest group)" in three
+    tied = moved(["g0"] * 3 + ["g1"] * 3, [1.0, 2, 3, 8, 9, 10])
+    assert tied.startswith("Pooling moves g0 farthest, as far as 1 other (n = 3): ")

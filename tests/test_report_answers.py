@@ -156,6 +156,22 @@ def test_intervals_of_another_length_are_said_at_once(sleep, times, told):
     assert f"and {significant(times, 3)} times as long as those of REML's group coefficients" in said
 
 
+def test_a_yes_for_intervals_holds_for_all_of_them(sleep):
+    """One group's interval half as long as the others: the median does not see it."""
+    own = sleep.fits["reml"].group_effects[0]
+    by = np.ones(own.effect.estimate.shape)
+    by[0, 0] = 0.5
+
+    def times(e):
+        middle, half = (e.conf_high + e.conf_low) / 2, (e.conf_high - e.conf_low) / 2
+        return replace(e, conf_low=middle - by * half, conf_high=middle + by * half)
+
+    effects = replace(own, coefficient=times(own.coefficient), effect=times(own.effect))
+    fixed = replace(sleep.fits["fixed_prior"], group_effects=(effects,))
+    said = instead(Comparison({"reml": sleep.fits["reml"], "fixed_prior": fixed}))[2]
+    assert said.startswith("For the intervals, mostly (within 10 % for 35 of 36): they are 0.500 to 1.00 times")
+
+
 def test_a_held_mean_is_what_shortens_intervals_of_crossed_factors():
     """Two levels of the second factor: the mean is known so badly that it makes up most of the coefficient SE."""
     rng = np.random.default_rng(5)

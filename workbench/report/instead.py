@@ -247,7 +247,7 @@ def _intervals(comparison: Comparison, hub: str) -> str:
     if not ratio.any():
         return "For the intervals, no: at a prior SD of zero they have no length."
     unlike, kind = _unlike(comparison, hub), _kind(comparison, hub, "coefficient")
-    answer = f"no ({unlike})" if unlike else "yes"
+    answer = f"no ({unlike})" if unlike else _mostly(ratio)
     counted = any(k is not None for block in comparison.design.blocks for k in block.fixed)
     coefficients = f"{_times(ratio)} as long as those of {name}'s group coefficients ({kind})"
     coefficients += ", which count the error of the population value as well" if counted else ""
@@ -256,13 +256,21 @@ def _intervals(comparison: Comparison, hub: str) -> str:
     if not len(given) or not holds or not counted:
         return f"For the intervals, {answer}: they are {coefficients.removesuffix(' as well')}."
     if unlike:
-        effects = "yes" if SHORTER <= float(np.median(given)) <= LONGER else "no"
+        effects = _mostly(given) if SHORTER <= float(np.median(given)) <= LONGER else "no"
         answer = f"{effects} for effects, no for coefficients ({unlike})"
+    elif answer == "yes":
+        answer = _mostly(given)
     left = _left(comparison, hub) if np.abs(given - 1).max() > ALIKE else ""
     return (
         f"For the intervals, {answer}: they are {_times(given)} as long as those of {name}'s group effects ({HOLDS}), "
         f"which hold the population value as the prior does{left}, and {coefficients}."
     )
+
+
+def _mostly(ratio: Array) -> str:
+    """Yes where all lengths count as the same, else of how many that holds."""
+    same = int(np.sum((ratio >= SHORTER) & (ratio <= LONGER)))
+    return "yes" if same == len(ratio) else f"mostly (within {100 * (LONGER - 1):.0f} % for {same:,} of {len(ratio):,})"
 
 
 def _unlike(comparison: Comparison, hub: str) -> str:

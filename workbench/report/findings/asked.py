@@ -12,6 +12,7 @@ from workbench.plots.style import title_of
 from workbench.plots.variances import GIVEN
 from workbench.plots.varying import INTERCEPT, Varying, named, partial, printable, varying
 from workbench.report.findings.terms import TERMS, sd_between
+from workbench.report.prior_held import estimated
 from workbench.words import beside, count, join, percent, significant
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ NEAR = 0.1
 """Coefficients that lie nearer than this share of a standard error are told as about the same,"""
 AS_LONG = (0.9, 1.1)
 """where standard errors are between so many times as long."""
+HELD = 1e-6
+"""Coefficients that a prior holds, nearer than this share of a standard error, are held at the other estimator's."""
 FACTOR = 1.25
 """Standard deviations that differ by this factor differ much."""
 MULTIPLIED = {"logit": "odds", "log": "mean"}
@@ -77,7 +80,7 @@ def _coefficient(fit: Fit, k: int) -> str:
 def _elsewhere(comparison: Comparison, hub: str, places: NDArray[np.intp]) -> str:
     """By which other estimators the predictors' coefficients are about the same, and by which not."""
     base = comparison.fits[hub].population
-    near, far, most = [], [], 0.0
+    near, far, held, most = [], [], [], 0.0
     for name, fit in comparison.fits.items():
         if name == hub:
             continue
@@ -86,6 +89,9 @@ def _elsewhere(comparison: Comparison, hub: str, places: NDArray[np.intp]) -> st
         if not np.isfinite(off).any():
             continue
         worst = int(np.nanargmax(off))
+        if off[worst] < HELD and _holds(fit, places):
+            held.append(title_of(name))
+            continue
         ratio = error / base.std_error[places]
         ratio = ratio[np.isfinite(ratio) & (ratio > 0)]
         as_long = not len(ratio) or (ratio.min() >= AS_LONG[0] and ratio.max() <= AS_LONG[1])
@@ -101,7 +107,14 @@ def _elsewhere(comparison: Comparison, hub: str, places: NDArray[np.intp]) -> st
         far.append(f"{title_of(name)} {', '.join(parts)}")
     whose = f"{called(hub)}'s standard errors"
     same = f" The same within {_at_most(most)} of {whose}: {join(near)}." if near else ""
+    if held:
+        same += f" Held at {called(hub)}'s, not estimated: {join(held)}."
     return same + (f" Others, in {whose}: {'; '.join(far)}." if far else "")
+
+
+def _holds(fit: Fit, places: NDArray[np.intp]) -> bool:
+    """Whether a fit under a plugged-in prior holds all of these coefficients where its prior has them."""
+    return fit.estimator == "fixed_prior" and not set(places.tolist()) & set(estimated(fit))
 
 
 def _at_most(share: float) -> str:

@@ -55,15 +55,11 @@ def moved_most(comparison: Comparison) -> str:
     sizes = every[known]
     pooling = f"for {named(v, terms)}, pooling" if len(terms) > 1 else "pooling"
     among = "" if known.all() else f" of the {count(len(sizes), 'group')} with an estimate of their own"
-    rank, these = "", "groups" if known.all() else "of these"
-    if sizes.min() < sizes.max():
-        smallest = every[j] == sizes.min()
-        rank = ", one of the smallest " if smallest else f", where the smallest have {int(sizes.min()):,}"
-        rank += these if smallest else ""
+    rank = _rank(int(every[j]), sizes, "" if known.all() else " of these")
     of = "" if v.plain or len(terms) > 1 else f" of {v.term}"
     unseen = "" if v.plain or "no_pooling" in comparison.fits else ", by a fit that has no column here,"
     ties = int(np.sum(moved[known] >= moved[j] * (1 - SAME))) - 1
-    equal = f", as far as {count(ties, 'other')}," if ties else ""
+    equal = f", as far as {count(ties, 'other')}{',' * bool(among)}" if ties else ""
     way = _why((alone - pooled)[known], (alone - centre)[known], int(known[:j].sum()))
     out, ends = way or ("", "")
     before, after = beside([alone[j], pooled[j]], moved[j], decimals(comparison, v))
@@ -72,6 +68,18 @@ def moved_most(comparison: Comparison) -> str:
         f"{v.own_label}{of}{unseen} is {before}{out}; {title_of(name)} puts the group at "
         f"{after}{ends}.{_by_size(moved[known], sizes)}"
     )
+
+
+def _rank(size: int, sizes: NDArray[np.intp], these: str) -> str:
+    """Where a group's size stands among all of them; nothing where they are the same."""
+    low = int(sizes.min())
+    if low == sizes.max():
+        return ""
+    if size > low:
+        return f", where the smallest {'has' if np.sum(sizes == low) == 1 else 'have'} {low:,}"
+    if np.sum(sizes == low) > 1:
+        return f", one of the smallest{these or ' groups'}"
+    return f", the {'smaller' if len(sizes) == 2 else 'smallest'}{these or ' group'}"
 
 
 def _sizes(comparison: Comparison, v: Varying) -> NDArray[np.intp]:
