@@ -155,6 +155,34 @@ def ranks(values: Array) -> Array:
     return found
 
 
+def with_gaps(every: Array) -> Array:
+    """Ranks with the places of groups that an estimator does not rank left empty, so that a level line is no change.
+
+    The empty places are those that these groups have in the nearest column that ranks everybody, the right one first.
+
+    Parameters
+    ----------
+    every : array, shape (J, k)
+        Ranks by estimator, NaN of groups that it does not rank.
+
+    Examples
+    --------
+    >>> with_gaps(np.array([[1.0, 1.0], [np.nan, 2.0], [2.0, 3.0], [3.0, 4.0]]))[:, 0].tolist()
+    [1.0, nan, 3.0, 4.0]
+    """
+    known = np.isfinite(every)
+    whole = [k for k in range(every.shape[1]) if known[:, k].all()]
+    found = every.copy()
+    for k in range(every.shape[1]) if whole else ():
+        own = known[:, k]
+        if own.all() or not own.any():
+            continue
+        near = min(whole, key=lambda other: (abs(other - k), other < k))
+        places = np.sort(every[own, near])
+        found[own, k] = np.interp(every[own, k], np.arange(1.0, len(places) + 1), places)
+    return found
+
+
 def moves(values: Array) -> Array:
     """Places that every column moves a group up (negative: down) from its rank in the first, shape (J, k).
 

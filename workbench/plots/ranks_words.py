@@ -25,7 +25,8 @@ def places(v: Varying, ends: int, title: str) -> str:
         return "One line per group."
     return (
         f"Of {len(v.levels):,} groups the {ends} highest and the {ends} lowest by {title} are drawn; places of others "
-        "stay empty, and lines to ranks in between end in the grey band, which is not to scale."
+        "stay empty, and lines to ranks in between end in the grey band, which is not to scale and where crowds of "
+        "them have no names."
     )
 
 
@@ -45,6 +46,15 @@ def crossing(v: Varying, every: Array, drawn: Array, least: int, first: str) -> 
         f"Against {first}, some other estimator moves {int((size[known] >= 1).sum()):,} of "
         f"{count(int(known.sum()), 'group')} to another rank{among}.{marked} {farthest(v, every)}"
     )
+
+
+def gaps(every: Array, titles: tuple[str, ...]) -> str:
+    """Which estimators do not rank every group, and what their empty places mean."""
+    missing = (~np.isfinite(every)).sum(axis=0)
+    if not missing.any() or missing.all():
+        return ""
+    lacking = join(f"{title} ({many:,} of {len(every):,})" for title, many in zip(titles, missing, strict=True) if many)
+    return f"Left empty are the places of groups that are not ranked by {lacking}, so that a level line is no change."
 
 
 def ties(rank: Array, title: str) -> str:
