@@ -8,6 +8,7 @@ points.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -221,10 +222,15 @@ def _panel(
         x=x,
         curve=curve,
         prior=prior,
-        prior_label="" if posterior is None or posterior.prior is None else str(posterior.prior),
+        prior_label="" if posterior is None or posterior.prior is None else _written(str(posterior.prior)),
         rows=rows,
         limits=limits,
     )
+
+
+def _written(prior: str) -> str:
+    """A prior's name with powers of ten as captions have them: ``1.8e-9``, not ``1.8e-09``."""
+    return re.sub(r"(?<=\d)e([+-])0+(?=\d)", r"e\1", prior).replace("e+", "e")
 
 
 def _smooth(profile: RemlProfile, x: Array) -> tuple[Array, Array]:
