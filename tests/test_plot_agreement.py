@@ -188,3 +188,17 @@ def test_pinned_rendering():
     scatter, below = (np.asarray(panel.collections[0].get_offsets()) for panel in ax.figure.axes[:2])
     np.testing.assert_allclose(scatter, [[1.625, 1.5], [3.375, 3.5]], rtol=1e-7)
     np.testing.assert_allclose(below, [[1.5625, -0.125], [3.4375, 0.125]], rtol=1e-6)
+
+
+def test_both_axes_have_one_minus_and_a_name_hides_the_line_behind_it():
+    comparison = wb.compare("Reaction ~ Days + (Days | Subject)", DATA / "datasets/sleepstudy.csv", ["reml", "ml"])
+    axes = agreement.draw(agreement.view(comparison, pick(comparison)))
+    axes[1].figure.canvas.draw()
+    (right,) = (child for child in axes[1].child_axes)
+    written = "".join(label.get_text() for label in (*axes[1].get_yticklabels(), *right.get_yticklabels()))
+    assert "−" in written
+    assert "-" not in written
+    (name,) = axes[1].texts
+    assert name.get_bbox_patch().get_alpha() is None
+    assert name.get_zorder() < min(c.get_zorder() for c in axes[1].collections)
+    assert name.get_zorder() > max(line.get_zorder() for line in axes[1].lines)

@@ -9,7 +9,7 @@ from matplotlib.text import Text
 import workbench as wb
 from workbench.plots import prints
 from workbench.plots.folding import folded
-from workbench.plots.varying import told_apart
+from workbench.plots.varying import printable, told_apart
 
 BLOOD = "systolic_blood_pressure_at_rest_in_mmHg"
 YEARS = "years since the first examination"
@@ -78,3 +78,11 @@ def test_folded_lines_are_as_long_as_they_may_be_and_lose_nothing(inches, bold):
     cut = folded(text, inches, 11.0, bold, lines=2)
     assert cut.count("\n") <= 1
     assert ("…" in cut) == (lines.count("\n") > 1)
+
+
+def test_a_name_in_backticks_that_is_cut_keeps_both():
+    title = "intercept of `Systolischer Blutdruck im Liegen, gemessen`"
+    assert printable(title, 40) == "intercept of `Systolischer Blutdruck i…`"
+    made = folded(title, 1.2, 11.0)
+    assert made.count("`") == 2
+    assert made.endswith("…`")

@@ -1,12 +1,14 @@
 """Two terms at once. Rungs: closed form (contours, what a view must hold), the drawing against the view."""
 
+import re
+
 import numpy as np
 import pytest
 from corpus import DATA
 
 import workbench as wb
 from workbench.errors import OptionError
-from workbench.plots import plane, prints, style
+from workbench.plots import plane, prints, style, variances
 from workbench.plots.arrows import contours
 from workbench.plots.pairs import chosen, pairs
 from workbench.plots.varying import varying
@@ -152,6 +154,50 @@ def test_a_singular_covariance_is_a_line():
     assert np.abs(away @ vectors[:, 1]).max() == pytest.approx(3 * np.sqrt(values[1]), rel=1e-3)
     assert "lines" in view.caption
     plane.draw(view)
+
+
+@pytest.fixture(scope="module")
+def years():
+    """Regular lines over the years 2000 to 2020, whose intercepts stand two thousand years off."""
+    rng = np.random.default_rng(7)
+    g, year = np.repeat(np.arange(12), 21), np.tile(np.arange(2000.0, 2021.0), 12)
+    y = 50 + 1.5 * rng.normal(size=12)[g] + (0.3 + 0.2 * rng.normal(size=12)[g]) * (year - 2010)
+    data = {"crop": y + rng.normal(size=252), "year": year, "county": [f"c{k}" for k in g]}
+    return wb.compare("crop ~ year + (year | county)", data, ["no_pooling", "reml"])
+
+
+def test_a_correlation_far_from_the_data_is_not_called_singular(years):
+    view = plane.view(years, chosen(years))
+    (part,) = years.fits["reml"].components
+    assert 1 - abs(part.correlation[0, 1]) < 1e-4
+    assert not years.fits["reml"].singular
+    assert not view.panels[0].singular
+    assert "singular" not in view.caption
+    assert "The ellipses are" in view.caption
+    digits = re.search(r"correlation (-0\.9999\d+)\.", view.caption)[1]
+    assert abs(float(digits) - part.correlation[0, 1]) < 0.5 * (1 - abs(part.correlation[0, 1]))
+    assert (
+        "year = 0, where intercepts stand, lies 2000 from the nearest row (rows run from 2000 to 2020)" in view.caption
+    )
+    there = np.array([[1.0, 2010.0], [0.0, 1.0]]) @ part.covariance @ np.array([[1.0, 0.0], [2010.0, 1.0]])
+    r = there[0, 1] / np.sqrt(there[0, 0] * there[1, 1])
+    assert f"At year = 2010, the rows' mean, REML's correlation is {r:.4f}".rstrip("0") in view.caption
+
+
+def test_the_axis_of_a_correlation_near_minus_one_shows_it(years):
+    view = variances.view(years)
+    (panel,) = (panel for panel in view.panels if panel.name.startswith("cor("))
+    (row,) = panel.rows
+    low, high = panel.limits
+    assert -1 <= row.low < row.value < row.high < high
+    assert row.high - row.low > 0.3 * (high - low)  # not a dot at the edge
+    assert ((panel.x >= low) & (panel.x <= high)).sum() > 100
+    assert "REML -1 (-1 to" not in view.alt
+    assert "shows the stretch beside -1 alone" in view.caption
+    assert "year = 0, where intercepts stand" in view.caption
+    axes = variances.draw(view)
+    axes[0].figure.canvas.draw()
+    assert all(not ax.xaxis.get_offset_text().get_text() for ax in axes)
 
 
 def test_the_same_points_get_one_panel_and_at_most_four_are_drawn(sleep):

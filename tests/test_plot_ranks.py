@@ -15,7 +15,7 @@ from workbench.errors import OptionError
 from workbench.plots import ranks, style
 from workbench.plots.ordering import farthest
 from workbench.plots.ranks import BAND, DOWN, UP, WHOLE
-from workbench.plots.varying import pick
+from workbench.plots.varying import pick, varying
 
 FOUR = ["complete_pooling", "reml", "fixed_prior", "no_pooling"]
 TRUTH = {"level": [str(j) for j in range(1, 13)], "term": ["(Intercept)"] * 12, "value": np.linspace(-1, 1, 12)}
@@ -204,3 +204,43 @@ def test_those_that_move_equally_far_are_all_named(twelve):
     moved[2:5] = 3
     assert farthest(v, moved) == "Farthest, by 3 places, go 5 groups, among them 1 (up), 2 (down) and 3 (up)."
     assert farthest(v, np.sign(moved)) == "None moves by more than 1 place."
+
+
+def test_a_level_line_is_no_change_where_some_groups_are_not_ranked_by_all():
+    rng = np.random.default_rng(1)
+    g, x = np.repeat(np.arange(25), 6), np.tile(np.arange(6.0), 25)
+    y = 10 + 3 * rng.normal(size=25)[g] + x * (1 + 0.3 * rng.normal(size=25)[g]) + rng.normal(size=150)
+    keep = (x == 0) | (g % 5 > 0)  # every fifth has a single row
+    data = {"y": y[keep], "x": x[keep], "g": [f"g{k}" for k in g[keep]]}
+    comparison = wb.compare("y ~ x + (x | g)", data, ["no_pooling", "reml"])
+    view = ranks.view(comparison, varying(comparison)[0])
+    assert np.isnan(view.ranks[:, 0]).sum() == 5
+    level = view.ranks[:, 0] == view.ranks[:, 1]
+    common = np.isfinite(view.moved)
+    assert 3 < level.sum() < 20
+    np.testing.assert_array_equal(level[common], view.moved[common] == 0)
+    assert "not ranked by no pooling (5 of 25), so that a level line is no change" in view.caption
+
+
+def test_a_band_that_would_hide_a_few_hides_none():
+    rng = np.random.default_rng(2)
+    g = np.repeat(np.arange(32), 4)
+    y = 3 * rng.normal(size=32)[g] + rng.normal(size=128)
+    made = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": g}, ["no_pooling", "reml"])
+    view = ranks.view(made, varying(made)[0])
+    assert view.ends == 0
+    assert len(view.levels) == 32
+
+
+def test_names_in_a_crowded_band_are_counted_instead_of_pointing_to_one_place():
+    rng = np.random.default_rng(1)
+    g = np.repeat(np.arange(400), np.where(np.arange(400) % 2, 2, 60))
+    y = rng.normal(size=400)[g] * 0.3 + 2 * rng.normal(size=len(g))
+    made = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": [f"g{k}" for k in g]}, ["no_pooling", "reml"])
+    view = ranks.view(made, varying(made)[0])
+    between = (view.ranks[:, 0] > view.ends + 0.5) & (view.ranks[:, 0] < 400 - view.ends + 0.5)
+    assert between.sum() > 10
+    texts = [text.get_text() for text in ranks.draw(view).texts]
+    assert f"{between.sum()} of\n30\ndrawn" in texts
+    for label, crowded in zip(view.labels, between, strict=True):
+        assert texts.count(label) == (1 if crowded else 2)  # at the right only, or at both ends

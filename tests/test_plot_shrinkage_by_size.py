@@ -166,7 +166,20 @@ def test_pinned(twelve):
     view = shrinkage_by_size.view(twelve, pick(twelve))
     ax = shrinkage_by_size.draw(view)
     reml = np.asarray(next(c for c in ax.collections if c.get_label() == "REML").get_offsets())
-    np.testing.assert_allclose(reml, [[1.8352, 0.958106], [91.7598, 0.313861]], rtol=1e-3)
+    np.testing.assert_allclose(reml, [[1.9216, 0.958106], [96.0789, 0.313861]], rtol=1e-3)
     assert view.title == "How much each estimator shrinks, by group"
     assert view.y_limits == (-0.1, 1.1)
     assert [text.get_text() for text in ax.texts] == ["no pooling", "complete pooling"]
+
+
+def test_marks_are_moved_aside_by_little_and_the_caption_says_by_how_much():
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(12), [5, 10, 50] * 4)
+    y = rng.normal(size=12)[g] + rng.normal(size=len(g))
+    names = ["no_pooling", "reml", "ml", "em", "boundary_avoiding", "fixed_prior"]
+    comparison = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": g}, names)
+    view = shrinkage_by_size.view(comparison, pick(comparison))
+    assert view.logarithmic
+    away = max(float(np.abs(s.place / s.x - 1).max()) for s in view.series)
+    assert 0.02 < away < 0.05
+    assert f"moved aside by up to {100 * away:.1f}" in view.caption

@@ -197,3 +197,16 @@ def test_pinned():
     assert dots[0] == [1.5, 3.5, 6.5]
     assert dots[2] == [1.592, 3.513, 6.395]
     assert [text.get_text() for text in strips.texts] == ["SD 2.517", "SD 2.466", "SD 2.417"]
+
+
+def test_sums_of_large_variances_are_written_as_their_axis_is():
+    rng = np.random.default_rng(3)
+    g = np.repeat(np.arange(10), 5)
+    y = 800 * rng.normal(size=10)[g] + 1400 * rng.normal(size=50)
+    made = wb.compare("y ~ 1 + (1 | g)", {"y": y, "g": g}, ["no_pooling", "reml"])
+    view = spread.view(made, pick(made))
+    assert f"{round(view.bars[0].parts.second):,} = " in view.bars[0].text
+    below = spread.draw(view)[1]
+    below.figure.canvas.draw()
+    assert not below.xaxis.get_offset_text().get_text()
+    assert any(len(label.get_text()) > 6 and "," in label.get_text() for label in below.get_xticklabels())

@@ -246,3 +246,8 @@ def test_pinned():
     first = variances.draw(view)[0]
     assert first.get_yticks() == pytest.approx([-0.152, -0.342])
     assert first.get_title() == "SD of intercepts by g"
+
+
+def test_a_priors_powers_of_ten_are_written_as_elsewhere():
+    assert variances._written("HalfStudentT(3, 1.8e-09)") == "HalfStudentT(3, 1.8e-9)"
+    assert variances._written("Normal(0, 2e+06)") == "Normal(0, 2e6)"

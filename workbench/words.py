@@ -122,7 +122,7 @@ def _known(values: Iterable[float]) -> np.ndarray:
     return array[np.isfinite(array) & (array > 0)]
 
 
-def middle_cut(text: str, width: int) -> str:
+def middle_cut(text: str, width: int = LEVEL) -> str:
     """Text without control characters, cut in its middle to `width` letters: what tells names apart stands mostly last.
 
     Examples

@@ -18,7 +18,7 @@ from workbench.errors import OptionError
 from workbench.plots import style
 from workbench.plots.ordering import SAME, estimated, known
 from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, column, figure4, printable, told_apart, varying
-from workbench.words import count, level_in_words
+from workbench.words import count, level_in_words, minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -352,8 +352,8 @@ def _name_largest(ax: Axes, pair: Pair) -> None:
         told_apart(pair.levels, 18)[j], (pair.mean[j], pair.difference[j]), xytext=(0, 6 if up else -6),
         textcoords="offset points", ha="left" if along < 0.2 else "right" if along > 0.8 else "center",
         va="bottom" if up else "top", fontsize=style.SMALL, color=style.INK,
-        parse_math=False, zorder=6,
-        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+        parse_math=False, zorder=3.8,  # over lines, which its ground hides, and under marks
+        bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none"},
     )  # fmt: skip
 
 
@@ -365,5 +365,5 @@ def _count_errors(ax: Axes, pair: Pair, narrow: bool) -> None:
     axis = ax.secondary_yaxis("right", functions=(lambda d: d / error, lambda z: z * error))
     axis.set_ylabel("in standard errors", fontsize=style.SMALL if narrow else style.TEXT, color=style.MUTED)
     axis.tick_params(colors=style.MUTED, labelsize=style.SMALL, length=3)
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda z, _: figure4(z)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda z, _: minus(figure4(z))))
     axis.spines["right"].set_color(style.FAINT)

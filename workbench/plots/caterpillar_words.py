@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from workbench.plots import style
 from workbench.plots.ordering import Thinned, alike
-from workbench.plots.varying import Varying, figure4, printable
-from workbench.words import count, join
+from workbench.plots.varying import Varying, figure4
+from workbench.words import count, join, middle_cut
 
 if TYPE_CHECKING:
     from workbench.plots.caterpillar import Series
@@ -76,7 +76,7 @@ def described(v: Varying, sorter: str, series: Sequence[Series], at: NDArray[np.
     ends = []
     for k in (known[0], known[-1]):
         span = f", {first.kind} from {figure4(first.low[k])} to {figure4(first.high[k])}" if first.kind else ""
-        ends.append(f"{printable(v.levels[at[k]])} at {figure4(first.estimate[k])}{span}")
+        ends.append(f"{middle_cut(v.levels[at[k]])} at {figure4(first.estimate[k])}{span}")
     widths = "; ".join(f"{s.title} {figure4(np.nanmean(s.high - s.low))}" for s in series if s.kind)
     return (
         f"{v.quantity} by {v.group}, {len(shown.index)} of {count(len(v.levels), 'group')} drawn, "

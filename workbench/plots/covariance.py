@@ -5,7 +5,7 @@ What is drawn is computed in :mod:`workbench.marginal_covariance`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,11 @@ from workbench.errors import OptionError, nearest
 from workbench.marginal_covariance import line_kernel, marginal_covariance
 from workbench.plots import style
 from workbench.plots.varying import INTERCEPT, Varying, figure4, measured, printable
-from workbench.words import join
+from workbench.words import join, minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
     from workbench.comparison import Comparison
     from workbench.design import Design, RandomBlock
@@ -33,6 +34,8 @@ WRITTEN = 6
 """Up to so many rows have their numbers written in."""
 PANELS = 6
 """Up to so many estimators are drawn."""
+APART = 5.0
+"""Where the panels' largest values differ by more than this factor, each panel has a colour scale of its own."""
 ABREAST = 30
 """Up to so many letters stand side by side below a panel; names of more are turned."""
 
@@ -60,6 +63,14 @@ class View:
     titles: tuple[str, ...]
     matrices: tuple[Array, ...]
     labels: tuple[str, ...]
+
+    @property
+    def scales(self) -> tuple[tuple[float, float], ...]:
+        """Ends of each panel's colours: the same for all, unless the largest values differ by more than `APART`."""
+        ends = [(min(0.0, float(matrix.min())), float(matrix.max())) for matrix in self.matrices]
+        if _scales_apart(self.matrices):
+            return tuple(ends)
+        return ((min(low for low, _ in ends), max(high for _, high in ends)),) * len(ends)
 
 
 def applies(comparison: Comparison) -> bool:
@@ -100,22 +111,22 @@ def view(
     whole = " ".join(filter(None, (_alike(comparison, fits), _kinds(design, block))))
     who = f"{printable(block.group)} {printable(str(block.levels[place]))}"
     matrices = tuple(marginal_covariance(fit, rows) for fit in fits.values())
-    first = matrices[0]
+    titles, first = tuple(style.title_of(name) for name in fits), matrices[0]
     ends = (
-        f"under {style.title_of(next(iter(fits)))} the variance is {figure4(first[0, 0])} at {axis} {labels[0]} and "
+        f"under {titles[0]} the variance is {figure4(first[0, 0])} at {axis} {labels[0]} and "
         f"{figure4(first[-1, -1])} at {labels[-1]}, their covariance {figure4(first[0, -1])}"
     )
     return View(
         title=f"How responses of one group vary together: {who}",
         caption=(
             f"Covariances of {printable(measured(design), 60)} between rows of {who}, group effects integrated out: "
-            f"Z Sigma Z' + sigma^2 I. Here {ends}. {whole}"
+            f"Z Sigma Z' + sigma^2 I. Here {' '.join(filter(None, (f'{ends}.', _apart(titles, matrices), whole)))}"
         ),
-        alt=f"Heat maps of the covariance of {who}: {ends}.",
+        alt=" ".join(filter(None, (f"Heat maps of the covariance of {who}: {ends}.", _apart(titles, matrices)))),
         x_label=axis,
         unit="covariance",
         warnings=(),
-        titles=tuple(style.title_of(name) for name in fits),
+        titles=titles,
         matrices=matrices,
         labels=labels,
     )
@@ -145,9 +156,10 @@ def view_of(
     at = np.asarray(x, dtype=float)
     matrices = tuple(line_kernel(at, *theta) + sigma**2 * np.eye(len(at)) for theta in thetas.values())
     said = "; ".join(f"{title}: SDs {a:g} and {b:g}, correlation {r:g}" for title, (a, b, r) in thetas.items())
+    own = " ".join(filter(None, (_apart(tuple(thetas), matrices), FREE)))
     return View(
         title="What a varying intercept and slope say of the responses",
-        caption=f"k(x, x') = sa^2 + rho sa sb (x + x') + sb^2 x x', plus {sigma:g}^2 on the diagonal. {said}. {FREE}",
+        caption=f"k(x, x') = sa^2 + rho sa sb (x + x') + sb^2 x x', plus {sigma:g}^2 on the diagonal. {said}. {own}",
         alt=f"Heat maps of the covariance of rows at {name} {at.min():g} to {at.max():g}. {said}.",
         x_label=name,
         unit="covariance",
@@ -224,6 +236,30 @@ def _rows(design: Design, block: RandomBlock, place: int) -> tuple[NDArray[np.in
     return rows[order], tuple(f"{value:.4g}" for value in x[order]), printable(block.terms[slopes[0]])
 
 
+def _scales_apart(matrices: Sequence[Array]) -> bool:
+    """Whether one colour scale would leave some panel without differences."""
+    largest = [float(np.abs(matrix).max()) for matrix in matrices]
+    return max(largest) > APART * min(largest)
+
+
+def _apart(titles: Sequence[str], matrices: Sequence[Array]) -> str:
+    """That colours are each panel's own, and how far panels differ; empty where all have one scale."""
+    if not _scales_apart(matrices):
+        return ""
+    largest = [float(np.abs(matrix).max()) for matrix in matrices]
+    times = (
+        f" The largest is {figure4(max(largest) / min(largest))} times the smallest panel's." if min(largest) else ""
+    )
+    runs = (
+        f"from {figure4(float(matrix.min()))} to {figure4(float(matrix.max()))} under {title}"
+        for title, matrix in zip(titles, matrices, strict=True)
+    )
+    return (
+        "Every panel has a colour scale of its own, so that one colour is not one covariance: they run "
+        f"{join(runs)}.{times}"
+    )
+
+
 def _kinds(design: Design, block: RandomBlock) -> str:
     """What may be said of shifts: only of an intercept and one slope."""
     own = [part for part in design.blocks if part.group == block.group]
@@ -240,7 +276,8 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
     width = min(count, 3)
     height = -(-count // width)
     if ax is None:
-        figure = style.new_figure(max(3.6 * width + 1.2, 6.0), 3.5 * height + 0.9)
+        wide = 4.5 * width if _scales_apart(seen.matrices) else 3.6 * width + 1.2
+        figure = style.new_figure(max(wide, 6.0), 3.5 * height + 0.9)
         figure.get_layout_engine().set(h_pad=0.1)  # type: ignore[call-arg, union-attr]
         figure.suptitle(
             seen.title, x=0.01, ha="left", fontsize=style.TEXT + 1.5, fontweight="bold", color=style.INK,
@@ -250,19 +287,29 @@ def draw(seen: View, ax: Axes | None = None) -> tuple[Axes, ...]:
     else:
         places = style.divide(ax, height, width)
     flat = [place for row in places for place in row]
-    low = min(0.0, *(float(matrix.min()) for matrix in seen.matrices))
-    high = max(float(matrix.max()) for matrix in seen.matrices)
-    for place, title, matrix in zip(flat, seen.titles, seen.matrices, strict=False):
+    own = _scales_apart(seen.matrices)
+    for place, title, matrix, (low, high) in zip(flat, seen.titles, seen.matrices, seen.scales, strict=False):
         image = place.imshow(matrix, cmap="cividis", vmin=low, vmax=high, interpolation="nearest")
         _label(place, seen, title)
         if len(matrix) <= WRITTEN:
             _write(place, matrix, (low + high) / 2)
+        if own:
+            _bar(image, [place], seen.unit)
     for place in flat[count:]:
         place.set_axis_off()
-    bar = flat[0].figure.colorbar(image, ax=flat[:count], shrink=0.85)
-    bar.set_label(seen.unit, fontsize=style.TEXT, color=style.INK)
-    bar.ax.tick_params(colors=style.MUTED, labelcolor=style.INK, labelsize=style.SMALL)
+    if not own:
+        _bar(image, flat[:count], seen.unit)
     return tuple(flat[:count])
+
+
+def _bar(image: AxesImage, beside: list[Axes], unit: str) -> None:
+    """The scale of colours, beside one panel or all; its numbers are written out, thousands set off."""
+    from matplotlib.ticker import FuncFormatter
+
+    bar = beside[0].figure.colorbar(image, ax=beside, shrink=0.85)
+    bar.set_label(unit, fontsize=style.TEXT, color=style.INK)
+    bar.ax.tick_params(colors=style.MUTED, labelcolor=style.INK, labelsize=style.SMALL)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: minus(f"{value:,.10g}")))
 
 
 def _label(ax: Axes, seen: View, title: str) -> None:

@@ -34,8 +34,9 @@ def folded(text: str, inches: float, size: float, bold: bool = False, lines: int
         letters -= 1  # some letters are wider than they are on average
     made = _filled(text, letters)
     if len(made) > lines:
-        last = made[lines - 1]
-        return "\n".join([*made[: lines - 1], f"{last[: letters - 1]}…"])
+        last = f"{made[lines - 1][: letters - 1]}…"
+        closed = "`" * (sum(line.count("`") for line in (*made[: lines - 1], last)) % 2)
+        return "\n".join([*made[: lines - 1], last + closed])
     while len(shorter := _filled(text, letters - 1)) == len(made):
         letters, made = letters - 1, shorter
     return "\n".join(made)

@@ -10,7 +10,7 @@ import numpy as np
 from workbench.plots import style
 from workbench.plots.covariates import Raw
 from workbench.plots.varying import INTERCEPT, Varying, coefficients, figure4, own, printable
-from workbench.words import join
+from workbench.words import join, level_in_words
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -65,6 +65,6 @@ def moved(comparison: Comparison, lead: Fit, by: Varying) -> str:
     j = int(np.nanargmax(gap))
     what = "intercept" if by.term == INTERCEPT else f"coefficient of {printable(by.term, 30)}"
     return (
-        f"Moved farthest in its {what} is {printable(by.group, 30)} {printable(by.levels[j])}: {figure4(alone[j])} by "
+        f"Moved farthest in its {what} is {level_in_words(by.group, by.levels[j])}: {figure4(alone[j])} by "
         f"itself, {figure4(values[j])} under {style.title_of(lead.estimator)}."
     )

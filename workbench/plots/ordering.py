@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.errors import OptionError, nearest
-from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, coefficients, printable
+from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, coefficients
 from workbench.rounding import DIGITS
-from workbench.words import count, join
+from workbench.words import count, join, level_in_words, middle_cut
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -155,6 +155,34 @@ def ranks(values: Array) -> Array:
     return found
 
 
+def with_gaps(every: Array) -> Array:
+    """Ranks with the places of groups that an estimator does not rank left empty, so that a level line is no change.
+
+    The empty places are those that these groups have in the nearest column that ranks everybody, the right one first.
+
+    Parameters
+    ----------
+    every : array, shape (J, k)
+        Ranks by estimator, NaN of groups that it does not rank.
+
+    Examples
+    --------
+    >>> with_gaps(np.array([[1.0, 1.0], [np.nan, 2.0], [2.0, 3.0], [3.0, 4.0]]))[:, 0].tolist()
+    [1.0, nan, 3.0, 4.0]
+    """
+    known = np.isfinite(every)
+    whole = [k for k in range(every.shape[1]) if known[:, k].all()]
+    found = every.copy()
+    for k in range(every.shape[1]) if whole else ():
+        own = known[:, k]
+        if own.all() or not own.any():
+            continue
+        near = min(whole, key=lambda other: (abs(other - k), other < k))
+        places = np.sort(every[own, near])
+        found[own, k] = np.interp(every[own, k], np.arange(1.0, len(places) + 1), places)
+    return found
+
+
 def moves(values: Array) -> Array:
     """Places that every column moves a group up (negative: down) from its rank in the first, shape (J, k).
 
@@ -201,7 +229,7 @@ def farthest(v: Varying, moved: Array) -> str:
     at = np.flatnonzero(size == most).tolist()
     ways = ["up" if moved[j] > 0 else "down" for j in at]
     if len(at) == 1:
-        return f"Farthest: {v.group} {printable(v.levels[at[0]])} goes {ways[0]} {most:g}."
-    named = join(f"{printable(v.levels[j])} ({way})" for j, way in list(zip(at, ways, strict=True))[:3])
+        return f"Farthest: {level_in_words(v.group, v.levels[at[0]])} goes {ways[0]} {most:g}."
+    named = join(f"{middle_cut(v.levels[j])} ({way})" for j, way in list(zip(at, ways, strict=True))[:3])
     among = ", among them" if len(at) > 3 else ":"
     return f"Farthest, by {most:g} places, go {count(len(at), 'group')}{among} {named}."

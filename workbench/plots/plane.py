@@ -19,6 +19,7 @@ from workbench.errors import OptionError, nearest
 from workbench.plots import plane_words as words
 from workbench.plots import style
 from workbench.plots.arrows import ARROWS, DOTS, SDS, arrows, contours, density, name_contour, names
+from workbench.plots.origins import singular
 from workbench.plots.pairs import Pair, pairs
 from workbench.plots.varying import (
     PARTIAL,
@@ -47,8 +48,6 @@ FEW_ARROWS = 60
 """Of more than `ARROWS` groups so many have one."""
 NAMED = 4
 """So many groups are named."""
-SINGULAR = 1e-4
-"""A correlation that comes closer than this to 1 or -1 is drawn as a line, and called one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +64,7 @@ class Panel:
     contours : tuple of array, shape (m, 2)
         At `SDS` standard deviations; empty without a covariance.
     singular : bool
-        Whether the contours are lines.
+        Whether the fit says that this covariance lies on its boundary, so that the contours are lines.
     """
 
     estimator: str
@@ -156,7 +155,7 @@ def view(comparison: Comparison, pair: Pair, estimators: Sequence[str] | None = 
     complete = _complete(comparison, pair)
     known_truth = _truth(comparison, pair)
     inside = [j for j in order if j not in beyond][:NAMED]
-    said = [words.farthest(pair, alone, lead, order, inside), words.covariances(panels)]
+    said = [words.farthest(pair, alone, lead, order, inside), words.covariances(comparison.design, pair, panels)]
     caption = [
         words.marks(pair, panels, len(order) > 0, J, complete is not None, known_truth is not None),
         *said, words.thinned(pair, len(some), len(order), J, NAMED), words.beyond(len(beyond)),
@@ -258,7 +257,7 @@ def _panel(fit: Fit, pair: Pair) -> Panel:
         population=centre,
         covariance=covariance,
         contours=drawn,
-        singular=covariance is not None and _is_singular(covariance),
+        singular=covariance is not None and singular(fit, pair.group, covariance),
     )
 
 
@@ -271,11 +270,6 @@ def _covariance(fit: Fit, pair: Pair) -> Array | None:
     between = one[a.column, b.column] if a.block == b.block else 0.0
     made = np.array([[one[a.column, a.column], between], [between, other[b.column, b.column]]])
     return made if np.isfinite(made).all() else None
-
-
-def _is_singular(covariance: Array) -> bool:
-    scale = np.sqrt(np.diag(covariance))
-    return bool((scale == 0).any() or 1 - abs(covariance[0, 1]) / np.prod(scale) < SINGULAR)
 
 
 def _complete(comparison: Comparison, pair: Pair) -> Array | None:

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.plots.arrows import ARROWS, DOTS, SDS
+from workbench.plots.origins import CLOSE, correlation4, far_from_zero
 from workbench.plots.pairs import Pair
 from workbench.plots.varying import figure4, printable
-from workbench.words import join, percent
+from workbench.words import join, level_in_words, middle_cut, percent
 
 if TYPE_CHECKING:
+    from workbench.design import Design
     from workbench.plots.plane import Panel
 
 Array = NDArray[np.float64]
@@ -45,9 +47,10 @@ def marks(pair: Pair, panels: Sequence[Panel], set_out: bool, J: int, complete: 
     return " ".join(said)
 
 
-def covariances(panels: Sequence[Panel]) -> str:
-    """SDs and correlation by estimator, those that are the same named together."""
+def covariances(design: Design, pair: Pair, panels: Sequence[Panel]) -> str:
+    """SDs and correlation by estimator, those that are the same named together; and why one is all but 1 or -1."""
     found: dict[str, list[str]] = {}
+    close = ""
     for panel in panels:
         if panel.covariance is None:
             continue
@@ -55,11 +58,17 @@ def covariances(panels: Sequence[Panel]) -> str:
         if a > 0 and b > 0:
             r = panel.covariance[0, 1] / (a * b)
             fallen = " (singular: the ellipses are lines)" if panel.singular else ""
-            text = f"SDs {figure4(a)} and {figure4(b)}, correlation {figure4(round(r, 4))}{fallen}"
+            text = f"SDs {figure4(a)} and {figure4(b)}, correlation {correlation4(r)}{fallen}"
+            if not (panel.singular or close) and abs(r) >= CLOSE and pair.first.block == pair.second.block:
+                both = (pair.first.term, pair.second.term)
+                close = far_from_zero(design, pair.first.block, both, panel.covariance, panel.title)
         else:
             text = f"SDs {figure4(a)} and {figure4(b)} (singular: the ellipses are {'lines' if a or b else 'a point'})"
         found.setdefault(text, []).append(panel.title)
-    return f"{'; '.join(f'{join(names)}: {text}' for text, names in found.items())}." if found else ""
+    if not found:
+        return ""
+    said = "; ".join(f"{join(names)}: {text}" for text, names in found.items())
+    return f"{said}. {close}" if close else f"{said}."
 
 
 def farthest(pair: Pair, own: Array, lead: Panel, order: NDArray[np.intp], inside: Sequence[int]) -> str:
@@ -68,9 +77,9 @@ def farthest(pair: Pair, own: Array, lead: Panel, order: NDArray[np.intp], insid
         return ""
     j = int(order[0])
     start, end = (", ".join(figure4(value) for value in point[j]) for point in (own, lead.estimate))
-    named = f" {join(printable(pair.first.levels[k]) for k in inside)} are named." if len(inside) > 1 else ""
+    named = f" {join(middle_cut(pair.first.levels[k]) for k in inside)} are named." if len(inside) > 1 else ""
     return (
-        f"{lead.title} moves {printable(pair.group, 40)} {printable(pair.first.levels[j])} farthest, in units of the "
+        f"{lead.title} moves {level_in_words(pair.group, pair.first.levels[j])} farthest, in units of the "
         f"middle half of own estimates: from ({start}) to ({end}).{named}"
     )
 

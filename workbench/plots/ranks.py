@@ -1,8 +1,8 @@
 """The groups' ranks by estimator: lines cross where estimators order groups differently.
 
 Beside them stands how sure the order is: each group's expected rank and the probability that it is the highest
-(:mod:`workbench.ranking`). Beyond `WHOLE` groups the highest and the lowest are drawn; lines between pass through a
-band that all other ranks share.
+(:mod:`workbench.ranking`). Beyond `WHOLE + SPARED` groups the highest and the lowest are drawn; lines between pass
+through a band that all other ranks share.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workbench.group_table import ranked
 from workbench.plots import ranks_words as words
 from workbench.plots import style
 from workbench.plots.names import spread
-from workbench.plots.ordering import alike, estimated, lead, moves
+from workbench.plots.ordering import alike, estimated, lead, moves, with_gaps
 from workbench.plots.ordering import ranks as ranks_of
 from workbench.plots.varying import Varying, printable, told_apart, truth, varying
 
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 WHOLE = 30
-"""Up to so many groups are all drawn; of more, half of so many at each end."""
+"""Of many groups half of so many are drawn at each end."""
+SPARED = 10
+"""A band that would hide no more groups than this hides none: all are drawn."""
 BAND = 3.0
 """Places high is the band of the ranks between."""
 PROBABLE = 2_000
@@ -56,7 +58,8 @@ class View:
         From left to right; ``truth`` is the last where it is known.
     levels, labels : tuple of str, m of them
     ranks : array, shape (m, k)
-        Among all groups, 1 the highest; ties share their mean rank.
+        Among all groups, 1 the highest; ties share their mean rank. An estimator that ranks some alone has its places
+        among them (:func:`workbench.plots.ordering.with_gaps`).
     moved : array, shape (m,)
         Places farthest from the first estimator's rank, positive where that is up, among the groups that all
         estimators rank; NaN of others.
@@ -150,6 +153,7 @@ def view(comparison: Comparison, v: Varying) -> View:
     part = f" ({len(at)} of {len(v.levels):,} groups)" if ends else ""
     caption = (
         words.places(v, ends, titles[pooled]), words.crossing(v, moved, moved[at], least, titles[0]),
+        words.gaps(every, titles),
         words.ties(every[:, pooled], titles[pooled]), words.truly(every[:, pooled], true, ends, titles[pooled]),
         words.sure(comparison, scored_by, len(v.levels), PROBABLE), words.left_out(alike_ones),
     )  # fmt: skip
@@ -164,7 +168,7 @@ def view(comparison: Comparison, v: Varying) -> View:
         titles=titles,
         levels=tuple(v.levels[j] for j in at),
         labels=told_apart((v.levels[j] for j in at), 18),
-        ranks=every[at],
+        ranks=with_gaps(every)[at],
         moved=moved[at],
         least=least,
         groups=int(np.isfinite(every[:, pooled]).sum()),
@@ -179,7 +183,7 @@ def _chosen(rank: Array) -> tuple[NDArray[np.intp], int]:
     """The groups drawn, highest first, and how many of each end where these are not all."""
     order = np.argsort(rank, kind="stable")
     order = order[: int(np.isfinite(rank).sum())]
-    if len(order) <= WHOLE:
+    if len(order) <= WHOLE + SPARED:
         return order, 0
     ends = WHOLE // 2
     return np.concatenate([order[:ends], order[-ends:]]), ends
@@ -221,7 +225,7 @@ def _scored(comparison: Comparison, v: Varying) -> tuple[str | None, Array, Arra
 def draw(seen: View, ax: Axes | None = None) -> Axes:
     """Draw a view on the given Axes, or on a figure of its own; the highest rank is at the top."""
     k, bottom = len(seen.titles), float(seen.place(np.array([float(seen.groups)]))[0])
-    ax = ax or style.new_axes(9.0, min(max(1.9 + 0.235 * bottom, 3.4), 10.5))
+    ax = ax or style.new_axes(9.0, min(max(1.9 + 0.235 * bottom, 3.4), 11.5))
     style.frame(ax, seen.title, seen.y_label)
     ax.grid(False, axis="y")
     ax.set_ylim(bottom + 0.7, -0.5 if seen.scored_by else 0.3)
@@ -293,15 +297,30 @@ def _lines(ax: Axes, seen: View) -> None:
 def _rows(seen: View, column: int) -> Array:
     """Where the names at an end stand: at their rank there, a row each where they tie; NaN without a rank there."""
     bottom = float(seen.place(np.array([float(seen.groups)]))[0])
-    known = np.isfinite(seen.ranks[:, column])
+    known = np.isfinite(seen.ranks[:, column]) & ~_unnamed(seen, column)
     wanted = seen.place(seen.ranks[known, column])
     found = np.full(len(known), np.nan)
     found[known] = spread(wanted + 1e-9 * np.arange(len(wanted)), 1.0, 1.0, max(bottom, float(len(wanted))))
     return found
 
 
+def _unnamed(seen: View, column: int) -> NDArray[np.bool_]:
+    """The groups that share the band at an end with so many others that names would point to one place."""
+    rank = seen.ranks[:, column]
+    if not seen.ends:
+        return np.zeros(len(rank), dtype=bool)
+    between = (rank > seen.ends + 0.5) & (rank < seen.groups - seen.ends + 0.5)
+    return between & (between.sum() > BAND)
+
+
 def _names(ax: Axes, seen: View, column: int, off: float, side: str) -> None:
     at = seen.place(seen.ranks[:, column])
+    crowd = int(_unnamed(seen, column).sum())
+    if crowd:
+        ax.text(
+            column + off, seen.ends + 0.5 + BAND / 2, f"{crowd} of\n{len(at)}\ndrawn", ha=side, va="center",
+            fontsize=style.SMALL, color=style.MUTED, linespacing=0.95,
+        )  # fmt: skip
     for name, y, place in zip(seen.labels, _rows(seen, column).tolist(), at.tolist(), strict=True):
         if not np.isfinite(y):
             continue

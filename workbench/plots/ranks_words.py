@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from workbench.plots import style
 from workbench.plots.ordering import farthest
-from workbench.plots.varying import Varying, figure4, printable
-from workbench.words import count, join
+from workbench.plots.varying import Varying, figure4
+from workbench.words import count, join, middle_cut
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -25,7 +25,8 @@ def places(v: Varying, ends: int, title: str) -> str:
         return "One line per group."
     return (
         f"Of {len(v.levels):,} groups the {ends} highest and the {ends} lowest by {title} are drawn; places of others "
-        "stay empty, and lines to ranks in between end in the grey band, which is not to scale."
+        "stay empty, and lines to ranks in between end in the grey band, which is not to scale and where crowds of "
+        "them have no names."
     )
 
 
@@ -45,6 +46,15 @@ def crossing(v: Varying, every: Array, drawn: Array, least: int, first: str) -> 
         f"Against {first}, some other estimator moves {int((size[known] >= 1).sum()):,} of "
         f"{count(int(known.sum()), 'group')} to another rank{among}.{marked} {farthest(v, every)}"
     )
+
+
+def gaps(every: Array, titles: tuple[str, ...]) -> str:
+    """Which estimators do not rank every group, and what their empty places mean."""
+    missing = (~np.isfinite(every)).sum(axis=0)
+    if not missing.any() or missing.all():
+        return ""
+    lacking = join(f"{title} ({many:,} of {len(every):,})" for title, many in zip(titles, missing, strict=True) if many)
+    return f"Left empty are the places of groups that are not ranked by {lacking}, so that a level line is no change."
 
 
 def ties(rank: Array, title: str) -> str:
@@ -104,7 +114,7 @@ def described(
 ) -> str:
     """The picture without looking at it."""
     tops = "; ".join(
-        f"{title} {printable(v.levels[int(np.nanargmin(rank))])}" for title, rank in zip(titles, every.T, strict=True)
+        f"{title} {middle_cut(v.levels[int(np.nanargmin(rank))])}" for title, rank in zip(titles, every.T, strict=True)
     )
     known = moved[np.isfinite(moved)]
     said = f"Ranks of {count(len(v.levels), 'group')} of {v.group} by {join(titles)}. Highest: {tops}. "
@@ -113,6 +123,6 @@ def described(
         return said
     top = np.argsort(-np.nan_to_num(highest, nan=-1.0), kind="stable")[:3]
     sure = "; ".join(
-        f"{printable(v.levels[j])} {figure4(highest[j])} (expected rank {figure4(expected[j])})" for j in top.tolist()
+        f"{middle_cut(v.levels[j])} {figure4(highest[j])} (expected rank {figure4(expected[j])})" for j in top.tolist()
     )
     return f"{said} Most probably the highest, by {style.title_of(scored_by)}: {sure}."

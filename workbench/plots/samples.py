@@ -19,6 +19,7 @@ from workbench.plots.varying import (
     sizes_in_words,
     truth,
 )
+from workbench.words import middle_cut
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -106,8 +107,8 @@ def view(comparison: Comparison, v: Varying) -> View:
         f"{v.response} by {v.group}, {len(v.levels):,} groups. Observations run from "
         f"{figure4(design.y.min())} to "
         f"{figure4(design.y.max())}; {weighted}sample means run from {figure4(means[low])} "
-        f"({printable(v.levels[low])}) to "
-        f"{figure4(means[high])} ({printable(v.levels[high])})."
+        f"({middle_cut(v.levels[low])}) to "
+        f"{figure4(means[high])} ({middle_cut(v.levels[high])})."
     )
     return View(
         title=f"What was measured: {printable(v.response, 60)} by {printable(v.group, 40)}",

@@ -30,6 +30,7 @@ from workbench.plots.by_size import (
     variances_of,
 )
 from workbench.plots.varying import INTERCEPT, UNPOOLED, Varying, figure4, printable
+from workbench.words import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +48,8 @@ FRAME = (-0.1, 1.1)
 WIDEST = (-1.0, 2.0)
 """The frame holds most points, but never more than this."""
 MIDDLE = 0.94
+ASIDE = 0.04
+"""Marks are moved aside by no more than this share of their size, or on a linear axis half as much of its length."""
 EXACTLY = 1e-6
 """Points that lie nearer to the curve lie on it."""
 
@@ -182,7 +185,10 @@ def _series(
     few = len(np.unique(x)) <= 12
     for k, (name, y) in enumerate(factors.items()):
         known = drawn[np.isfinite(y[drawn])]
-        aside = (k - (count - 1) / 2) * (0.022 if few else 0.008) * span
+        step = min(
+            (0.022 if few else 0.008) * span, 2 * (ASIDE if logarithmic else ASIDE / 2 * span) / max(count - 1, 1)
+        )
+        aside = (k - (count - 1) / 2) * step
         if strip:  # side by side, in the order of the levels
             place = k + (np.linspace(-0.28, 0.28, len(known)) if len(known) > 1 else np.zeros(len(known)))
         else:
@@ -254,8 +260,17 @@ def _caption(
             f"All groups have {noun(design)} = {figure4(float(x[0]))}: estimators stand side by side, groups by factor."
         )
     elif len(series) > 1 and len(np.unique(x)) <= 12:
-        said.append("Marks of estimators are moved aside a little, so that they do not hide each other.")
+        said.append(_moved_aside(series, noun(design)))
     return [*said, *_outside(series, y_limits), *_missing(v, factors, x, drawn)]
+
+
+def _moved_aside(series: tuple[Series, ...], what: str) -> str:
+    """How far marks stand from their size."""
+    far = max(float(np.abs(s.place / s.x - 1).max(initial=0.0)) for s in series)
+    return (
+        f"Marks of estimators are moved aside by up to {percent(round(far, 3))} of {what}, so that they do not hide "
+        "each other."
+    )
 
 
 def _held(comparison: Comparison, v: Varying, curves: tuple[Curve, ...]) -> str:

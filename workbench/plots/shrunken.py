@@ -26,6 +26,7 @@ from workbench.plots.varying import (
     varying,
     without_own,
 )
+from workbench.words import level_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,7 +116,7 @@ def view(comparison: Comparison, v: Varying) -> View:
     own_words = "" if alone is None else "own estimates and "
     alt = f"{v.quantity} by {v.group}: {own_words}{title} estimates, population value {figure4(centre)}."
     if farthest is not None:
-        where = f"{v.group} {printable(v.levels[farthest])} (n = {int(v.sizes[farthest]):,})"
+        where = f"{level_in_words(v.group, v.levels[farthest])} (n = {int(v.sizes[farthest]):,})"
         caption.append(
             f"The longest arrow is that of {where}, from {figure4(raw[farthest])} to {figure4(pooled[farthest])}."
         )

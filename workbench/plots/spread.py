@@ -189,10 +189,25 @@ def _bars(comparison: Comparison, v: Varying, alone: Array | None, true: Array |
 
 
 def _sum(parts: Parts, whole: str) -> str:
-    added = f"{figure4(parts.first)} + {figure4(parts.second)}"
+    added = f"{summand(parts.first)} + {summand(parts.second)}"
     if parts.lawful and parts.off == 0:
-        return f"{added} = {figure4(parts.whole)} = {whole}"
-    return f"{added} = {figure4(parts.total)}; {whole} {figure4(parts.whole)}"
+        return f"{added} = {summand(parts.whole)} = {whole}"
+    return f"{added} = {summand(parts.total)}; {whole} {summand(parts.whole)}"
+
+
+def summand(value: float) -> str:
+    """A number of a sum: four digits throughout in powers of ten, thousands set off from 10,000 on.
+
+    Examples
+    --------
+    >>> summand(1.36e-18), summand(580299.0), summand(2.5)
+    ('1.360e-18', '580,299', '2.5')
+    """
+    text = figure4(value)
+    if "e" in text:
+        mantissa, _, power = f"{value:.3e}".partition("e")
+        return f"{mantissa}e{int(power)}"
+    return f"{int(text):,}" if abs(value) >= 1e4 else text
 
 
 def _frame(strips: Sequence[Strip]) -> tuple[tuple[float, float], int]:
@@ -305,8 +320,13 @@ def _draw_strips(ax: Axes, seen: View) -> None:
 
 
 def _draw_bars(ax: Axes, seen: View) -> None:
+    from matplotlib.ticker import FuncFormatter
+
     style.frame(ax, "", "", "variance")
     ax.grid(False)
+    if max(bar.parts.total for bar in seen.bars) >= 1e4:  # written out, as the sums are
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        ax.locator_params(axis="x", nbins=6)
     largest = max(max(bar.parts.total, bar.parts.whole if bar.parts.lawful else 0.0) for bar in seen.bars)
     for k, bar in enumerate(seen.bars):
         y, left = -float(k), 0.0

@@ -8,6 +8,7 @@ points.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from workbench.inference.reml_profile import RemlProfile, reml_profiles
 from workbench.plots import style
 from workbench.plots.likely_spreads import likely_spreads, of_counts
 from workbench.plots.marginals import BAYESIAN, Marginal, marginal
+from workbench.plots.origins import WHOLE, correlation4, near_one, why_near_one
 from workbench.plots.varying import INTERCEPT, Varying, figure4, printable
 from workbench.words import join
 
@@ -220,10 +222,15 @@ def _panel(
         x=x,
         curve=curve,
         prior=prior,
-        prior_label="" if posterior is None or posterior.prior is None else str(posterior.prior),
+        prior_label="" if posterior is None or posterior.prior is None else _written(str(posterior.prior)),
         rows=rows,
         limits=limits,
     )
+
+
+def _written(prior: str) -> str:
+    """A prior's name with powers of ten as captions have them: ``1.8e-9``, not ``1.8e-09``."""
+    return re.sub(r"(?<=\d)e([+-])0+(?=\d)", r"e\1", prior).replace("e+", "e")
 
 
 def _smooth(profile: RemlProfile, x: Array) -> tuple[Array, Array]:
@@ -275,14 +282,14 @@ def _value(fit: Fit, name: str) -> tuple[float, float, float]:
 def _limits(
     name: str, rows: tuple[Row, ...], posterior: Marginal | None, profile: RemlProfile | None
 ) -> tuple[float, float]:
-    if name.startswith("cor("):
-        return -1.05, 1.05
     ends = [v for row in rows for v in (row.value, row.low, row.high)]
     if posterior is not None:
         ends += [posterior.low, posterior.far]
     elif profile is not None:
         ends += [float(v) for v in profile.value[profile.relative >= np.exp(-0.5 * 2.8**2)]]
     known = np.array([v for v in ends if np.isfinite(v)])
+    if name.startswith("cor("):
+        return near_one(known)
     low, high = style.limits(known, room=0.08)
     middle = (low + high) / 2
     low, high = min(low, (1 - NEAR) * middle), max(high, (1 + NEAR) * middle)
@@ -311,7 +318,8 @@ def _caption(
     open_ends = [p.title for p in panels if p.name in profiles and _is_open(p.name, profiles[p.name])]
     if open_ends:
         said.append(f"REML's interval reaches the limit of what is possible: {join(open_ends)}.")
-    return [*said, *([why] if why else [])]
+    near = why_near_one(comparison, [p.name for p in panels], [p.limits for p in panels])
+    return [part for part in (*said, why, *near) if part]
 
 
 def _is_open(name: str, profile: RemlProfile) -> bool:
@@ -325,9 +333,10 @@ def _left_out(panels: Sequence[Panel]) -> list[str]:
 
 
 def _said(panel: Panel) -> str:
+    written = correlation4 if panel.name.startswith("cor(") else figure4
     rows = [
-        f"{row.label} {figure4(row.value)}"
-        + (f" ({figure4(row.low)} to {figure4(row.high)})" if np.isfinite(row.low + row.high) else "")
+        f"{row.label} {written(row.value)}"
+        + (f" ({written(row.low)} to {written(row.high)})" if np.isfinite(row.low + row.high) else "")
         for row in panel.rows
     ]
     return f"{panel.title}: {'; '.join(rows)}." if rows else ""
@@ -404,3 +413,6 @@ def _draw_panel(ax: Axes, panel: Panel, labels: tuple[str, ...], named: bool) ->
     ax.set_yticks(list(at.values()), labels=list(labels) if named else [""] * rows, parse_math=False)
     ax.tick_params(axis="y", length=0)
     ax.set_xlim(*panel.limits)
+    if panel.name.startswith("cor(") and panel.limits != WHOLE:
+        ax.ticklabel_format(axis="x", useOffset=False)
+        ax.locator_params(axis="x", nbins=4)

@@ -317,9 +317,17 @@ def choose(v: Varying, by: Array, what: str, most: int = DRAWN) -> Shown:
 
 
 def printable(text: str, width: int = 24) -> str:
-    """A label without control characters, cut to `width` characters."""
+    """A label without control characters, cut to `width` characters; a name in backticks that is cut keeps both.
+
+    Examples
+    --------
+    >>> printable("intercept of `blood pressure`", 20)
+    'intercept of `bloo…`'
+    """
     clean = "".join(c if c.isprintable() else " " for c in text)
-    return clean if len(clean) <= width else clean[: width - 1] + "…"
+    if len(clean) <= width:
+        return clean
+    return f"{clean[: width - 2]}…`" if clean[: width - 2].count("`") % 2 else f"{clean[: width - 1]}…"
 
 
 def told_apart(names: Iterable[str], width: int = 24) -> tuple[str, ...]:

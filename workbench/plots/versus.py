@@ -24,6 +24,7 @@ from workbench.plots.varying import (
     printable,
     truth,
 )
+from workbench.words import level_in_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -199,7 +200,7 @@ def _apart(comparison: Comparison, v: Varying, mixed_name: str) -> tuple[str, fl
         return "", None
     worst = int(np.nanargmax(gap))
     largest, name = float(gap[worst]), style.title_of(mixed_name)
-    where = f", at {v.group} {printable(v.levels[worst])}" if largest > 0 else ""
+    where = f", at {level_in_words(v.group, v.levels[worst])}" if largest > 0 else ""
     return f"The largest difference between {name} and the fixed prior is {figure4(largest)}{where}.", largest
 
 
