@@ -106,7 +106,7 @@ class Study:
         """
         plain: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["estimators"] = self.estimators or default_estimators(design)
-        plain["folder"] = f"models/{self.name}" if self.folder.parent == studies_folder() else self.name
+        plain["folder"] = f"models/{self.name}" if self.folder.parent.name == "models" else self.name
         plain["data"] = self.data.name if self.data.parent == self.folder else str(self.data)
         return {
             key: dict(v) if isinstance(v, Mapping) else list(v) if isinstance(v, tuple) else v
