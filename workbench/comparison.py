@@ -20,6 +20,7 @@ from workbench.errors import ComparisonError, OptionError, nearest
 from workbench.estimates import table
 from workbench.estimators import REGISTRY, Settings, lookup, make_options, run_estimator
 from workbench.fit import Fit, tidy_table
+from workbench.packing import Portable
 from workbench.sampler_check import COLUMNS, SamplerCheck, check_sampler, objection
 from workbench.truth import read_truth
 
@@ -41,7 +42,7 @@ SAMPLER_FIGURES = ("divergences", "e_bfmi", "tree_depth", "max_tree_depth_reache
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Portable):
     """Several fits of the same design, aligned group by group.
 
     Attributes

@@ -36,6 +36,7 @@ from workbench.families import GROUPED_LINKS, family_of
 from workbench.formula import Formula, RandomTerm, parse
 from workbench.labels import LazyLevels
 from workbench.model_matrix import Columns, evaluate, learn, model_columns
+from workbench.packing import Portable
 from workbench.rank import independent
 from workbench.response import failure_label, one_sided, read_response
 from workbench.row_arguments import read_rows
@@ -73,7 +74,7 @@ class RandomBlock:
 
 
 @dataclass(frozen=True, eq=False)
-class Design:
+class Design(Portable):
     """The arrays of a model and their names; read-only.
 
     `offset` is zero and `weights` one where none was given; such constants, and columns of ones alone, are held once

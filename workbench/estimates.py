@@ -41,6 +41,10 @@ class Criterion(float):
         made.name = name
         return made
 
+    def __reduce__(self) -> tuple[type[Criterion], tuple[float, str]]:
+        """What pickle and copy make it of again."""
+        return type(self), (float(self), self.name)
+
     @property
     def value(self) -> float:
         """The number itself."""

@@ -22,6 +22,7 @@ from workbench.design import Design
 from workbench.errors import ComparisonError
 from workbench.estimates import Component, Criterion, Estimates, GroupEffects, Parameters, plain
 from workbench.json_rows import effect_rows, parameter_rows
+from workbench.packing import Portable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,7 @@ EFFECTS = ("fixed", "ran_vals", "ran_coefs")
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class Fit(Portable):
     """One estimator's answer for one design; tables are made when asked for.
 
     Attributes

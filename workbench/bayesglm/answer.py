@@ -16,6 +16,7 @@ from workbench.bayesglm.regression import Regression
 from workbench.data import read_only
 from workbench.estimates import Estimates, plain
 from workbench.families import Family
+from workbench.packing import Portable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ SHOWN = 50
 
 
 @dataclass(frozen=True, eq=False)
-class BayesGlm:
+class BayesGlm(Portable):
     """A regression with priors; tables are made when asked for.
 
     Attributes
