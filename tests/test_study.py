@@ -6,6 +6,7 @@ import tomllib
 import pytest
 
 import workbench as wb
+from workbench.cli import main
 from workbench.errors import StudyError
 from workbench.reference import check_study, evaluate_quantity
 from workbench.study import load_study, run_study, study_names
@@ -105,6 +106,24 @@ def test_a_file_of_figures_without_any_is_no_check_that_holds(tmp_path, text):
     (folder / "reference.toml").write_text(text)
     with pytest.raises(StudyError, match=r"an unknown key|Write \[\[figure\]\]"):
         check_study(load_study(folder))
+
+
+def test_show_refuses_what_run_would(tmp_path, capsys):
+    text = 'formula = "y ~ 1 + (1 | g)"\n'
+    folder = _study(tmp_path, text + "level = 2\n")
+    (folder / "data.csv").write_text("y,g\n1,a\n2,a\n4,b\n3,b\n")
+    assert main(["show", str(folder)]) == 2
+    assert "level is 2" in capsys.readouterr().err
+    (folder / "model.toml").write_text(
+        (folder / "model.toml").read_text().replace("level = 2", '[truth]\nfile = "t.csv"')
+    )
+    assert main(["show", str(folder)]) == 2
+    assert "t.csv" in capsys.readouterr().err
+    assert main(["simulate", str(folder / "data.csv")]) == 2
+    assert "data.csv is a file and no study. Give a formula with it" in capsys.readouterr().err
+    for command in (["run", "dyestuff", "--out", str(tmp_path / "out")], ["lab"]):
+        assert main([*command, "--jobs", "0"]) == 2
+        assert "--jobs is 0, but must be a whole number from 1 on." in capsys.readouterr().err
 
 
 # --- the format ---------------------------------------------------------------------------------------

@@ -269,6 +269,8 @@ def _find(which: str | Path) -> Path:
         return built_in
     if path.is_dir():
         raise StudyError(f"The folder {path} has no model.toml, so it is no study. Add one, or name another folder.")
+    if path.is_file():
+        raise StudyError(f"{path} is a file and no study. Give a formula with it, or a folder with a model.toml.")
     raise StudyError(f"There is no study {str(which)!r}. {nearest(path.name, study_names())}")
 
 

@@ -66,3 +66,17 @@ def model(given: argparse.Namespace) -> dict[str, Any]:
 def bars(given: argparse.Namespace) -> bool:
     """Whether progress bars are wanted and standard error can show them."""
     return not given.quiet and sys.stderr.isatty()
+
+
+def check_jobs(jobs: int) -> None:
+    """Refuse to do less than one thing at a time.
+
+    Raises
+    ------
+    OptionError
+        `jobs` is less than 1.
+    """
+    from workbench.errors import OptionError
+
+    if jobs < 1:
+        raise OptionError(f"--jobs is {jobs}, but must be a whole number from 1 on.")

@@ -6,6 +6,8 @@ import argparse
 import sys
 from contextlib import suppress
 
+from workbench.commands.arguments import check_jobs
+
 SUMMARY = "serve the teaching lab to a browser on this machine, until Ctrl-C"
 EXAMPLES = """examples:
   workbench lab
@@ -32,7 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Serve until interrupted."""
-    from workbench.errors import OptionError
     from workbench.lab.server import serve
 
     def ready(address: str) -> None:
@@ -42,8 +43,7 @@ def run(given: argparse.Namespace) -> int:
 
             webbrowser.open(address)
 
-    if given.jobs < 1:
-        raise OptionError(f"--jobs is {given.jobs}, but must be a whole number from 1 on.")
+    check_jobs(given.jobs)
     with suppress(KeyboardInterrupt):  # the way it ends
         serve(given.host, given.port, tuple(given.name), ready, given.jobs)
     return 0

@@ -19,9 +19,12 @@ def show(given: argparse.Namespace) -> int:
     from workbench.report.terminal import print_study
     from workbench.sampling.responses import SAMPLED
     from workbench.study import load_study
+    from workbench.truth import read_truth
 
     study = load_study(given.study)
     design = study.design()
+    study.settings()  # what would stop a run stops this, too
+    read_truth(study.true_values(design), design)
     known = study.resolved_priors(design) if design.family in SAMPLED else study.priors
     print_study(study.resolved(design), design, known)
     return 0

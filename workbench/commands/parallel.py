@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.commands.arguments import check_jobs
 from workbench.commands.run import Asked, Outcome, one_study
 
 if TYPE_CHECKING:
@@ -42,11 +43,8 @@ def jobs_at_once(wanted: int | None, studies: int) -> int:
     OptionError
         Fewer than one.
     """
-    from workbench.errors import OptionError
-
     if wanted is not None:
-        if wanted < 1:
-            raise OptionError(f"--jobs is {wanted}, but must be a whole number from 1 on.")
+        check_jobs(wanted)
         return min(wanted, studies)
     import psutil
 

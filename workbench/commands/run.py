@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.commands.arguments import add_estimators, add_loudness, add_out, bars
+from workbench.commands.arguments import add_estimators, add_loudness, add_out, bars, check_jobs
 from workbench.commands.compare import exit_code
 from workbench.commands.given import read_names
 from workbench.commands.watching import told
@@ -94,6 +94,8 @@ def run(given: argparse.Namespace) -> int:
     from workbench.report import check_folder
     from workbench.study import load_study, study_names
 
+    if given.jobs is not None:
+        check_jobs(given.jobs)
     names = tuple(read_names(given.estimators) or ()) or None
     asked = Asked(given.out, names, not given.no_svg, given.force, bars(given), given.verbose)
     studies = list({s.folder: s for s in map(load_study, given.studies or study_names())}.values())
