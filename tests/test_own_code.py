@@ -50,9 +50,9 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["firms.csv", "tables/firms.parquet"])
+@pytest.mark.parametrize("name", ["firms.csv", pytest.param("tables/firms.parquet", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("arguments", ARGUMENTS.values(), ids=ARGUMENTS)
-@pytest.mark.usefixtures("few_pictures")
+@pytest.mark.usefixtures("one_picture")
 def test_the_printed_command_makes_the_report_again(tmp_path, monkeypatch, arguments, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tables").mkdir()

@@ -75,6 +75,7 @@ def test_truth_may_be_a_file_or_a_column(tmp_path):
     }
 
 
+@pytest.mark.usefixtures("one_picture")
 def test_the_report_says_what_is_taken_as_the_truth(tmp_path):
     wb.run("baseball", estimators=["no_pooling", "reml"]).report(tmp_path)
     said = (tmp_path / "README.md").read_text()
