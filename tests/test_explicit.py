@@ -390,7 +390,7 @@ def test_counts_go_from_the_default_comparison_to_its_report(tmp_path):
     comparison.report(tmp_path / "report")
     page = (tmp_path / "report" / "index.html").read_text()
     assert "Parametrisation by how much the data say: herd noncentered (reliability 0.68)" in page
-    assert "&#34;period2&#34;: &#34;Normal(0, 3)&#34;" in page  # what was stated is in the code, defaults are not
+    assert "&#34;b&#34;: &#34;Normal(0, 3)&#34;" in page  # what was stated is in the code as it was, defaults are not
     assert "HalfStudentT(3, 1)" in page
     assert "&#34;sd(herd, (Intercept))&#34;" not in page
     robust = wb.compare("y ~ 1 + (1 | g)", TABLE, ["reml", "hierarchical"], options={"hierarchical": {"robust": True}})
