@@ -19,7 +19,8 @@ import workbench as wb
 from workbench.design import build_design
 from workbench.errors import DesignError, OptionError, PriorError
 from workbench.estimators import Settings, run_estimator
-from workbench.exact_posterior.quadrature import Panels, gauss
+from workbench.exact_posterior.gauss_rules import gauss
+from workbench.exact_posterior.quadrature import Panels
 from workbench.prior_defaults import resolve_priors
 from workbench.priors import coefficient_name
 from workbench.sampling.names import block_names

@@ -28,9 +28,10 @@ from workbench.design import Design
 from workbench.errors import OptionError, nearest
 from workbench.exact_posterior import normal_mixtures
 from workbench.exact_posterior.deviations import HELD, Axis, Deviation, axes_of
+from workbench.exact_posterior.gauss_rules import gauss, jacobi, rule_of
 from workbench.exact_posterior.normal_mixtures import Mixture
 from workbench.exact_posterior.one_factor import Given, Lines, OneFactor
-from workbench.exact_posterior.quadrature import Panels, Resolved, gauss, inverse, jacobi, resolve, rule_of
+from workbench.exact_posterior.quadrature import Panels, Resolved, inverse, resolve
 from workbench.priors import Prior, coefficient_name
 
 Array = NDArray[np.float64]
