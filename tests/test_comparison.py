@@ -9,7 +9,7 @@ import pytest
 from corpus import DATA, design_of
 
 import workbench as wb
-from workbench.errors import ComparisonError, DataError, OptionError
+from workbench.errors import ComparisonError, DataError, OptionError, PriorError
 from workbench.estimators import default_estimators
 
 FOUR = ["complete_pooling", "no_pooling", "reml", "fixed_prior"]
@@ -23,6 +23,17 @@ def twelve():
 @pytest.fixture(scope="module")
 def sleep():
     return wb.compare("Reaction ~ Days + (Days | Subject)", DATA / "datasets/sleepstudy.csv", FOUR)
+
+
+def test_names_of_estimators_may_come_one_by_one():
+    table = {"y": [1.0, 2.0, 4.0, 3.0, 7.0, 6.0], "g": list("aabbcc")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", table, (name for name in ("reml", "ml")))
+    assert list(comparison.fits) == ["reml", "ml"]
+    assert not comparison.fits["reml"].residuals.flags.writeable
+    with pytest.raises(PriorError, match=r"priors is \[1\], but must be a mapping of parameters to priors"):
+        wb.compare("y ~ 1 + (1 | g)", table, ["exact"], priors=[1])
+    with pytest.raises(PriorError, match="priors is 'Normal"):
+        wb.fit("y ~ 1 + (1 | g)", table, "exact", priors="Normal(0, 1)")
 
 
 def test_estimates_are_tidy_and_unique(sleep):

@@ -6,7 +6,10 @@ may hold.
 
 import json
 import re
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from urllib.error import HTTPError
@@ -292,6 +295,27 @@ def test_a_taken_port_gets_a_sentence(capsys):
     said = capsys.readouterr().err
     assert "The lab cannot listen on 127.0.0.1" in said
     assert "--port" in said
+
+
+@pytest.mark.parametrize(("arguments", "reason"), [(["--port", "99999"], "0-65535"), (["--host", "no.invalid"], "")])
+def test_a_place_that_there_is_not_is_no_lab_that_runs_there(capsys, arguments, reason):
+    assert main(["lab", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert reason in said
+    assert ".." not in said
+    assert said.endswith("Name another --host, or a --port from 0 to 65535.\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_ends_without_a_word(number):
+    command = [sys.executable, "-m", "workbench", "lab", "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert "The lab is at http://127.0.0.1:" in process.stderr.readline()
+        time.sleep(1.0)
+        process.send_signal(number)
+        assert process.communicate(timeout=30)[1] == ""
+        assert process.returncode == 0
 
 
 class _Minutes:

@@ -1,10 +1,20 @@
 """The colours of covariances. Rungs: closed form (the kernel of a line), the drawing against the view."""
 
 import numpy as np
+import pytest
 
+import workbench as wb
+from workbench.errors import OptionError
 from workbench.plots import covariance
 
 APART = {"centred": (2.0, 0.1, 0.3), "far off": (600.0, 0.3, 0.0)}
+
+
+def test_counts_have_no_one_covariance_to_draw():
+    table = {"y": [0, 1, 1, 1, 0, 1, 0, 0], "g": list("aabbccdd")}
+    comparison = wb.compare("y ~ 1 + (1 | g)", table, ["laplace"], family="binomial")
+    with pytest.raises(OptionError, match="Responses of binomial models have variances that depend on their means"):
+        comparison.plot.covariance()
 
 
 def test_panels_that_differ_by_orders_have_scales_of_their_own_and_say_so():

@@ -231,3 +231,9 @@ def test_the_default_prior_of_the_intercept_lies_over_responses_far_from_zero(fa
         slack = 0.03 * row["std_error"]  # digits of the prior
         assert other[name]["mean"] - moved == pytest.approx(row["mean"], abs=slack), name
         assert other[name]["std_error"] == pytest.approx(row["std_error"], rel=0.03), name
+
+
+def test_one_number_need_not_be_a_sequence():
+    assert Prior("HalfNormal", 2) == Prior("HalfNormal", (2,))
+    with pytest.raises(PriorError, match="takes 2 numbers, not 1"):
+        Prior("Normal", 5)

@@ -109,6 +109,13 @@ def test_a_file_of_figures_without_any_is_no_check_that_holds(tmp_path, text):
         check_study(load_study(folder))
 
 
+def test_a_study_goes_by_where_it_lies(tmp_path):
+    folder = _study(tmp_path, 'formula = "y ~ 1 + (1 | g)"\n')
+    (folder / "data.csv").write_text("y,g\n1,a\n2,a\n4,b\n3,b\n")
+    for study, place in ((load_study(folder), folder.name), (load_study("dyestuff"), "models/dyestuff")):
+        assert study.resolved(study.design())["folder"] == place
+
+
 def test_show_refuses_what_run_would(tmp_path, capsys):
     text = 'formula = "y ~ 1 + (1 | g)"\n'
     folder = _study(tmp_path, text + "level = 2\n")

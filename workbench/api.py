@@ -10,7 +10,7 @@ from typing import Any
 
 from workbench.comparison import Comparison, Watch, compare_fits
 from workbench.design import Design, build_design
-from workbench.errors import OptionError, PriorError
+from workbench.errors import OptionError
 from workbench.estimators import REGISTRY, Settings, default_estimators, lookup, run_estimator
 from workbench.fit import Fit
 from workbench.plug_in import stated_priors
@@ -154,10 +154,6 @@ def _in_words(settings: Settings, data: Any, truth: Any, **columns: Any) -> Mapp
 
 def _refuse_idle_priors(names: Sequence[str], priors: Mapping[str, Any]) -> None:
     """Priors that no estimator takes are a misunderstanding."""
-    if not isinstance(priors, Mapping):
-        raise PriorError(
-            f'priors is {priors!r}, but must be a mapping of parameters to priors, as {{"sd(group)": "HalfNormal(1)"}}.'
-        )
     able = [e.name for e in REGISTRY.values() if e.bayesian or e.name == "fixed_prior"]
     if priors and not set(able) & set(names):
         raise OptionError(

@@ -17,7 +17,7 @@ from operator import index
 from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from workbench.errors import OptionError, nearest
+from workbench.errors import OptionError, PriorError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,11 @@ class Settings:
         whole = hasattr(self.seed, "__index__") and not isinstance(self.seed, bool)
         if not whole or index(self.seed) < 0:
             raise OptionError(f"seed is {self.seed!r}, but a whole number from 0 on is needed.")
+        if not isinstance(self.priors or {}, Mapping):
+            raise PriorError(
+                f"priors is {self.priors!r}, but must be a mapping of parameters to priors, as "
+                '{"sd(group)": "HalfNormal(1)"}.'
+            )
         object.__setattr__(self, "seed", index(self.seed))
         object.__setattr__(self, "priors", MappingProxyType(dict(self.priors or {})))
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from workbench.errors import OptionError
 from workbench.plots import style
 from workbench.plots.ordering import SAME, estimated, known
-from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, column, figure4, printable, told_apart, varying
-from workbench.words import count, level_in_words, minus
+from workbench.plots.varying import PARTIAL, UNPOOLED, Varying, column, figure4, printable, varying
+from workbench.words import count, level_in_words, middle_cut, minus
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -349,7 +349,7 @@ def _name_largest(ax: Axes, pair: Pair) -> None:
     left, right = ax.get_xlim()
     along, up = (pair.mean[j] - left) / (right - left), pair.difference[j] > 0
     ax.annotate(
-        told_apart(pair.levels, 18)[j], (pair.mean[j], pair.difference[j]), xytext=(0, 6 if up else -6),
+        middle_cut(pair.levels[j], 18), (pair.mean[j], pair.difference[j]), xytext=(0, 6 if up else -6),
         textcoords="offset points", ha="left" if along < 0.2 else "right" if along > 0.8 else "center",
         va="bottom" if up else "top", fontsize=style.SMALL, color=style.INK,
         parse_math=False, zorder=3.8,  # over lines, which its ground hides, and under marks

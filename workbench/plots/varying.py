@@ -18,6 +18,7 @@ from workbench.errors import OptionError, nearest
 from workbench.formula import deparse
 from workbench.plots.style import limits
 from workbench.rounding import DIGITS, places_of, rounded
+from workbench.words import middle_cut
 
 if TYPE_CHECKING:
     from workbench.comparison import Comparison
@@ -340,10 +341,8 @@ def told_apart(names: Iterable[str], width: int = 24) -> tuple[str, ...]:
     >>> told_apart(["Aitkin County", "Anoka"], 8)
     ('Aitkin …', 'Anoka')
     """
-    whole = [printable(name, len(name)) for name in names]
-    made = [printable(name, width) for name in whole]
-    front, back = width // 2, (width - 1) // 2
-    middle = [name if len(name) <= width else f"{name[:front]}…{name[-back:]}" for name in whole]
+    every = tuple(names)
+    made, middle = ([cut(name, width) for name in every] for cut in (printable, middle_cut))
     return tuple(middle if len(set(middle)) > len(set(made)) else made)
 
 
